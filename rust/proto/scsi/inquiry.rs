@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Standard INQUIRY data (SPC-4, "Standard INQUIRY data").
+
+use super::device::DeviceInfo;
+use super::put::Put;
+
+/// The length of standard INQUIRY data.
+pub const STANDARD_LEN: usize = 96;
+
+/// PERIPHERAL QUALIFIER 000b and PERIPHERAL DEVICE TYPE 00h: a direct access
+/// block device is connected.
+pub(crate) const DISK: u8 = 0x00;
+/// 011b and 1Fh: no logical unit can be here.
+pub(crate) const NO_UNIT: u8 = 0x7f;
+/// 000b and 1Eh: a well known logical unit.
+const WELL_KNOWN: u8 = 0x1e;
+
+/// SAM-5, iSCSI, SPC-4 and SBC-3, no version of theirs claimed.
+const VERSION_DESCRIPTORS: [u16; 4] = [0x00a0, 0x0960, 0x0460, 0x04c0];
+
+/// The data of a disk.
+pub fn standard(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    write(DISK, info, out)
+}
+
+/// The data of the REPORT LUNS well known logical unit of a target.
+pub fn well_known(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    write(WELL_KNOWN, info, out)
+}
+
+/// The data for a LUN that names no logical unit (SPC-4, "Incorrect logical
+/// unit selection").
+pub fn no_unit(out: &mut [u8]) -> usize {
+    write(NO_UNIT, &DeviceInfo::new(&[], 512, 0), out)
+}
+
+fn write(peripheral: u8, info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    let mut put = Put::new(out);
+    put.u8(peripheral);
+    // RMB 0: not removable.
+    put.u8(0);
+    // VERSION: SPC-4.
+    put.u8(0x06);
+    // NORMACA 0, HISUP 1, RESPONSE DATA FORMAT 2.
+    put.u8(0x12);
+    put.u8(super::put::len8(STANDARD_LEN.saturating_sub(5)));
+    // SCCS 0, TPGS, 3PC, PROTECT 0.
+    let copy = if info.third_party_copy { 0x08 } else { 0 };
+    put.u8(((info.tpgs & 0b11) << 4) | copy);
+    // MULTIP.
+    put.u8(if info.multi_port { 0x10 } else { 0 });
+    // CMDQUE.
+    put.u8(0x02);
+    put.bytes(&info.vendor);
+    put.bytes(&info.product);
+    put.bytes(&info.revision);
+    // Vendor specific bytes and those of the parallel bus.
+    put.zeros_to(58);
+    for descriptor in VERSION_DESCRIPTORS {
+        put.u16(descriptor);
+    }
+    put.zeros_to(STANDARD_LEN);
+    put.len()
+}

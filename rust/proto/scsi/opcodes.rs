@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of commands.
+//!
+//! One row per operation code and service action. It drives both
+//! [`Command::parse`] and REPORT SUPPORTED OPERATION CODES, so what is parsed
+//! and what is reported cannot differ.
+
+use super::command::decode;
+use super::command::Command;
+use super::device::DeviceInfo;
+use super::device::Feature;
+use super::sense::Sense;
+
+/// The groups of commands that are carried out. A command goes live by adding
+/// its group here: until then it is an unknown one, to initiators as well.
+pub const ENABLED: Groups = Groups::of(&[Group::Core]);
+
+/// Which commands come into use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Group {
+    /// What a disk cannot do without.
+    Core,
+    /// VERIFY and WRITE AND VERIFY.
+    Verify,
+    /// COMPARE AND WRITE.
+    CompareAndWrite,
+    /// PERSISTENT RESERVE IN and OUT.
+    PersistentReserve,
+    /// PRE-FETCH.
+    PreFetch,
+    /// ORWRITE.
+    OrWrite,
+    /// GET LBA STATUS.
+    LbaStatus,
+    /// WRITE ATOMIC.
+    WriteAtomic,
+    /// PREVENT ALLOW MEDIUM REMOVAL.
+    MediumRemoval,
+    /// REPORT and SET TARGET PORT GROUPS.
+    TargetPortGroups,
+}
+
+/// A set of [`Group`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups(u32);
+
+impl Groups {
+    /// Every group that has a parser.
+    pub const ALL: Groups = Groups(u32::MAX);
+
+    /// The set of those named.
+    pub const fn of(groups: &[Group]) -> Groups {
+        let mut bits = 0;
+        let mut rest = groups;
+        while let [group, tail @ ..] = rest {
+            bits |= Groups::bit(*group);
+            rest = tail;
+        }
+        Groups(bits)
+    }
+
+    /// Whether a group is in the set.
+    pub const fn contains(self, group: Group) -> bool {
+        self.0 & Groups::bit(group) != 0
+    }
+
+    const fn bit(group: Group) -> u32 {
+        match 1u32.checked_shl(group as u32) {
+            Some(bit) => bit,
+            None => 0,
+        }
+    }
+}
+
+/// What is known of one command.
+#[derive(Debug)]
+pub struct Row {
+    /// OPERATION CODE.
+    pub opcode: u8,
+    /// SERVICE ACTION, where the operation code has them.
+    pub service_action: Option<u16>,
+    /// The CDB USAGE DATA: ones where a bit is evaluated, with the operation
+    /// code and the service action in their places. As long as the CDB.
+    pub usage: &'static [u8],
+    /// Seconds after which an initiator may give the command up, for the
+    /// command timeouts descriptor.
+    pub timeout: u32,
+    /// The name in the standards.
+    pub name: &'static str,
+    /// What the logical unit must be able to do for the command to exist.
+    pub needs: Option<Feature>,
+    /// The groups of which one must be enabled.
+    pub group: Group,
+    /// Bits of [`usage`](Self::usage) that count only with a feature: byte,
+    /// mask, feature.
+    pub(crate) optional: &'static [(u8, u8, Feature)],
+    /// Fields that the standard defines and that are supported as zero only:
+    /// byte, mask. CONTROL's NACA is not listed, it is refused everywhere.
+    pub(crate) refused: &'static [(u8, u8)],
+    /// The same and NACA, as one number: the CDB's first 16 bytes, first byte
+    /// highest.
+    refused_mask: u128,
+    /// The CDB, already known to be long enough, to the command.
+    decode: fn(&[u8; 16]) -> Result<Command, Sense>,
+}
+
+impl Row {
+    const fn new(
+        group: Group,
+        name: &'static str,
+        service_action: Option<u16>,
+        timeout: u32,
+        decode: fn(&[u8; 16]) -> Result<Command, Sense>,
+        usage: &'static [u8],
+    ) -> Row {
+        let opcode = match usage {
+            [opcode, ..] => *opcode,
+            [] => 0,
+        };
+        Row {
+            opcode,
+            service_action,
+            usage,
+            timeout,
+            name,
+            needs: None,
+            group,
+            optional: &[],
+            refused: &[],
+            refused_mask: mask(usage.len(), &[]),
+            decode,
+        }
+    }
+
+    const fn needs(mut self, feature: Feature) -> Row {
+        self.needs = Some(feature);
+        self
+    }
+
+    const fn optional(mut self, optional: &'static [(u8, u8, Feature)]) -> Row {
+        self.optional = optional;
+        self
+    }
+
+    const fn refused(mut self, refused: &'static [(u8, u8)]) -> Row {
+        self.refused = refused;
+        self.refused_mask = mask(self.usage.len(), refused);
+        self
+    }
+
+    /// What the table is sorted by.
+    const fn order(&self) -> u32 {
+        let action = match self.service_action {
+            Some(action) => action as u32,
+            None => 0,
+        };
+        ((self.opcode as u32) << 16) | action
+    }
+
+    /// Bytes in the CDB.
+    pub const fn cdb_len(&self) -> usize {
+        self.usage.len()
+    }
+
+    /// Whether the command exists on a logical unit.
+    pub fn is_on(&self, info: &DeviceInfo<'_>) -> bool {
+        self.needs.is_none_or(|feature| info.has(feature))
+    }
+
+    /// The CDB USAGE DATA byte as it is on a logical unit; 0 past the end.
+    pub(crate) fn usage_byte(&self, byte: usize, info: &DeviceInfo<'_>) -> u8 {
+        let mut usage = self.usage.get(byte).copied().unwrap_or(0);
+        for (at, mask, feature) in self.optional {
+            if usize::from(*at) == byte && !info.has(*feature) {
+                usage &= !mask;
+            }
+        }
+        usage
+    }
+
+    /// Reads a CDB that has this row's operation code and service action.
+    pub(crate) fn parse(&self, cdb: &[u8]) -> Result<Command, Sense> {
+        let cdb = cdb
+            .get(..self.cdb_len())
+            .ok_or(Sense::INVALID_FIELD_IN_CDB)?;
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(cdb) {
+            *to = *from;
+        }
+        if u128::from_be_bytes(bytes) & self.refused_mask != 0 {
+            return Err(self.refuse(cdb));
+        }
+        (self.decode)(&bytes)
+    }
+
+    /// Names the first field of a CDB that should have been zero.
+    #[cold]
+    fn refuse(&self, cdb: &[u8]) -> Sense {
+        let last = u8::try_from(cdb.len().saturating_sub(1)).unwrap_or(0);
+        self.refused
+            .iter()
+            .chain(&[(last, NACA)])
+            .find(|(byte, mask)| {
+                cdb.get(usize::from(*byte))
+                    .is_some_and(|value| value & mask != 0)
+            })
+            .map_or(Sense::INVALID_FIELD_IN_CDB, |(byte, mask)| {
+                let top = 7u32.saturating_sub(mask.leading_zeros());
+                Sense::invalid_cdb(u16::from(*byte), u8::try_from(top).ok())
+            })
+    }
+}
+
+/// The row of a CDB.
+///
+/// Fails with INVALID COMMAND OPERATION CODE, or, when only its service action
+/// is unknown, with INVALID FIELD IN CDB.
+pub(crate) fn find(cdb: &[u8], groups: Groups) -> Result<&'static Row, Sense> {
+    let opcode = *cdb.first().ok_or(Sense::INVALID_COMMAND_OPERATION_CODE)?;
+    let mut known = false;
+    for row in rows(opcode).filter(|row| groups.contains(row.group)) {
+        match row.service_action {
+            None => return Ok(row),
+            Some(action) => {
+                known = true;
+                let flags = cdb.get(1).copied().ok_or(Sense::INVALID_FIELD_IN_CDB)?;
+                if u16::from(flags & SERVICE_ACTION) == action {
+                    return Ok(row);
+                }
+            }
+        }
+    }
+    Err(if known {
+        Sense::invalid_cdb(1, Some(4))
+    } else {
+        Sense::INVALID_COMMAND_OPERATION_CODE
+    })
+}
+
+/// All rows of an operation code, enabled or not.
+pub(crate) fn rows(opcode: u8) -> impl Iterator<Item = &'static Row> {
+    let first = usize::from(INDEX.get(usize::from(opcode)).copied().unwrap_or(u8::MAX));
+    TABLE
+        .get(first..)
+        .unwrap_or(&[])
+        .iter()
+        .take_while(move |row| row.opcode == opcode)
+}
+
+/// SERVICE ACTION in the second byte of a CDB.
+const SERVICE_ACTION: u8 = 0x1f;
+
+/// NACA in the CONTROL byte: auto contingent allegiance is not supported, and
+/// SAM-5 ("CONTROL byte") wants it refused then.
+const NACA: u8 = 0x04;
+
+/// The start of [`TABLE`]'s rows per operation code.
+const INDEX: [u8; 256] = index();
+
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "runs in the compiler only"
+)]
+const fn index() -> [u8; 256] {
+    let mut index = [u8::MAX; 256];
+    let mut i = TABLE.len();
+    assert!(i < u8::MAX as usize);
+    while i > 0 {
+        i -= 1;
+        index[TABLE[i].opcode as usize] = i as u8;
+        assert!(i == 0 || TABLE[i - 1].order() < TABLE[i].order());
+    }
+    index
+}
+
+/// The fields to refuse and NACA as one number.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "runs in the compiler only"
+)]
+const fn mask(cdb_len: usize, refused: &[(u8, u8)]) -> u128 {
+    let mut bytes = [0; 16];
+    bytes[cdb_len - 1] = NACA;
+    let mut i = 0;
+    while i < refused.len() {
+        bytes[refused[i].0 as usize] |= refused[i].1;
+        i += 1;
+    }
+    u128::from_be_bytes(bytes)
+}
+
+/// Seconds for commands that do not touch the medium.
+const SHORT: u32 = 10;
+/// Seconds for commands that read or write as much as one transfer can.
+const MEDIUM: u32 = 60;
+/// Seconds for commands whose work is not bounded by a transfer.
+const LONG: u32 = 300;
+
+/// Bits that count only where DPO and FUA mean something.
+const DPO_FUA: &[(u8, u8, Feature)] = &[(1, 0x18, Feature::DpoFua)];
+/// The same of commands with DPO alone.
+const DPO: &[(u8, u8, Feature)] = &[(1, 0x10, Feature::DpoFua)];
+/// ANCHOR and UNMAP.
+const WRITE_SAME_10: &[(u8, u8, Feature)] = &[
+    (1, 0x10, Feature::Anchor),
+    (1, 0x08, Feature::WriteSame10Unmap),
+];
+/// ANCHOR and UNMAP.
+const WRITE_SAME_16: &[(u8, u8, Feature)] = &[
+    (1, 0x10, Feature::Anchor),
+    (1, 0x08, Feature::WriteSame16Unmap),
+];
+/// ANCHOR.
+const UNMAP: &[(u8, u8, Feature)] = &[(1, 0x01, Feature::Anchor)];
+
+/// RDPROTECT, WRPROTECT, VRPROTECT or ORPROTECT: no protection information.
+const PROTECT: &[(u8, u8)] = &[(1, 0xe0)];
+/// And the obsolete PBDATA and LBDATA, which would change what is written.
+const NO_PATTERN: &[(u8, u8)] = &[(1, 0xe0), (1, 0x04), (1, 0x02)];
+/// The obsolete CMDDT, which would change what is answered.
+const CMDDT: &[(u8, u8)] = &[(1, 0x02)];
+/// RTD: there are no default values to go back to. SP: nothing is saved.
+const MODE_SELECT: &[(u8, u8)] = &[(1, 0x02), (1, 0x01)];
+/// Third-party and extent reservations (obsolete since SPC-3).
+const RESERVE: &[(u8, u8)] = &[(1, 0x10), (1, 0x01)];
+/// And LONGID.
+const RESERVE_10: &[(u8, u8)] = &[(1, 0x10), (1, 0x02), (1, 0x01)];
+/// The obsolete persistent prevention.
+const PREVENT: &[(u8, u8)] = &[(4, 0x02)];
+
+/// Every command that has a parser, by operation code and service action.
+#[rustfmt::skip]
+pub const TABLE: &[Row] = &[
+    Row::new(Group::Core, "TEST UNIT READY", None, SHORT, decode::test_unit_ready,
+        &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00]),
+    Row::new(Group::Core, "REQUEST SENSE", None, SHORT, decode::request_sense,
+        &[0x03, 0x01, 0x00, 0x00, 0xff, 0x00]),
+    Row::new(Group::Core, "READ(6)", None, MEDIUM, decode::read6,
+        &[0x08, 0x1f, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "WRITE(6)", None, MEDIUM, decode::write6,
+        &[0x0a, 0x1f, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "INQUIRY", None, SHORT, decode::inquiry,
+        &[0x12, 0x01, 0xff, 0xff, 0xff, 0x00])
+        .refused(CMDDT),
+    Row::new(Group::Core, "MODE SELECT(6)", None, SHORT, decode::mode_select6,
+        &[0x15, 0x10, 0x00, 0x00, 0xff, 0x00])
+        .refused(MODE_SELECT),
+    Row::new(Group::Core, "RESERVE(6)", None, SHORT, decode::reserve,
+        &[0x16, 0x00, 0x00, 0x00, 0x00, 0x00])
+        .refused(RESERVE),
+    Row::new(Group::Core, "RELEASE(6)", None, SHORT, decode::release,
+        &[0x17, 0x00, 0x00, 0x00, 0x00, 0x00])
+        .refused(RESERVE),
+    Row::new(Group::Core, "MODE SENSE(6)", None, SHORT, decode::mode_sense6,
+        &[0x1a, 0x08, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "START STOP UNIT", None, MEDIUM, decode::start_stop_unit,
+        &[0x1b, 0x01, 0x00, 0x0f, 0xf7, 0x00]),
+    Row::new(Group::MediumRemoval, "PREVENT ALLOW MEDIUM REMOVAL", None, SHORT, decode::prevent_allow,
+        &[0x1e, 0x00, 0x00, 0x00, 0x01, 0x00])
+        .refused(PREVENT),
+    Row::new(Group::Core, "READ CAPACITY(10)", None, SHORT, decode::read_capacity10,
+        &[0x25, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00]),
+    Row::new(Group::Core, "READ(10)", None, MEDIUM, decode::read10,
+        &[0x28, 0x18, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Core, "WRITE(10)", None, MEDIUM, decode::write10,
+        &[0x2a, 0x18, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "WRITE AND VERIFY(10)", None, MEDIUM, decode::write_and_verify10,
+        &[0x2e, 0x16, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "VERIFY(10)", None, LONG, decode::verify10,
+        &[0x2f, 0x16, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+    Row::new(Group::PreFetch, "PRE-FETCH(10)", None, MEDIUM, decode::pre_fetch10,
+        &[0x34, 0x02, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "SYNCHRONIZE CACHE(10)", None, LONG, decode::synchronize_cache10,
+        &[0x35, 0x02, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "WRITE SAME(10)", None, LONG, decode::write_same10,
+        &[0x41, 0x18, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0x00])
+        .optional(WRITE_SAME_10)
+        .refused(NO_PATTERN),
+    Row::new(Group::Core, "UNMAP", None, LONG, decode::unmap,
+        &[0x42, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00])
+        .needs(Feature::Unmap)
+        .optional(UNMAP),
+    Row::new(Group::Core, "MODE SELECT(10)", None, SHORT, decode::mode_select10,
+        &[0x55, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00])
+        .refused(MODE_SELECT),
+    Row::new(Group::Core, "RESERVE(10)", None, SHORT, decode::reserve,
+        &[0x56, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00])
+        .refused(RESERVE_10),
+    Row::new(Group::Core, "RELEASE(10)", None, SHORT, decode::release,
+        &[0x57, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00])
+        .refused(RESERVE_10),
+    Row::new(Group::Core, "MODE SENSE(10)", None, SHORT, decode::mode_sense10,
+        &[0x5a, 0x18, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE IN, READ KEYS", Some(0x00), SHORT, decode::persistent_reserve_in,
+        &[0x5e, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE IN, READ RESERVATION", Some(0x01), SHORT, decode::persistent_reserve_in,
+        &[0x5e, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", Some(0x02), SHORT, decode::persistent_reserve_in,
+        &[0x5e, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE IN, READ FULL STATUS", Some(0x03), SHORT, decode::persistent_reserve_in,
+        &[0x5e, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, REGISTER", Some(0x00), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, RESERVE", Some(0x01), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x01, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, RELEASE", Some(0x02), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x02, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, CLEAR", Some(0x03), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x03, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, PREEMPT", Some(0x04), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x04, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", Some(0x05), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x05, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", Some(0x06), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x06, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::PersistentReserve, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", Some(0x07), MEDIUM, decode::persistent_reserve_out,
+        &[0x5f, 0x07, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00]),
+    Row::new(Group::Core, "READ(16)", None, MEDIUM, decode::read16,
+        &[0x88, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::CompareAndWrite, "COMPARE AND WRITE", None, MEDIUM, decode::compare_and_write,
+        &[0x89, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff, 0x00, 0x00])
+        .needs(Feature::CompareAndWrite)
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Core, "WRITE(16)", None, MEDIUM, decode::write16,
+        &[0x8a, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::OrWrite, "ORWRITE(16)", None, MEDIUM, decode::orwrite,
+        &[0x8b, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "WRITE AND VERIFY(16)", None, MEDIUM, decode::write_and_verify16,
+        &[0x8e, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "VERIFY(16)", None, LONG, decode::verify16,
+        &[0x8f, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+    Row::new(Group::PreFetch, "PRE-FETCH(16)", None, MEDIUM, decode::pre_fetch16,
+        &[0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::Core, "SYNCHRONIZE CACHE(16)", None, LONG, decode::synchronize_cache16,
+        &[0x91, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::Core, "WRITE SAME(16)", None, LONG, decode::write_same16,
+        &[0x93, 0x19, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(WRITE_SAME_16)
+        .refused(NO_PATTERN),
+    Row::new(Group::WriteAtomic, "WRITE ATOMIC(16)", None, MEDIUM, decode::write_atomic,
+        &[0x9c, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .needs(Feature::WriteAtomic)
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Core, "READ CAPACITY(16)", Some(0x10), SHORT, decode::read_capacity16,
+        &[0x9e, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::LbaStatus, "GET LBA STATUS", Some(0x12), MEDIUM, decode::get_lba_status,
+        &[0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .needs(Feature::LbaStatus),
+    Row::new(Group::Core, "REPORT LUNS", None, SHORT, decode::report_luns,
+        &[0xa0, 0x00, 0xff, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::TargetPortGroups, "REPORT TARGET PORT GROUPS", Some(0x0a), SHORT, decode::report_target_port_groups,
+        &[0xa3, 0xea, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .needs(Feature::TargetPortGroups),
+    Row::new(Group::Core, "REPORT SUPPORTED OPERATION CODES", Some(0x0c), SHORT, decode::report_supported_opcodes,
+        &[0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::Core, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", Some(0x0d), SHORT, decode::report_supported_tmfs,
+        &[0xa3, 0x0d, 0x80, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00]),
+    Row::new(Group::TargetPortGroups, "SET TARGET PORT GROUPS", Some(0x0a), LONG, decode::set_target_port_groups,
+        &[0xa4, 0x0a, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .needs(Feature::ExplicitTargetPortGroups),
+    Row::new(Group::Core, "READ(12)", None, MEDIUM, decode::read12,
+        &[0xa8, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Core, "WRITE(12)", None, MEDIUM, decode::write12,
+        &[0xaa, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO_FUA)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "WRITE AND VERIFY(12)", None, MEDIUM, decode::write_and_verify12,
+        &[0xae, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+    Row::new(Group::Verify, "VERIFY(12)", None, LONG, decode::verify12,
+        &[0xaf, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00])
+        .optional(DPO)
+        .refused(PROTECT),
+];

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sense data: why a command did not end well.
+
+use super::put::Put;
+
+/// The most bytes that [`Sense::emit`] produces.
+pub const SENSE_MAX_LEN: usize = 40;
+
+/// Bytes of fixed format sense data.
+pub const SENSE_FIXED_LEN: usize = 18;
+
+/// Sense keys (SPC-4, "Sense key and additional sense code definitions").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SenseKey {
+    /// Nothing to tell.
+    NoSense = 0x0,
+    /// The command succeeded with some recovery action.
+    RecoveredError = 0x1,
+    /// The logical unit cannot be accessed.
+    NotReady = 0x2,
+    /// A flaw in the medium or in the recorded data.
+    MediumError = 0x3,
+    /// A failure of the hardware.
+    HardwareError = 0x4,
+    /// A field of the CDB or of the parameter data is wrong.
+    IllegalRequest = 0x5,
+    /// Something that the initiator must know happened before this command.
+    UnitAttention = 0x6,
+    /// The blocks are protected from this access.
+    DataProtect = 0x7,
+    /// A blank or unformatted part of the medium was found.
+    BlankCheck = 0x8,
+    /// Vendor specific.
+    VendorSpecific = 0x9,
+    /// A third-party copy was aborted.
+    CopyAborted = 0xa,
+    /// The device server aborted the command; a retry may help.
+    AbortedCommand = 0xb,
+    /// Buffered data could not be written: the end of the partition.
+    VolumeOverflow = 0xd,
+    /// The source data did not match what is on the medium.
+    Miscompare = 0xe,
+    /// There is completion sense data to report.
+    Completed = 0xf,
+}
+
+/// Which byte, and which bit of it, is wrong (SPC-4, "Field pointer sense
+/// key specific data").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FieldPointer {
+    /// In the CDB (true) or in the parameter data (false).
+    pub cdb: bool,
+    /// The first byte of the field, counted from zero.
+    pub byte: u16,
+    /// The most significant bit of the field, 7 to 0, when it does not fill
+    /// its byte.
+    pub bit: Option<u8>,
+}
+
+/// What the sense data of one command says.
+///
+/// Built from the constants below and the `with_` methods:
+/// `Sense::UNRECOVERED_READ_ERROR.with_info(lba)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sense {
+    /// The sense key.
+    pub key: SenseKey,
+    /// Additional sense code.
+    pub asc: u8,
+    /// Additional sense code qualifier.
+    pub ascq: u8,
+    /// Tells of a command before the one it comes with (SPC-4, "Deferred
+    /// errors").
+    pub deferred: bool,
+    /// INFORMATION: for block commands the LBA the code speaks of, for a
+    /// miscompare the byte offset.
+    pub info: Option<u64>,
+    /// COMMAND-SPECIFIC INFORMATION.
+    pub command_specific: Option<u64>,
+    /// The field at fault. Only with ILLEGAL REQUEST.
+    pub field: Option<FieldPointer>,
+    /// Progress of a long operation in units of 1/65536. Only with NO SENSE
+    /// and NOT READY.
+    pub progress: Option<u16>,
+}
+
+macro_rules! senses {
+    ($($(#[$doc:meta])* $name:ident = $key:ident, $asc:literal, $ascq:literal;)*) => {
+        impl Sense {
+            $($(#[$doc])*
+            pub const $name: Sense = Sense::new(SenseKey::$key, $asc, $ascq);)*
+        }
+    };
+}
+
+senses! {
+    /// Nothing to report.
+    NO_ADDITIONAL_SENSE = NoSense, 0x00, 0x00;
+
+    /// The logical unit is not ready and will not say why.
+    NOT_READY_CAUSE_NOT_REPORTABLE = NotReady, 0x04, 0x00;
+    /// The logical unit is becoming ready.
+    NOT_READY_BECOMING_READY = NotReady, 0x04, 0x01;
+    /// Stopped by START STOP UNIT: it wants another one.
+    NOT_READY_INITIALIZING_COMMAND_REQUIRED = NotReady, 0x04, 0x02;
+    /// Somebody must repair it: the backing device is gone.
+    NOT_READY_MANUAL_INTERVENTION_REQUIRED = NotReady, 0x04, 0x03;
+    /// Asymmetric access state transition.
+    NOT_READY_STATE_TRANSITION = NotReady, 0x04, 0x0a;
+    /// The target port is in standby state.
+    NOT_READY_STANDBY = NotReady, 0x04, 0x0b;
+    /// The target port is in unavailable state.
+    NOT_READY_UNAVAILABLE = NotReady, 0x04, 0x0c;
+    /// The logical unit was taken offline by the administrator.
+    NOT_READY_OFFLINE = NotReady, 0x04, 0x12;
+    /// A space allocation is in progress.
+    NOT_READY_SPACE_ALLOCATION_IN_PROGRESS = NotReady, 0x04, 0x14;
+    /// A sanitize operation is in progress.
+    NOT_READY_SANITIZE_IN_PROGRESS = NotReady, 0x04, 0x1b;
+    /// The logical unit does not answer its device server.
+    LOGICAL_UNIT_COMMUNICATION_FAILURE = NotReady, 0x08, 0x00;
+    /// No medium.
+    MEDIUM_NOT_PRESENT = NotReady, 0x3a, 0x00;
+
+    /// A write failed.
+    WRITE_ERROR = MediumError, 0x0c, 0x00;
+    /// A write failed and there is nowhere to reallocate the block to.
+    WRITE_ERROR_AUTO_REALLOCATION_FAILED = MediumError, 0x0c, 0x02;
+    /// A read failed.
+    UNRECOVERED_READ_ERROR = MediumError, 0x11, 0x00;
+
+    /// The backing device broke without telling more.
+    INTERNAL_TARGET_FAILURE = HardwareError, 0x44, 0x00;
+
+    /// The parameter list is shorter than the CDB's fields need.
+    PARAMETER_LIST_LENGTH_ERROR = IllegalRequest, 0x1a, 0x00;
+    /// The operation code is not supported.
+    INVALID_COMMAND_OPERATION_CODE = IllegalRequest, 0x20, 0x00;
+    /// An LBA is beyond the last one.
+    LBA_OUT_OF_RANGE = IllegalRequest, 0x21, 0x00;
+    /// A field of the CDB is wrong.
+    INVALID_FIELD_IN_CDB = IllegalRequest, 0x24, 0x00;
+    /// There is no such logical unit.
+    LOGICAL_UNIT_NOT_SUPPORTED = IllegalRequest, 0x25, 0x00;
+    /// A field of the parameter list is wrong.
+    INVALID_FIELD_IN_PARAMETER_LIST = IllegalRequest, 0x26, 0x00;
+    /// The parameter list has a parameter that is not supported.
+    PARAMETER_NOT_SUPPORTED = IllegalRequest, 0x26, 0x01;
+    /// A parameter value is invalid.
+    PARAMETER_VALUE_INVALID = IllegalRequest, 0x26, 0x02;
+    /// RELEASE of a persistent reservation with the wrong scope or type.
+    INVALID_RELEASE_OF_PERSISTENT_RESERVATION = IllegalRequest, 0x26, 0x04;
+    /// The commands came in an order that has no meaning.
+    COMMAND_SEQUENCE_ERROR = IllegalRequest, 0x2c, 0x00;
+    /// Saved mode pages are not supported.
+    SAVING_PARAMETERS_NOT_SUPPORTED = IllegalRequest, 0x39, 0x00;
+    /// Medium removal is prevented.
+    MEDIUM_REMOVAL_PREVENTED = IllegalRequest, 0x53, 0x02;
+    /// No room to register one more I_T nexus.
+    INSUFFICIENT_REGISTRATION_RESOURCES = IllegalRequest, 0x55, 0x04;
+
+    /// Power on, reset or bus device reset.
+    POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED = UnitAttention, 0x29, 0x00;
+    /// Power on.
+    POWER_ON_OCCURRED = UnitAttention, 0x29, 0x01;
+    /// Hard reset: what a target reset is to the logical units behind it.
+    SCSI_BUS_RESET_OCCURRED = UnitAttention, 0x29, 0x02;
+    /// Logical unit reset by a task management function.
+    BUS_DEVICE_RESET_FUNCTION_OCCURRED = UnitAttention, 0x29, 0x03;
+    /// The device reset itself.
+    DEVICE_INTERNAL_RESET = UnitAttention, 0x29, 0x04;
+    /// The I_T nexus was lost.
+    I_T_NEXUS_LOSS_OCCURRED = UnitAttention, 0x29, 0x07;
+    /// Another I_T nexus changed mode parameters.
+    MODE_PARAMETERS_CHANGED = UnitAttention, 0x2a, 0x01;
+    /// Another I_T nexus preempted this one's reservation.
+    RESERVATIONS_PREEMPTED = UnitAttention, 0x2a, 0x03;
+    /// A reservation was released.
+    RESERVATIONS_RELEASED = UnitAttention, 0x2a, 0x04;
+    /// Another I_T nexus removed this one's registration.
+    REGISTRATIONS_PREEMPTED = UnitAttention, 0x2a, 0x05;
+    /// The asymmetric access state of the target port changed.
+    ASYMMETRIC_ACCESS_STATE_CHANGED = UnitAttention, 0x2a, 0x06;
+    /// An implicit asymmetric access state transition failed.
+    IMPLICIT_ASYMMETRIC_ACCESS_STATE_TRANSITION_FAILED = UnitAttention, 0x2a, 0x07;
+    /// The capacity changed.
+    CAPACITY_DATA_HAS_CHANGED = UnitAttention, 0x2a, 0x09;
+    /// Status of this I_T nexus was lost while it conflicted with a reservation.
+    PREVIOUS_RESERVATION_CONFLICT_STATUS = UnitAttention, 0x2c, 0x09;
+    /// Another I_T nexus cleared this one's commands.
+    COMMANDS_CLEARED_BY_ANOTHER_INITIATOR = UnitAttention, 0x2f, 0x00;
+    /// A thin provisioning soft threshold was reached.
+    THIN_PROVISIONING_SOFT_THRESHOLD_REACHED = UnitAttention, 0x38, 0x07;
+    /// INQUIRY data changed.
+    INQUIRY_DATA_HAS_CHANGED = UnitAttention, 0x3f, 0x03;
+    /// The list of logical units changed.
+    REPORTED_LUNS_DATA_HAS_CHANGED = UnitAttention, 0x3f, 0x0e;
+
+    /// The logical unit or its medium may not be written.
+    WRITE_PROTECTED = DataProtect, 0x27, 0x00;
+    /// A thin provisioned device has no space left for the write.
+    SPACE_ALLOCATION_FAILED_WRITE_PROTECT = DataProtect, 0x27, 0x07;
+
+    /// The command was aborted, nothing more to say.
+    ABORTED_NO_ADDITIONAL_SENSE = AbortedCommand, 0x00, 0x00;
+    /// Data came unsolicited that was not allowed (RFC 7143 section 11.4.7.2).
+    UNEXPECTED_UNSOLICITED_DATA = AbortedCommand, 0x0c, 0x0c;
+    /// Less unsolicited data came than announced (RFC 7143 section 11.4.7.2).
+    NOT_ENOUGH_UNSOLICITED_DATA = AbortedCommand, 0x0c, 0x0d;
+    /// A data or status resend was refused (RFC 7143 section 11.4.7.2).
+    SNACK_REJECTED = AbortedCommand, 0x11, 0x13;
+    /// An information unit was too short.
+    INFORMATION_UNIT_TOO_SHORT = AbortedCommand, 0x0e, 0x01;
+    /// An information unit was too long.
+    INFORMATION_UNIT_TOO_LONG = AbortedCommand, 0x0e, 0x02;
+    /// A field of the command information unit is wrong.
+    INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT = AbortedCommand, 0x0e, 0x03;
+    /// A path of the device failed inside.
+    ABORTED_INTERNAL_TARGET_FAILURE = AbortedCommand, 0x44, 0x00;
+    /// A CRC or parity error of the service delivery subsystem.
+    SCSI_PARITY_ERROR = AbortedCommand, 0x47, 0x00;
+    /// A digest of an information unit did not match.
+    INFORMATION_UNIT_CRC_ERROR_DETECTED = AbortedCommand, 0x47, 0x03;
+    /// The protocol service CRC did not match (RFC 7143 section 11.4.7.2).
+    PROTOCOL_SERVICE_CRC_ERROR = AbortedCommand, 0x47, 0x05;
+    /// Two commands used the same tag.
+    OVERLAPPED_COMMANDS_ATTEMPTED = AbortedCommand, 0x4e, 0x00;
+    /// No resource for the command.
+    INSUFFICIENT_RESOURCES = AbortedCommand, 0x55, 0x03;
+
+    /// The data did not match; [`info`](Sense::info) is the byte offset.
+    MISCOMPARE_DURING_VERIFY_OPERATION = Miscompare, 0x1d, 0x00;
+}
+
+impl Sense {
+    /// Sense data with nothing but its three codes.
+    pub const fn new(key: SenseKey, asc: u8, ascq: u8) -> Sense {
+        Sense {
+            key,
+            asc,
+            ascq,
+            deferred: false,
+            info: None,
+            command_specific: None,
+            field: None,
+            progress: None,
+        }
+    }
+
+    /// INVALID FIELD IN CDB, pointing at a whole byte (`bit` None) or at the
+    /// most significant bit (7 to 0) of a field.
+    pub const fn invalid_cdb(byte: u16, bit: Option<u8>) -> Sense {
+        let mut sense = Sense::INVALID_FIELD_IN_CDB;
+        sense.field = Some(FieldPointer {
+            cdb: true,
+            byte,
+            bit,
+        });
+        sense
+    }
+
+    /// INVALID FIELD IN PARAMETER LIST, pointing as
+    /// [`invalid_cdb`](Self::invalid_cdb) does.
+    pub const fn invalid_parameter(byte: u16, bit: Option<u8>) -> Sense {
+        let mut sense = Sense::INVALID_FIELD_IN_PARAMETER_LIST;
+        sense.field = Some(FieldPointer {
+            cdb: false,
+            byte,
+            bit,
+        });
+        sense
+    }
+
+    /// The same with INFORMATION.
+    pub const fn with_info(mut self, info: u64) -> Sense {
+        self.info = Some(info);
+        self
+    }
+
+    /// The same with COMMAND-SPECIFIC INFORMATION.
+    pub const fn with_command_specific(mut self, value: u64) -> Sense {
+        self.command_specific = Some(value);
+        self
+    }
+
+    /// The same with a progress indication in units of 1/65536.
+    pub const fn with_progress(mut self, progress: u16) -> Sense {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// The same as a deferred error.
+    pub const fn deferred(mut self) -> Sense {
+        self.deferred = true;
+        self
+    }
+
+    /// Whether the key and codes are those of `other`, whatever the rest says.
+    pub fn is(&self, other: &Sense) -> bool {
+        self.key == other.key && self.asc == other.asc && self.ascq == other.ascq
+    }
+
+    /// Writes fixed format (SPC-4, "Fixed format sense data", 18 bytes) or
+    /// descriptor format sense data (SPC-4, "Descriptor format sense data", at
+    /// most [`SENSE_MAX_LEN`] bytes), clipped to `out`; returns the full length.
+    ///
+    /// Fixed format has 32 bits for INFORMATION and COMMAND-SPECIFIC
+    /// INFORMATION: a larger INFORMATION leaves VALID zero, as SPC-4 demands.
+    pub fn emit(&self, descriptor: bool, out: &mut [u8]) -> usize {
+        let mut put = Put::new(out);
+        if descriptor {
+            self.emit_descriptor(&mut put);
+        } else {
+            self.emit_fixed(&mut put);
+        }
+        put.len()
+    }
+
+    fn emit_fixed(&self, put: &mut Put<'_>) {
+        let info = self.info.and_then(|info| u32::try_from(info).ok());
+        let specific = self.command_specific.and_then(|v| u32::try_from(v).ok());
+        let valid = if info.is_some() { 0x80 } else { 0 };
+        put.u8(valid | if self.deferred { 0x71 } else { 0x70 });
+        put.u8(0);
+        put.u8(self.key as u8);
+        put.u32(info.unwrap_or(0));
+        put.u8(0x0a);
+        put.u32(specific.unwrap_or(0));
+        put.u8(self.asc);
+        put.u8(self.ascq);
+        put.u8(0);
+        put.bytes(&self.key_specific().unwrap_or([0; 3]));
+    }
+
+    fn emit_descriptor(&self, put: &mut Put<'_>) {
+        put.u8(if self.deferred { 0x73 } else { 0x72 });
+        put.u8(self.key as u8);
+        put.u8(self.asc);
+        put.u8(self.ascq);
+        put.zeros(3);
+        let mut additional = 0u8;
+        if self.info.is_some() {
+            additional = additional.saturating_add(12);
+        }
+        if self.command_specific.is_some() {
+            additional = additional.saturating_add(12);
+        }
+        if self.key_specific().is_some() {
+            additional = additional.saturating_add(8);
+        }
+        put.u8(additional);
+        if let Some(info) = self.info {
+            put.bytes(&[0x00, 0x0a, 0x80, 0x00]);
+            put.u64(info);
+        }
+        if let Some(value) = self.command_specific {
+            put.bytes(&[0x01, 0x0a, 0x00, 0x00]);
+            put.u64(value);
+        }
+        if let Some([a, b, c]) = self.key_specific() {
+            put.bytes(&[0x02, 0x06, 0x00, 0x00, a, b, c, 0x00]);
+        }
+    }
+
+    /// The three bytes of sense key specific data, SKSV set.
+    fn key_specific(&self) -> Option<[u8; 3]> {
+        if let Some(field) = self.field {
+            let mut flags = 0x80;
+            if field.cdb {
+                flags |= 0x40;
+            }
+            if let Some(bit) = field.bit {
+                flags |= 0x08 | (bit & 0x07);
+            }
+            let [hi, lo] = field.byte.to_be_bytes();
+            return Some([flags, hi, lo]);
+        }
+        let [hi, lo] = self.progress?.to_be_bytes();
+        Some([0x80, hi, lo])
+    }
+}
