@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything a person types. The work is done by the scripts; see their --help.
+
+# KERNEL: primary (the default), newest, running, debug, or a release; see scripts/toolchain.
+KERNEL ?=
+export KERNEL
+
+# The workspace's own cargo where there is one of at least Rust 1.85, else the build root's.
+CARGO ?= cargo
+host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
+	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
+
+.PHONY: all module userspace-tools demo test bench lint fmt fmt-check install clean distclean help
+all: module userspace-tools
+
+module:
+	scripts/toolchain module $(KERNEL)
+
+userspace-tools:
+ifeq ($(host-cargo),yes)
+	$(CARGO) build --release --locked -p ferritectl
+else
+	scripts/toolchain tools
+endif
+
+demo:
+	scripts/demo
+
+test:
+	scripts/test
+
+bench:
+	scripts/bench
+
+lint: fmt-check
+	scripts/check-layers
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/toolchain clippy $(KERNEL)
+	scripts/check-panics
+	shellcheck $$(git grep -lE '^#!.*\b(ba|da)?sh$$' -- scripts .ci tests) scripts/lib/*.sh
+
+# Not `cargo fmt`: it follows lib.rs and so misses every file that only the kernel builds.
+fmt:
+	rustfmt --edition 2021 $$(git ls-files '*.rs')
+
+fmt-check:
+	rustfmt --edition 2021 --check $$(git ls-files '*.rs')
+
+install:
+	scripts/install
+
+clean:
+	rm -rf build target
+
+# Also the build root, the kernels and the VM images.
+distclean: clean
+	scripts/toolchain clean
+
+help:
+	@echo 'make                        build build/ferrite.ko and the userspace tools'
+	@echo 'make module KERNEL=RELEASE  build build/RELEASE/ferrite.ko for another kernel'
+	@echo 'make demo                   show an export of a real disk, in a VM'
+	@echo 'make test                   run every test'
+	@echo 'make bench                  compare with other targets, side by side'
+	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
+	@echo 'make install                install module and tools on this machine'
+	@echo 'make clean, distclean       delete what was built; also the build root and VM images'
+	@echo
+	@echo 'The build root and the VM images are under ~/.cache/ferrite, or FERRITE_CACHE.'
