@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! NOP-Out and NOP-In (RFC 7143 sections 11.18 and 11.19).
+
+use zerocopy::{
+    big_endian::{
+        U32, //
+        U64,
+    },
+    transmute, transmute_ref,
+};
+use zerocopy_derive::{
+    FromBytes, //
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned,
+};
+
+use crate::proto::{
+    serial::Sn, //
+    wire::{
+        bhs::{
+            self, //
+            U24,
+        },
+        final_bit_set, no_ahs, Bhs, Error, BHS_LEN, RESERVED_TAG,
+    },
+};
+
+/// A ping from the initiator, its answer to our ping, or neither: then it only
+/// acknowledges status. Its C twin is `struct iscsi_nopout`.
+///
+/// The data segment is ping data. It goes back in the NOP-In, cut to the
+/// initiator's MaxRecvDataSegmentLength.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct NopOut {
+    opcode: u8,
+    flags: u8,
+    reserved2: [u8; 2],
+    total_ahs_length: u8,
+    data_segment_length: U24,
+    lun: U64,
+    itt: U32,
+    ttt: U32,
+    cmd_sn: U32,
+    exp_stat_sn: U32,
+    reserved32: [u8; 16],
+}
+
+const _: () = assert!(size_of::<NopOut>() == BHS_LEN);
+
+impl NopOut {
+    #[inline]
+    pub(crate) fn parse(header: &[u8; BHS_LEN]) -> Result<&NopOut, Error> {
+        let bhs = Bhs::cast(header);
+        final_bit_set(bhs)?;
+        no_ahs(bhs)?;
+        // RFC 7143 section 11.18.1: "If the Initiator Task Tag contains
+        // 0xffffffff, the I bit MUST be set to 1."
+        if bhs.itt() == RESERVED_TAG && !bhs.immediate() {
+            return Err(Error::NopNotImmediate);
+        }
+        Ok(transmute_ref!(header))
+    }
+
+    /// Whether the initiator wants a NOP-In for it: the task tag is valid.
+    #[inline]
+    #[must_use]
+    pub fn wants_answer(&self) -> bool {
+        self.itt() != RESERVED_TAG
+    }
+
+    /// Whether it answers a NOP-In of ours: the transfer tag is valid.
+    #[inline]
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.ttt() != RESERVED_TAG
+    }
+
+    /// The I bit.
+    #[inline]
+    #[must_use]
+    pub fn immediate(&self) -> bool {
+        self.opcode & bhs::IMMEDIATE != 0
+    }
+
+    /// The LUN, a copy of the NOP-In's where [`NopOut::is_answer`].
+    #[inline]
+    #[must_use]
+    pub fn lun(&self) -> u64 {
+        self.lun.get()
+    }
+
+    /// The Initiator Task Tag, or [`RESERVED_TAG`].
+    #[inline]
+    #[must_use]
+    pub fn itt(&self) -> u32 {
+        self.itt.get()
+    }
+
+    /// The Target Transfer Tag, or [`RESERVED_TAG`].
+    #[inline]
+    #[must_use]
+    pub fn ttt(&self) -> u32 {
+        self.ttt.get()
+    }
+
+    /// The CmdSN.
+    #[inline]
+    #[must_use]
+    pub fn cmd_sn(&self) -> Sn {
+        Sn(self.cmd_sn.get())
+    }
+
+    /// The ExpStatSN: all status before it has arrived.
+    #[inline]
+    #[must_use]
+    pub fn exp_stat_sn(&self) -> Sn {
+        Sn(self.exp_stat_sn.get())
+    }
+
+    /// The length of the ping data in bytes.
+    #[inline]
+    #[must_use]
+    pub fn data_segment_length(&self) -> u32 {
+        self.data_segment_length.get()
+    }
+}
+
+/// An answer to a ping, a ping, or a carrier of ExpCmdSN and MaxCmdSN. Its C
+/// twin is `struct iscsi_nopin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NopIn {
+    /// A LUN that is valid for the initiator where `ttt` is, else 0.
+    pub lun: u64,
+    /// The NOP-Out's Initiator Task Tag, or [`RESERVED_TAG`] where it is not
+    /// an answer. Then `data_len` must be 0.
+    pub itt: u32,
+    /// A tag of ours where an answer is wanted, else [`RESERVED_TAG`]. An
+    /// answer (a valid `itt`) must not want one.
+    pub ttt: u32,
+    /// The next StatSN. It advances only after an answer (section 11.19.2).
+    pub stat_sn: Sn,
+    /// ExpCmdSN.
+    pub exp_cmd_sn: Sn,
+    /// MaxCmdSN.
+    pub max_cmd_sn: Sn,
+    /// The length of the returned ping data in bytes.
+    pub data_len: u32,
+}
+
+impl NopIn {
+    /// Writes the whole header.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8; BHS_LEN]) {
+        *out = transmute!(NopInLayout {
+            opcode: bhs::NOP_IN,
+            flags: bhs::FINAL,
+            reserved2: [0; 2],
+            total_ahs_length: 0,
+            data_segment_length: U24::new(self.data_len),
+            lun: U64::new(self.lun),
+            itt: U32::new(self.itt),
+            ttt: U32::new(self.ttt),
+            stat_sn: U32::new(self.stat_sn.0),
+            exp_cmd_sn: U32::new(self.exp_cmd_sn.0),
+            max_cmd_sn: U32::new(self.max_cmd_sn.0),
+            reserved36: [0; 12],
+        });
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct NopInLayout {
+    opcode: u8,
+    flags: u8,
+    reserved2: [u8; 2],
+    total_ahs_length: u8,
+    data_segment_length: U24,
+    lun: U64,
+    itt: U32,
+    ttt: U32,
+    stat_sn: U32,
+    exp_cmd_sn: U32,
+    max_cmd_sn: U32,
+    reserved36: [u8; 12],
+}

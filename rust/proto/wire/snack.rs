@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SNACK Request (RFC 7143 section 11.16).
+
+use zerocopy::{
+    big_endian::{
+        U32, //
+        U64,
+    },
+    transmute_ref,
+};
+use zerocopy_derive::{
+    FromBytes, //
+    Immutable,
+    IntoBytes,
+    KnownLayout,
+    Unaligned,
+};
+
+use crate::proto::{
+    serial::Sn, //
+    wire::{
+        bhs::U24, //
+        final_bit_set,
+        no_ahs,
+        no_data,
+        Bhs,
+        Error,
+        BHS_LEN,
+    },
+};
+
+/// Asks for retransmission or acknowledges data. Its C twin is
+/// `struct iscsi_snack`.
+///
+/// At ErrorRecoveryLevel 0 every one is answered with a Reject. It has no
+/// CmdSN.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct SnackRequest {
+    opcode: u8,
+    flags: u8,
+    reserved2: [u8; 2],
+    total_ahs_length: u8,
+    data_segment_length: U24,
+    lun: U64,
+    itt: U32,
+    ttt: U32,
+    reserved24: [u8; 4],
+    exp_stat_sn: U32,
+    reserved32: [u8; 8],
+    beg_run: U32,
+    run_length: U32,
+}
+
+const _: () = assert!(size_of::<SnackRequest>() == BHS_LEN);
+
+impl SnackRequest {
+    #[inline]
+    pub(crate) fn parse(header: &[u8; BHS_LEN]) -> Result<&SnackRequest, Error> {
+        let bhs = Bhs::cast(header);
+        final_bit_set(bhs)?;
+        no_ahs(bhs)?;
+        no_data(bhs)?;
+        let snack: &SnackRequest = transmute_ref!(header);
+        match snack.kind() {
+            SnackType::Reserved(kind) => Err(Error::ReservedSnackType(kind)),
+            _ => Ok(snack),
+        }
+    }
+
+    /// What is asked for: the Type field.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> SnackType {
+        match self.flags & 0x0f {
+            0 => SnackType::DataOrR2t,
+            1 => SnackType::Status,
+            2 => SnackType::DataAck,
+            3 => SnackType::RData,
+            reserved => SnackType::Reserved(reserved),
+        }
+    }
+
+    /// The LUN, for [`SnackType::DataAck`].
+    #[inline]
+    #[must_use]
+    pub fn lun(&self) -> u64 {
+        self.lun.get()
+    }
+
+    /// The command's Initiator Task Tag, or
+    /// [`crate::proto::wire::RESERVED_TAG`] with [`SnackType::Status`] and
+    /// [`SnackType::DataAck`].
+    #[inline]
+    #[must_use]
+    pub fn itt(&self) -> u32 {
+        self.itt.get()
+    }
+
+    /// The Target Transfer Tag, the SNACK Tag, or
+    /// [`crate::proto::wire::RESERVED_TAG`] (section 11.16.5).
+    #[inline]
+    #[must_use]
+    pub fn ttt(&self) -> u32 {
+        self.ttt.get()
+    }
+
+    /// The ExpStatSN: all status before it has arrived.
+    #[inline]
+    #[must_use]
+    pub fn exp_stat_sn(&self) -> Sn {
+        Sn(self.exp_stat_sn.get())
+    }
+
+    /// The first number of the run.
+    #[inline]
+    #[must_use]
+    pub fn beg_run(&self) -> u32 {
+        self.beg_run.get()
+    }
+
+    /// How many numbers the run has, 0 for all that follow.
+    #[inline]
+    #[must_use]
+    pub fn run_length(&self) -> u32 {
+        self.run_length.get()
+    }
+}
+
+/// What a SNACK asks for (RFC 7143 section 11.16.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnackType {
+    /// 0: Data-In or R2T PDUs again.
+    DataOrR2t,
+    /// 1: responses again.
+    Status,
+    /// 2: nothing; acknowledges Data-In PDUs.
+    DataAck,
+    /// 3: Data-In PDUs again, maybe cut otherwise.
+    RData,
+    /// 4 to 15. Does not come out of `Request::parse`.
+    Reserved(u8),
+}
