@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Block devices and bios. */
+#include <linux/bio.h>
+#include <linux/blk-integrity.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/blk-cgroup.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/percpu-refcount.h>
+
+#include "block.h"
+
+void fer_bdev_limits_read(struct block_device *bdev,
+			  struct fer_bdev_limits *out)
+{
+	struct request_queue *q = bdev_get_queue(bdev);
+	const struct queue_limits *lim = &q->limits;
+
+	*out = (struct fer_bdev_limits){
+		.start_sector = get_start_sect(bdev),
+		.segment_boundary_mask = READ_ONCE(lim->seg_boundary_mask),
+		.virt_boundary_mask = READ_ONCE(lim->virt_boundary_mask),
+		.logical_block_bytes = bdev_logical_block_size(bdev),
+		.physical_block_bytes = bdev_physical_block_size(bdev),
+		.alignment_offset_bytes = bdev_alignment_offset(bdev),
+		.io_min_bytes = bdev_io_min(bdev),
+		.io_opt_bytes = bdev_io_opt(bdev),
+		.max_sectors = queue_max_sectors(q),
+		.chunk_sectors = READ_ONCE(lim->chunk_sectors),
+		.max_segments = queue_max_segments(q),
+		.max_segment_bytes = queue_max_segment_size(q),
+		.dma_alignment_mask = bdev_dma_alignment(bdev),
+		.max_discard_sectors = bdev_max_discard_sectors(bdev),
+		.max_discard_segments = queue_max_discard_segments(q),
+		.discard_granularity_bytes = bdev_discard_granularity(bdev),
+		.discard_alignment_bytes = bdev_discard_alignment(bdev),
+		.max_write_zeroes_sectors = bdev_write_zeroes_sectors(bdev),
+		.max_write_zeroes_unmap_sectors =
+			bdev_write_zeroes_unmap_sectors(bdev),
+		.atomic_write_unit_min_bytes =
+			bdev_atomic_write_unit_min_bytes(bdev),
+		.atomic_write_unit_max_bytes =
+			bdev_atomic_write_unit_max_bytes(bdev),
+		.nr_requests = READ_ONCE(q->nr_requests),
+		.nr_hw_queues = READ_ONCE(q->nr_hw_queues),
+		.write_cache = bdev_write_cache(bdev),
+		.fua = bdev_fua(bdev),
+		.rotational = bdev_rot(bdev),
+		.read_only = bdev_read_only(bdev),
+		.stable_writes = bdev_stable_writes(bdev),
+		.is_mq = queue_is_mq(q),
+		.blocking = queue_is_mq(q) &&
+			    (q->tag_set->flags & BLK_MQ_F_BLOCKING),
+		.nowait = bdev_nowait(bdev),
+		.integrity = bdev_get_integrity(bdev) != NULL,
+		.zoned = bdev_is_zoned(bdev),
+		.elevator = READ_ONCE(q->elevator) != NULL,
+	};
+	if (bdev_can_atomic_write(bdev)) {
+		out->atomic_write_max_bytes = queue_atomic_write_max_bytes(q);
+		out->atomic_write_boundary_bytes =
+			queue_atomic_write_boundary_bytes(q);
+	}
+}
+
+u64 fer_bdev_sectors(struct block_device *bdev)
+{
+	return bdev_nr_sectors(bdev);
+}
+
+void fer_bdev_name(struct block_device *bdev, char *buf, size_t size)
+{
+	snprintf(buf, size, "%pg", bdev);
+}
+
+/* Whether submitting may sleep in spite of REQ_NOWAIT. */
+bool fer_bdev_may_block(struct block_device *bdev)
+{
+	struct request_queue *q = bdev_get_queue(bdev);
+
+	return !queue_is_mq(q) || (q->tag_set->flags & BLK_MQ_F_BLOCKING) ||
+	       !bdev_nowait(bdev) || bdev_get_integrity(bdev) ||
+	       bdev_is_zoned(bdev);
+}
+
+/*
+ * Gives the claim back at once, and closes before returning: fput() alone
+ * would leave the device busy for a while after that.
+ */
+void fer_bdev_release(struct file *file)
+{
+	get_file(file);
+	bdev_fput(file);
+	__fput_sync(file);
+}
+
+void fer_bdev_holder_unlock(struct block_device *bdev)
+	__releases(&bdev->bd_holder_lock)
+{
+	mutex_unlock(&bdev->bd_holder_lock);
+}
+
+bool fer_ref_tryget_live(struct percpu_ref *ref)
+{
+	return percpu_ref_tryget_live(ref);
+}
+
+void fer_ref_put(struct percpu_ref *ref)
+{
+	percpu_ref_put(ref);
+}
+
+/* The I/O of a peer is nobody's on this host: no cgroup of the submitter. */
+void fer_bio_associate_root(struct bio *bio)
+{
+#ifdef CONFIG_BLK_CGROUP
+	bio_associate_blkg_from_css(bio, blkcg_root_css);
+#endif
+}
+
+bool fer_bio_in_process(void)
+{
+	return !in_interrupt() && !irqs_disabled();
+}

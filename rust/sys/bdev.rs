@@ -1,0 +1,807 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Block devices: opening, limits, removal, and the operations that wait.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::bindings;
+use core::{
+    ffi::c_void,
+    mem::MaybeUninit,
+    ptr, //
+};
+use kernel::{
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    types::{
+        Opaque,
+        ScopeGuard, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Queue,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// Bytes of a sector, the unit of the block layer whatever the device's
+/// logical block is.
+pub(crate) const SECTOR: usize = 512;
+
+/// Why the block layer failed an operation.
+///
+/// The names are those of the `BLK_STS_*` values, except for the last three,
+/// which are ours: the operation never reached the block layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlkError {
+    /// The device has no such operation.
+    NotSupported,
+    /// The device did not answer in time.
+    Timeout,
+    /// A thinly provisioned device is full.
+    NoSpace,
+    /// The path to the device failed; another path may work.
+    Transport,
+    /// The device refused; another path would not help.
+    Target,
+    /// Another host has reserved the device.
+    ReservationConflict,
+    /// The medium has lost the data.
+    Medium,
+    /// Protection information does not match.
+    Protection,
+    /// Out of memory or another resource of the host, for now.
+    Resource,
+    /// It would have to wait, and was told not to.
+    Again,
+    /// The device exceeded a command duration limit.
+    DurationLimit,
+    /// The device is gone or going.
+    Offline,
+    /// Wrong size or alignment for this device.
+    Invalid,
+    /// Any other failure.
+    Io,
+    /// The range ends beyond the end of the device.
+    OutOfRange,
+    /// A write to what was opened for reading.
+    ReadOnly,
+    /// The device has been closed with [`Bdev::close`].
+    Closed,
+}
+
+impl BlkError {
+    /// From what a bio ended with.
+    pub(in crate::sys) fn from_status(status: bindings::blk_status_t) -> Result<(), Self> {
+        if status == 0 {
+            return Ok(());
+        }
+        // SAFETY: No preconditions; unknown values are EIO.
+        Err(Self::from_errno(unsafe {
+            bindings::blk_status_to_errno(status)
+        }))
+    }
+
+    /// From a negative errno of a block layer function.
+    pub(in crate::sys) fn from_errno(errno: i32) -> Self {
+        match errno.unsigned_abs() {
+            bindings::EOPNOTSUPP => Self::NotSupported,
+            bindings::ETIMEDOUT => Self::Timeout,
+            bindings::ENOSPC => Self::NoSpace,
+            bindings::ENOLINK => Self::Transport,
+            bindings::EREMOTEIO => Self::Target,
+            bindings::EBADE => Self::ReservationConflict,
+            bindings::ENODATA => Self::Medium,
+            bindings::EILSEQ => Self::Protection,
+            // The last two are about open and active zones.
+            bindings::ENOMEM | bindings::EBUSY | bindings::ETOOMANYREFS | bindings::EOVERFLOW => {
+                Self::Resource
+            }
+            bindings::EAGAIN => Self::Again,
+            bindings::ETIME => Self::DurationLimit,
+            bindings::ENODEV | bindings::ENXIO => Self::Offline,
+            bindings::EINVAL => Self::Invalid,
+            bindings::EPERM | bindings::EACCES | bindings::EROFS => Self::ReadOnly,
+            _ => Self::Io,
+        }
+    }
+
+    fn check(errno: i32) -> Result<(), Self> {
+        match errno {
+            0 => Ok(()),
+            errno => Err(Self::from_errno(errno)),
+        }
+    }
+}
+
+/// What a device is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reading.
+    ReadOnly,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// How I/O may be submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// With `nowait`, from the submit thread: it comes back with
+    /// [`BlkError::Again`] rather than wait.
+    Nowait,
+    /// Submitting may wait whatever it is told: from a thread of its own.
+    MayBlock,
+}
+
+/// Who wants to know when a device is removed.
+pub(crate) trait OnDead: Send + Sync {
+    /// The device is gone, all I/O will fail. Called once at most, in process
+    /// context; may sleep, but the removal waits for it. It must not wait for
+    /// I/O, nor in [`Bdev::wait_closed`].
+    fn on_dead(&self);
+}
+
+/// The queue limits of a device and what it can do, at one moment: they may
+/// change while it is open. Sectors are of 512 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a logical block, a power of 2, 512 at least.
+    pub(crate) logical_block_bytes: u32,
+    /// Bytes of a physical block, a power of 2.
+    pub(crate) physical_block_bytes: u32,
+    /// Where the first physical block begins, in bytes; -1 if that cannot be
+    /// said for a stack of devices.
+    pub(crate) alignment_offset_bytes: i32,
+    /// The smallest I/O that is not slow, in bytes.
+    pub(crate) io_min_bytes: u32,
+    /// The best I/O, in bytes; 0 if the device does not say.
+    pub(crate) io_opt_bytes: u32,
+    /// The longest I/O that is not split, in sectors.
+    pub(crate) max_sectors: u32,
+    /// I/O that crosses a multiple of this many sectors is split; 0 if none.
+    pub(crate) chunk_sectors: u32,
+    /// The most pieces of memory of one I/O.
+    pub(crate) max_segments: u32,
+    /// The longest piece of memory, in bytes.
+    pub(crate) max_segment_bytes: u32,
+    /// Pieces must begin at a multiple of this mask + 1.
+    pub(crate) dma_alignment_mask: u32,
+    /// A piece must not cross a multiple of this mask + 1.
+    pub(crate) segment_boundary_mask: u64,
+    /// All pieces but the first and last must begin and end at a multiple of
+    /// this mask + 1; 0 if it does not matter.
+    pub(crate) virt_boundary_mask: u64,
+    /// The longest discard, in sectors; 0 if there is none.
+    pub(crate) max_discard_sectors: u32,
+    /// The most ranges of one discard.
+    pub(crate) max_discard_segments: u32,
+    /// What a discard must cover to free anything, in bytes.
+    pub(crate) discard_granularity_bytes: u32,
+    /// Where the first such unit begins, in bytes.
+    pub(crate) discard_alignment_bytes: u32,
+    /// The longest write of zeroes without data, in sectors; 0 if none.
+    pub(crate) max_write_zeroes_sectors: u32,
+    /// The longest of those that also frees, in sectors; 0 if none.
+    pub(crate) max_write_zeroes_unmap_sectors: u32,
+    /// The shortest atomic write, in bytes; 0 if there is none.
+    pub(crate) atomic_write_unit_min_bytes: u32,
+    /// The longest atomic write of one unit, in bytes.
+    pub(crate) atomic_write_unit_max_bytes: u32,
+    /// The longest atomic write, in bytes.
+    pub(crate) atomic_write_max_bytes: u32,
+    /// What an atomic write must not cross, in bytes; 0 if nothing.
+    pub(crate) atomic_write_boundary_bytes: u32,
+    /// How many requests the queue takes.
+    pub(crate) nr_requests: u32,
+    /// How many hardware queues there are.
+    pub(crate) nr_hw_queues: u32,
+    /// Whether there is a volatile write cache.
+    pub(crate) write_cache: bool,
+    /// Whether the device itself knows FUA; if not, a flush follows.
+    pub(crate) fua: bool,
+    /// Whether it is a rotating disk.
+    pub(crate) rotational: bool,
+    /// Whether it refuses writes.
+    pub(crate) read_only: bool,
+    /// Whether data must not change while it is written.
+    pub(crate) stable_writes: bool,
+    /// Whether the driver takes requests, not bios (dm, md and brd do).
+    pub(crate) is_mq: bool,
+    /// Whether the driver sleeps when it is given a request.
+    pub(crate) blocking: bool,
+    /// Whether the queue knows `REQ_NOWAIT`.
+    pub(crate) nowait: bool,
+    /// Whether there is protection information.
+    pub(crate) integrity: bool,
+    /// Whether it is a zoned device.
+    pub(crate) zoned: bool,
+    /// Whether there is an I/O scheduler.
+    pub(crate) elevator: bool,
+}
+
+/// The longest piece of memory that we make, see `PageBuf`.
+const MAX_PIECE: u64 = 32768;
+
+/// What decides whether I/O would be split.
+struct Shape {
+    start_sector: u64,
+    max_sectors: u64,
+    chunk_sectors: u64,
+    logical_sectors: u64,
+    physical_sectors: u64,
+    max_segments: u64,
+    /// The longest piece that counts as one segment, in bytes.
+    segment_bytes: u64,
+    virt_boundary_mask: u64,
+}
+
+impl Shape {
+    /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
+    /// goes to the driver in one. As the block layer reckons, but on the safe
+    /// side where that is simpler.
+    fn fits(&self, sector: u64, bytes: usize, pieces: usize) -> bool {
+        let bytes = bytes as u64;
+        let sectors = bytes / SECTOR as u64;
+        // Partitions: limits are about the whole device.
+        let sector = sector.wrapping_add(self.start_sector);
+        let mut max = self.max_sectors;
+        if let Some(into) = sector.checked_rem(self.chunk_sectors) {
+            max = max.min(self.chunk_sectors.saturating_sub(into));
+        }
+        // A split ends at a physical block, so no I/O may be longer than that.
+        let into = sector & self.physical_sectors.wrapping_sub(1);
+        let end = into.saturating_add(max) & !self.physical_sectors.wrapping_sub(1);
+        if end > into {
+            max = end.saturating_sub(into);
+        } else {
+            max &= !self.logical_sectors.wrapping_sub(1);
+        }
+        let segments = if self.segment_bytes >= MAX_PIECE {
+            pieces as u64
+        } else {
+            // Count pages, and one for a range that begins within a page.
+            (bytes / 4096).saturating_add(2)
+        };
+        sectors <= max
+            && segments <= self.max_segments
+            && self.segment_bytes >= 4096
+            // Pieces begin and end at page boundaries.
+            && self.virt_boundary_mask <= 4095
+    }
+}
+
+/// The device as the operations see it.
+///
+/// # Invariants
+///
+/// - `file` is an open block device and `bdev` is its device, until
+///   `WorkItem::run` gives `file` back, which happens once, after `users` has
+///   dropped to 0.
+/// - `users` is initialised. Its first reference is given up when `closing`
+///   goes from false to true; it carries a reference to the `Inner`.
+/// - One reference to the module is held until `WorkItem::run`.
+#[pin_data(PinnedDrop)]
+pub(in crate::sys) struct Inner {
+    file: *mut bindings::file,
+    bdev: *mut bindings::block_device,
+    mode: Mode,
+    major_minor: (u32, u32),
+    name: [u8; 32],
+    closing: Atomic<bool>,
+    holder: Arc<Holder>,
+    #[pin]
+    users: Opaque<bindings::percpu_ref>,
+    #[pin]
+    released: Opaque<bindings::completion>,
+    #[pin]
+    work: Work<Inner>,
+}
+
+// SAFETY: Block devices may be used from any thread, and all fields that
+// change are atomic, locked, or the kernel's own.
+unsafe impl Send for Inner {}
+// SAFETY: As above.
+unsafe impl Sync for Inner {}
+
+/// What the kernel knows as the holder of the device.
+#[pin_data]
+struct Holder {
+    dead: Atomic<bool>,
+    #[pin]
+    on_dead: Mutex<Option<Arc<dyn OnDead>>>,
+}
+
+/// The kernel calls `mark_dead` with `bd_holder_lock` held, and wants it
+/// released.
+static HOLDER_OPS: bindings::blk_holder_ops = bindings::blk_holder_ops {
+    mark_dead: Some(mark_dead),
+    sync: None,
+    freeze: None,
+    thaw: None,
+};
+
+unsafe extern "C" fn mark_dead(bdev: *mut bindings::block_device, _surprise: bool) {
+    // SAFETY: With the lock held the claim stays, and with it the reference to
+    // the `Holder` that we opened the device with.
+    let holder: Arc<Holder> =
+        unsafe { ArcBorrow::<Holder>::from_raw((*bdev).bd_holder.cast()) }.into();
+    // SAFETY: The lock is held, by the caller for us.
+    unsafe { bindings::fer_bdev_holder_unlock(bdev) };
+    if !holder.dead.xchg(true, Full) {
+        let on_dead = holder.on_dead.lock().clone();
+        if let Some(on_dead) = on_dead {
+            on_dead.on_dead();
+        }
+    }
+}
+
+unsafe extern "C" fn last_user_gone(users: *mut bindings::percpu_ref) {
+    // SAFETY: `users` is the field of an `Inner`, and by the type invariants
+    // carries a reference to it, which is ours now.
+    let inner = unsafe {
+        let field = Opaque::cast_from(users);
+        Arc::from_raw(kernel::container_of!(field, Inner, users))
+    };
+    // SAFETY: `system_dfl_wq` exists as long as the kernel runs.
+    let queue = unsafe { Queue::from_raw(bindings::system_dfl_wq) };
+    // It is queued this once, so it is not in a queue already.
+    let _ = queue.enqueue(inner);
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Inner { self.work }
+}
+
+impl WorkItem for Inner {
+    type Pointer = Arc<Inner>;
+
+    fn run(this: Arc<Inner>) {
+        // SAFETY: By the type invariants `file` is open, nobody uses it any
+        // more, and this happens once. This is a kernel thread.
+        unsafe { bindings::fer_bdev_release(this.file) };
+        // The owner may own us: let go, so that both can be freed.
+        let on_dead = this.holder.on_dead.lock().take();
+        drop(on_dead);
+        // SAFETY: `released` is initialised.
+        unsafe { bindings::complete_all(this.released.get()) };
+        drop(this);
+        // SAFETY: The reference was taken in `Bdev::open`.
+        unsafe { bindings::fer_module_put() };
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Inner {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `users` is initialised, and has dropped to 0 or was never
+        // used: each use has a reference to the `Inner`.
+        unsafe { bindings::percpu_ref_exit(self.users.get()) };
+    }
+}
+
+/// An open block device, claimed for us alone.
+///
+/// It is closed when this is dropped or with [`Bdev::close`], in any context:
+/// from then on no I/O is let in, and when the I/O under way has ended a
+/// kernel thread gives the device back.
+pub(crate) struct Bdev {
+    inner: Arc<Inner>,
+}
+
+impl Bdev {
+    /// Opens the block device at `path`, as the current process sees it, and
+    /// claims it. `on_dead` is told if the device is removed; it is let go
+    /// when the device has been given back, so it may own the `Bdev`, as long
+    /// as somebody closes it.
+    ///
+    /// Process context; may sleep as long as the device takes to open.
+    ///
+    /// # Errors
+    ///
+    /// What opening failed with: `ENOTBLK` for what is no block device,
+    /// `EBUSY` when somebody else has claimed it, `EACCES` for writing to a
+    /// read-only device, and so on.
+    pub(crate) fn open(path: &CStr, mode: Mode, on_dead: Option<Arc<dyn OnDead>>) -> Result<Self> {
+        let holder = Arc::pin_init(
+            pin_init!(Holder {
+                dead: Atomic::new(false),
+                on_dead <- new_mutex!(on_dead),
+            }),
+            GFP_KERNEL,
+        )?;
+        let flags = match mode {
+            Mode::ReadOnly => bindings::FER_BLK_OPEN_READ,
+            Mode::ReadWrite => bindings::FER_BLK_OPEN_READ | bindings::FER_BLK_OPEN_WRITE,
+        };
+        // SAFETY: No preconditions.
+        if !unsafe { bindings::fer_module_get() } {
+            return Err(ENODEV);
+        }
+        let module = ScopeGuard::new(|| {
+            // SAFETY: The reference was taken right above.
+            unsafe { bindings::fer_module_put() }
+        });
+        // SAFETY: `path` is a C string. `holder` lives as long as the claim:
+        // `Inner` keeps it until the file is released, or it is released
+        // below. The operations are static.
+        let file = kernel::error::from_err_ptr(unsafe {
+            bindings::bdev_file_open_by_path(
+                path.as_char_ptr(),
+                flags,
+                Arc::as_ptr(&holder).cast_mut().cast::<c_void>(),
+                &HOLDER_OPS,
+            )
+        })?;
+        let claim = holder.clone();
+        let claimed = ScopeGuard::new(move || {
+            // SAFETY: The file was opened right above; a plain close is all
+            // right in the process that opened it.
+            unsafe { bindings::bdev_fput(file) };
+            drop(claim);
+        });
+        // SAFETY: `file` is an open block device.
+        let bdev = unsafe { bindings::file_bdev(file) };
+        // SAFETY: As above.
+        let dev = unsafe { (*bdev).bd_dev };
+        let mut name = [0; 32];
+        // SAFETY: `bdev` is alive, `name` is valid for its length.
+        unsafe { bindings::fer_bdev_name(bdev, name.as_mut_ptr().cast(), name.len()) };
+        // INVARIANT: `file` and the module reference pass into it when the
+        // guards are dismissed, nothing between can fail. `users` has its
+        // first reference, and that carries one to the `Inner`, from
+        // `into_raw` below.
+        let inner = Arc::pin_init(
+            try_pin_init!(Inner {
+                file,
+                bdev,
+                mode,
+                // `MAJOR()` and `MINOR()`.
+                major_minor: (dev >> 20, dev & 0xf_ffff),
+                name,
+                closing: Atomic::new(false),
+                holder,
+                users <- Opaque::try_ffi_init(|users| {
+                    // SAFETY: `users` is valid for writing and stays where it
+                    // is.
+                    to_result(unsafe {
+                        bindings::percpu_ref_init(
+                            users,
+                            Some(last_user_gone),
+                            0,
+                            bindings::GFP_KERNEL,
+                        )
+                    })
+                }),
+                released <- Opaque::ffi_init(|released| {
+                    // SAFETY: `released` is valid for writing and stays where
+                    // it is.
+                    unsafe { bindings::init_completion(released) }
+                }),
+                work <- new_work!("Bdev::close"),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        module.dismiss();
+        let _ = claimed.dismiss();
+        let _ = Arc::into_raw(inner.clone());
+        Ok(Self { inner })
+    }
+
+    /// Lets no more I/O in; the device is given back when what is under way
+    /// has ended. Does nothing the second time. Any context.
+    pub(crate) fn close(&self) {
+        if !self.inner.closing.xchg(true, Full) {
+            // SAFETY: By the type invariants this is the only time, and
+            // `users` is alive. A switch to atomic mode is not under way, so
+            // it does not sleep.
+            unsafe { bindings::percpu_ref_kill_and_confirm(self.inner.users.get(), None) };
+        }
+    }
+
+    /// Waits until a closed device has been given back, for `timeout_ms`
+    /// milliseconds at most; tells whether it has. Process context.
+    pub(crate) fn wait_closed(&self, timeout_ms: u32) -> bool {
+        // SAFETY: `released` is initialised; this is process context.
+        unsafe {
+            let timeout = bindings::fer_msecs_to_jiffies(timeout_ms);
+            bindings::wait_for_completion_timeout(self.inner.released.get(), timeout) != 0
+        }
+    }
+
+    /// Whether [`Bdev::close`] has been called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.closing.load(Relaxed)
+    }
+
+    /// Whether the device has been removed.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.inner.holder.dead.load(Relaxed)
+    }
+
+    /// What it was opened for.
+    pub(crate) fn mode(&self) -> Mode {
+        self.inner.mode
+    }
+
+    /// The device number, as `stat -c %Hr:%Lr` shows it.
+    pub(crate) fn major_minor(&self) -> (u32, u32) {
+        self.inner.major_minor
+    }
+
+    /// The kernel's name of it, such as `sda1`.
+    pub(crate) fn name(&self) -> &str {
+        CStr::from_bytes_until_nul(&self.inner.name)
+            .ok()
+            .and_then(|name| name.to_str().ok())
+            .unwrap_or("?")
+    }
+
+    /// Holds the device open; `None` once it is closed. Any context.
+    pub(in crate::sys) fn enter(&self) -> Option<Live> {
+        Live::enter(&self.inner)
+    }
+
+    fn live(&self) -> Result<Live, BlkError> {
+        self.enter().ok_or(BlkError::Closed)
+    }
+
+    /// Length in sectors of 512 bytes, now; 0 once the device is closed.
+    pub(crate) fn nr_sectors(&self) -> u64 {
+        self.enter().map_or(0, |live| live.nr_sectors())
+    }
+
+    /// The limits now. May be called in any context, but not for every
+    /// command: it reads a lot.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError::Closed`].
+    pub(crate) fn limits(&self) -> Result<Limits, BlkError> {
+        let live = self.live()?;
+        let mut raw = MaybeUninit::uninit();
+        // SAFETY: `raw` is valid for writing, and the function writes it all.
+        let raw = unsafe {
+            bindings::fer_bdev_limits_read(live.bdev(), raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        Ok(Limits {
+            logical_block_bytes: raw.logical_block_bytes,
+            physical_block_bytes: raw.physical_block_bytes,
+            alignment_offset_bytes: raw.alignment_offset_bytes,
+            io_min_bytes: raw.io_min_bytes,
+            io_opt_bytes: raw.io_opt_bytes,
+            max_sectors: raw.max_sectors,
+            chunk_sectors: raw.chunk_sectors,
+            max_segments: raw.max_segments,
+            max_segment_bytes: raw.max_segment_bytes,
+            dma_alignment_mask: raw.dma_alignment_mask,
+            segment_boundary_mask: raw.segment_boundary_mask,
+            virt_boundary_mask: raw.virt_boundary_mask,
+            max_discard_sectors: raw.max_discard_sectors,
+            max_discard_segments: raw.max_discard_segments,
+            discard_granularity_bytes: raw.discard_granularity_bytes,
+            discard_alignment_bytes: raw.discard_alignment_bytes,
+            max_write_zeroes_sectors: raw.max_write_zeroes_sectors,
+            max_write_zeroes_unmap_sectors: raw.max_write_zeroes_unmap_sectors,
+            atomic_write_unit_min_bytes: raw.atomic_write_unit_min_bytes,
+            atomic_write_unit_max_bytes: raw.atomic_write_unit_max_bytes,
+            atomic_write_max_bytes: raw.atomic_write_max_bytes,
+            atomic_write_boundary_bytes: raw.atomic_write_boundary_bytes,
+            nr_requests: raw.nr_requests,
+            nr_hw_queues: raw.nr_hw_queues,
+            write_cache: raw.write_cache,
+            fua: raw.fua,
+            rotational: raw.rotational,
+            read_only: raw.read_only,
+            stable_writes: raw.stable_writes,
+            is_mq: raw.is_mq,
+            blocking: raw.blocking,
+            nowait: raw.nowait,
+            integrity: raw.integrity,
+            zoned: raw.zoned,
+            elevator: raw.elevator,
+        })
+    }
+
+    /// How I/O to it may be submitted, now. Any context.
+    pub(crate) fn tier(&self) -> Tier {
+        match self.enter() {
+            // SAFETY: The device is alive.
+            Some(live) if !unsafe { bindings::fer_bdev_may_block(live.bdev()) } => Tier::Nowait,
+            _ => Tier::MayBlock,
+        }
+    }
+
+    /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
+    /// is short enough to be submitted with `nowait`: what would have to be
+    /// split comes back with [`BlkError::Again`]. Any context.
+    pub(crate) fn fits_nowait(&self, sector: u64, bytes: usize, pieces: usize) -> bool {
+        self.enter()
+            .is_some_and(|live| live.shape().fits(sector, bytes, pieces))
+    }
+
+    /// Makes all that was written durable. Process context; waits for the
+    /// device.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError`].
+    pub(crate) fn flush(&self) -> Result<(), BlkError> {
+        let live = self.live()?;
+        // SAFETY: The device is alive and stays so; process context.
+        BlkError::check(unsafe { bindings::blkdev_issue_flush(live.bdev()) })
+    }
+
+    /// Tells the device that `sectors` sectors at `sector` are not needed.
+    /// What they read as afterwards is undefined. Process context; waits for
+    /// the device.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError::NotSupported`] if the device has no discard, and others.
+    pub(crate) fn discard(&self, sector: u64, sectors: u64) -> Result<(), BlkError> {
+        let live = self.live()?;
+        live.check_write(sector, sectors)?;
+        if live.max_discard_sectors() == 0 {
+            // The function below would call that a success.
+            return Err(BlkError::NotSupported);
+        }
+        // SAFETY: The device is alive and stays so; process context.
+        BlkError::check(unsafe {
+            bindings::blkdev_issue_discard(live.bdev(), sector, sectors, bindings::FER_GFP_NOIO)
+        })
+    }
+
+    /// Makes `sectors` sectors at `sector` read as 0, by the device itself if
+    /// it can, else by writing. With `unmap` their space may be freed, without
+    /// it stays reserved. Process context; waits for the device.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError`].
+    pub(crate) fn zeroout(&self, sector: u64, sectors: u64, unmap: bool) -> Result<(), BlkError> {
+        let live = self.live()?;
+        live.check_write(sector, sectors)?;
+        let flags = if unmap {
+            0
+        } else {
+            bindings::BLKDEV_ZERO_NOUNMAP
+        };
+        // SAFETY: The device is alive and stays so; process context.
+        BlkError::check(unsafe {
+            bindings::blkdev_issue_zeroout(
+                live.bdev(),
+                sector,
+                sectors,
+                bindings::FER_GFP_NOIO,
+                flags,
+            )
+        })
+    }
+}
+
+impl Drop for Bdev {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Holds a device open for an operation.
+///
+/// # Invariants
+///
+/// `inner` is alive, and one reference of its `users` is ours.
+pub(in crate::sys) struct Live {
+    inner: ptr::NonNull<Inner>,
+}
+
+// SAFETY: References of `users` may be given back by any thread.
+unsafe impl Send for Live {}
+
+impl Live {
+    fn enter(inner: &Arc<Inner>) -> Option<Self> {
+        // SAFETY: `users` is initialised and alive.
+        if !unsafe { bindings::fer_ref_tryget_live(inner.users.get()) } {
+            return None;
+        }
+        // INVARIANT: We just got the reference; while there is one, the first
+        // reference of `users` has not been dropped to 0, and that one carries
+        // a reference to the `Inner`.
+        Some(Self {
+            inner: ptr::NonNull::from(&**inner),
+        })
+    }
+
+    fn inner(&self) -> &Inner {
+        // SAFETY: By the type invariants it is alive.
+        unsafe { self.inner.as_ref() }
+    }
+
+    /// The device, alive as long as `self`.
+    pub(in crate::sys) fn bdev(&self) -> *mut bindings::block_device {
+        self.inner().bdev
+    }
+
+    /// Whether writing is allowed.
+    pub(in crate::sys) fn is_writable(&self) -> bool {
+        self.inner().mode == Mode::ReadWrite
+    }
+
+    /// Length in sectors of 512 bytes.
+    pub(in crate::sys) fn nr_sectors(&self) -> u64 {
+        // SAFETY: The device is alive.
+        unsafe { bindings::fer_bdev_sectors(self.bdev()) }
+    }
+
+    /// The limits; read them one by one, and volatile: they may change.
+    fn raw_limits(&self) -> *const bindings::queue_limits {
+        // SAFETY: The device is alive, and with it its queue.
+        unsafe { &raw const (*(*self.bdev()).bd_queue).limits }
+    }
+
+    fn max_discard_sectors(&self) -> u32 {
+        // SAFETY: The limits are alive.
+        unsafe { (&raw const (*self.raw_limits()).max_discard_sectors).read_volatile() }
+    }
+
+    fn shape(&self) -> Shape {
+        let raw = self.raw_limits();
+        // SAFETY: The device and its limits are alive.
+        unsafe {
+            let physical = (&raw const (*raw).physical_block_size).read_volatile();
+            let logical = (&raw const (*raw).logical_block_size).read_volatile();
+            let segment = u64::from((&raw const (*raw).max_segment_size).read_volatile());
+            let boundary = (&raw const (*raw).seg_boundary_mask).read_volatile() as u64;
+            Shape {
+                start_sector: (*self.bdev()).bd_start_sect,
+                max_sectors: (&raw const (*raw).max_sectors).read_volatile().into(),
+                chunk_sectors: (&raw const (*raw).chunk_sectors).read_volatile().into(),
+                logical_sectors: u64::from(logical >> 9).max(1),
+                physical_sectors: u64::from(physical >> 9).max(1),
+                max_segments: (&raw const (*raw).max_segments).read_volatile().into(),
+                segment_bytes: segment.min(boundary.saturating_add(1)),
+                virt_boundary_mask: (&raw const (*raw).virt_boundary_mask).read_volatile() as u64,
+            }
+        }
+    }
+
+    /// Whether a range of sectors is within the device.
+    pub(in crate::sys) fn check_range(&self, sector: u64, sectors: u64) -> Result<(), BlkError> {
+        match sector.checked_add(sectors) {
+            Some(end) if end <= self.nr_sectors() => Ok(()),
+            _ => Err(BlkError::OutOfRange),
+        }
+    }
+
+    fn check_write(&self, sector: u64, sectors: u64) -> Result<(), BlkError> {
+        if !self.is_writable() {
+            return Err(BlkError::ReadOnly);
+        }
+        let mask = self.shape().logical_sectors.wrapping_sub(1);
+        if (sector | sectors) & mask != 0 {
+            return Err(BlkError::Invalid);
+        }
+        self.check_range(sector, sectors)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the reference is ours, and `users` is
+        // alive until it is given back.
+        unsafe { bindings::fer_ref_put(self.inner().users.get()) };
+    }
+}

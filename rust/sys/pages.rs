@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pages that hold the data of one SCSI command, and the bytes of an skb
+//! on their way into them.
+//!
+//! The same list of page pieces goes to the disk (as a bio's vector) and to
+//! TCP (spliced): the data is copied once on receive and never on send.
+
+use super::bindings;
+use core::{
+    marker::PhantomData,
+    ops::ControlFlow,
+    ptr,
+    ptr::NonNull,
+    slice, //
+};
+use kernel::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// The longest [`PageBuf`], in bytes.
+pub(crate) const MAX_LEN: usize = 16 << 20;
+
+/// How many pieces are kept in the [`PageBuf`] itself.
+const INLINE_PIECES: usize = 8;
+
+/// The most pieces of one [`PageBuf`]: no bio in the kernel has more, so the
+/// drivers below have never seen more. Data of up to 4 MiB always fits, more
+/// needs memory that is not wholly fragmented.
+const MAX_PIECES: usize = 1024;
+
+/// A piece has at most `1 << MAX_ORDER` pages: what the page allocator keeps
+/// per CPU, and what a TCP fragment takes.
+const MAX_ORDER: u32 = 3;
+
+const NO_PIECE: bindings::bio_vec = bindings::bio_vec {
+    bv_page: ptr::null_mut(),
+    bv_len: 0,
+    bv_offset: 0,
+};
+
+/// Whether an allocation may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gfp {
+    /// It may not: softirq, or a lock is held.
+    Atomic,
+    /// It may, but must start no I/O: the disk that would free memory may be
+    /// one that we serve.
+    Sleep,
+}
+
+/// The pieces of a [`PageBuf`]: in place while they are few.
+enum Pieces {
+    Inline {
+        array: [bindings::bio_vec; INLINE_PIECES],
+        used: usize,
+    },
+    Heap(KVec<bindings::bio_vec>),
+}
+
+impl Pieces {
+    const fn new() -> Self {
+        Self::Inline {
+            array: [NO_PIECE; INLINE_PIECES],
+            used: 0,
+        }
+    }
+
+    fn as_slice(&self) -> &[bindings::bio_vec] {
+        match self {
+            Self::Inline { array, used } => array.get(..*used).unwrap_or(&[]),
+            Self::Heap(pieces) => pieces,
+        }
+    }
+
+    /// Makes room for `more` pieces.
+    fn reserve(&mut self, more: usize, gfp: Gfp) -> Result<(), AllocError> {
+        let total = self.as_slice().len().saturating_add(more);
+        if total > MAX_PIECES {
+            return Err(AllocError);
+        }
+        match self {
+            Self::Inline { .. } if total <= INLINE_PIECES => {}
+            Self::Inline { array, used } => {
+                let mut heap = vec_with_capacity(total, gfp)?;
+                for piece in array.iter().take(*used) {
+                    heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
+                }
+                *self = Self::Heap(heap);
+            }
+            Self::Heap(old) => {
+                let mut heap = vec_with_capacity(total, gfp)?;
+                for piece in old.iter() {
+                    heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
+                }
+                *old = heap;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a piece, for which [`Pieces::reserve`] has made room.
+    fn push(&mut self, piece: bindings::bio_vec) -> Result<(), AllocError> {
+        match self {
+            Self::Inline { array, used } => {
+                *array.get_mut(*used).ok_or(AllocError)? = piece;
+                *used = used.saturating_add(1);
+                Ok(())
+            }
+            Self::Heap(pieces) => pieces.push_within_capacity(piece).map_err(|_| AllocError),
+        }
+    }
+}
+
+fn vec_with_capacity(n: usize, gfp: Gfp) -> Result<KVec<bindings::bio_vec>, AllocError> {
+    const QUIET: Flags = __GFP_NOWARN;
+    match gfp {
+        Gfp::Atomic => KVec::with_capacity(n, GFP_ATOMIC | QUIET),
+        Gfp::Sleep => {
+            // SAFETY: No preconditions; the scope is left right below, in the
+            // same thread.
+            let saved = unsafe { bindings::fer_pages_noio_save() };
+            let heap = KVec::with_capacity(n, GFP_KERNEL | QUIET);
+            // SAFETY: `saved` is of the scope entered above.
+            unsafe { bindings::fer_pages_noio_restore(saved) };
+            heap
+        }
+    }
+}
+
+/// How many pieces `pages` pages make if none has more than `1 << order`.
+fn pieces_for(pages: usize, order: u32) -> usize {
+    let whole = pages.wrapping_shr(order);
+    let rest = pages & !usize::MAX.wrapping_shl(order);
+    whole.saturating_add(u32_to_usize(rest.count_ones()))
+}
+
+/// Never loses anything: this module is for 64-bit kernels only.
+const fn u32_to_usize(n: u32) -> usize {
+    n as usize
+}
+
+/// Pages that hold the data of one command.
+///
+/// The pages are whole and page-aligned, so any disk takes them as they are.
+/// Their contents are whatever was there before: whoever sends or stores a
+/// range must have written it.
+///
+/// Dropping it gives the references back, in any context; TCP and the disk
+/// hold their own references to what they still use. A range that was passed
+/// to TCP must not be written again: TCP may transmit it a second time.
+///
+/// # Invariants
+///
+/// - Each piece is `bv_len` bytes from the beginning (`bv_offset` is 0) of a
+///   page or compound page, of which one reference is ours and which has at
+///   least that many bytes.
+/// - All pieces but the last have whole pages; the lengths add up to `len`,
+///   which is not greater than [`MAX_LEN`].
+pub(crate) struct PageBuf {
+    pieces: Pieces,
+    len: usize,
+}
+
+// SAFETY: The pages are reached through the `PageBuf` alone, and may be used
+// and given back by any thread.
+unsafe impl Send for PageBuf {}
+// SAFETY: A shared reference allows reading only.
+unsafe impl Sync for PageBuf {}
+
+impl PageBuf {
+    /// A buffer of no bytes, for commands without data.
+    pub(crate) const fn empty() -> Self {
+        // INVARIANT: There are no pieces.
+        Self {
+            pieces: Pieces::new(),
+            len: 0,
+        }
+    }
+
+    /// Allocates `len` bytes, the contents being undefined.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when memory is short or `len` is more than [`MAX_LEN`].
+    pub(crate) fn new(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
+        if len > MAX_LEN {
+            return Err(AllocError);
+        }
+        let mut buf = Self::empty();
+        let mut pages = len.div_ceil(PAGE_SIZE);
+        let mut order = MAX_ORDER;
+        buf.pieces.reserve(pieces_for(pages, order), gfp)?;
+        while let Some(fits) = pages.checked_ilog2() {
+            let try_order = order.min(fits);
+            // SAFETY: No preconditions; `gfp` says what the context allows.
+            let page = unsafe { bindings::fer_pages_alloc(gfp == Gfp::Sleep, try_order) };
+            if page.is_null() {
+                order = try_order.checked_sub(1).ok_or(AllocError)?;
+                buf.pieces.reserve(pieces_for(pages, order), gfp)?;
+                continue;
+            }
+            let got = 1usize.wrapping_shl(try_order);
+            let bytes = got
+                .saturating_mul(PAGE_SIZE)
+                .min(len.saturating_sub(buf.len));
+            let piece = bindings::bio_vec {
+                bv_page: page,
+                // At most `PAGE_SIZE << MAX_ORDER`.
+                bv_len: bytes as u32,
+                bv_offset: 0,
+            };
+            // INVARIANT: The page is ours alone. Only the last piece is cut
+            // short, as `pages` then is 0.
+            if buf.pieces.push(piece).is_err() {
+                // SAFETY: The reference is ours and went nowhere else.
+                unsafe { bindings::fer_pages_put(&piece, 1) };
+                return Err(AllocError);
+            }
+            buf.len = buf.len.saturating_add(bytes);
+            pages = pages.saturating_sub(got);
+        }
+        Ok(buf)
+    }
+
+    /// Allocates `len` bytes of 0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PageBuf::new`].
+    pub(crate) fn zeroed(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
+        let mut buf = Self::new(len, gfp)?;
+        buf.zero_range(0, len).map_err(|_| AllocError)?;
+        Ok(buf)
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many pages of memory it takes.
+    pub(crate) fn pages(&self) -> usize {
+        self.len.div_ceil(PAGE_SIZE)
+    }
+
+    /// All pieces.
+    pub(in crate::sys) fn bvecs(&self) -> &[bindings::bio_vec] {
+        self.pieces.as_slice()
+    }
+
+    /// The pieces of `[at, at + len)`, as far as the buffer reaches.
+    ///
+    /// Their pages live as long as the buffer; who keeps them longer takes a
+    /// reference.
+    pub(crate) fn pieces(&self, at: usize, len: usize) -> PieceIter<'_> {
+        PieceIter {
+            rest: self.bvecs(),
+            skip: at,
+            left: len.min(self.len.saturating_sub(at)),
+        }
+    }
+
+    /// Where `at` lies: the index of the piece, and the offset within it.
+    pub(in crate::sys) fn locate(&self, at: usize) -> Option<(usize, usize)> {
+        let mut skip = at;
+        for (index, piece) in self.bvecs().iter().enumerate() {
+            let len = u32_to_usize(piece.bv_len);
+            match skip.checked_sub(len) {
+                None => return Some((index, skip)),
+                Some(rest) => skip = rest,
+            }
+        }
+        None
+    }
+
+    /// Calls `f` with each stretch of memory of `[at, at + len)`.
+    fn walk<F>(&self, at: usize, len: usize, mut f: F) -> Result
+    where
+        F: FnMut(NonNull<u8>, usize) -> Result,
+    {
+        self.check(at, len)?;
+        for piece in self.pieces(at, len) {
+            f(start_of(&piece), u32_to_usize(piece.bv_len))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, at: usize, len: usize) -> Result {
+        match at.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Copies the first `len` bytes of `from` to `at`. With `crc`, updates the
+    /// CRC32C register (see [`PageBuf::crc32c`]) with these bytes, read back
+    /// from where they were stored while they are in the cache.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the range is not within the buffer or `from` is shorter,
+    /// `EFAULT` when the skb cannot be read (its memory is a device's).
+    pub(crate) fn copy_from_skb(
+        &mut self,
+        from: &SkbSlice<'_>,
+        at: usize,
+        len: usize,
+        crc: Option<&mut u32>,
+    ) -> Result {
+        if len > from.len() {
+            return Err(EINVAL);
+        }
+        let mut register = crc.as_deref().copied();
+        let mut done = 0usize;
+        self.walk(at, len, |to, n| {
+            // SAFETY: `to` is valid for writing `n` bytes, and `&mut self`
+            // keeps others away; `done + n <= len <= from.len()`.
+            unsafe { from.copy_to(done, to, n)? };
+            done = done.saturating_add(n);
+            if let Some(register) = register.as_mut() {
+                // SAFETY: The `n` bytes at `to` were just written.
+                *register = unsafe { bindings::crc32c(*register, to.as_ptr().cast(), n) };
+            }
+            Ok(())
+        })?;
+        if let (Some(crc), Some(register)) = (crc, register) {
+            *crc = register;
+        }
+        Ok(())
+    }
+
+    /// Copies `bytes` to `at`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when they are not within the buffer.
+    pub(crate) fn write_at(&mut self, at: usize, bytes: &[u8]) -> Result {
+        let mut from = bytes;
+        self.walk(at, bytes.len(), |to, n| {
+            let (now, rest) = from.split_at_checked(n).ok_or(EINVAL)?;
+            // SAFETY: `to` is valid for writing `n` bytes, and `&mut self`
+            // keeps others away; `now` has `n` bytes and is no page of ours.
+            unsafe { ptr::copy_nonoverlapping(now.as_ptr(), to.as_ptr(), n) };
+            from = rest;
+            Ok(())
+        })
+    }
+
+    /// Copies what stands at `at` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the range is not within the buffer.
+    pub(crate) fn read_at(&self, at: usize, out: &mut [u8]) -> Result {
+        let mut done = 0usize;
+        self.walk(at, out.len(), |from, n| {
+            let to = out
+                .get_mut(done..)
+                .and_then(|rest| rest.get_mut(..n))
+                .ok_or(EINVAL)?;
+            // SAFETY: `from` is valid for reading `n` bytes; `to` has `n`
+            // bytes and is no page of ours.
+            unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), n) };
+            done = done.saturating_add(n);
+            Ok(())
+        })
+    }
+
+    /// Writes 0 to `[at, at + len)`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the range is not within the buffer.
+    pub(crate) fn zero_range(&mut self, at: usize, len: usize) -> Result {
+        self.walk(at, len, |to, n| {
+            // SAFETY: `to` is valid for writing `n` bytes, and `&mut self`
+            // keeps others away.
+            unsafe { ptr::write_bytes(to.as_ptr(), 0, n) };
+            Ok(())
+        })
+    }
+
+    /// Fills `[at, at + len)` with `block` over and over; the last may be cut.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the range is not within the buffer or `block` is empty.
+    pub(crate) fn fill_pattern(&mut self, at: usize, len: usize, block: &[u8]) -> Result {
+        if block.is_empty() {
+            return Err(EINVAL);
+        }
+        self.check(at, len)?;
+        let mut done = 0usize;
+        while done < len {
+            let n = block.len().min(len.saturating_sub(done));
+            self.write_at(at.saturating_add(done), block.get(..n).ok_or(EINVAL)?)?;
+            done = done.saturating_add(n);
+        }
+        Ok(())
+    }
+
+    /// Fills `[at, at + len)` with the `block_len` bytes that stand in `from`
+    /// at `from_at`, over and over; the last may be cut.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer or `block_len` is 0.
+    pub(crate) fn fill_from(
+        &mut self,
+        at: usize,
+        len: usize,
+        from: &PageBuf,
+        from_at: usize,
+        block_len: usize,
+    ) -> Result {
+        if block_len == 0 {
+            return Err(EINVAL);
+        }
+        self.check(at, len)?;
+        from.check(from_at, block_len)?;
+        let mut done = 0usize;
+        while done < len {
+            let n = block_len.min(len.saturating_sub(done));
+            self.copy_from(at.saturating_add(done), from, from_at, n)?;
+            done = done.saturating_add(n);
+        }
+        Ok(())
+    }
+
+    /// Copies `len` bytes that stand in `from` at `from_at` to `at`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer.
+    pub(crate) fn copy_from(
+        &mut self,
+        at: usize,
+        from: &PageBuf,
+        from_at: usize,
+        len: usize,
+    ) -> Result {
+        walk_two(self, at, from, from_at, len, |to, from, n| {
+            // SAFETY: Both are valid for `n` bytes, of different buffers as
+            // one is borrowed mutably; that borrow keeps others away.
+            unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), n) };
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// Compares `len` bytes at `at` with those that stand in `other` at
+    /// `other_at`: the offset of the first that differs, counted from `at`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer.
+    pub(crate) fn compare(
+        &self,
+        at: usize,
+        other: &PageBuf,
+        other_at: usize,
+        len: usize,
+    ) -> Result<Option<usize>> {
+        let mut done = 0usize;
+        walk_two(self, at, other, other_at, len, |a, b, n| {
+            // SAFETY: Both are valid for reading `n` bytes, and nobody writes
+            // while both buffers are borrowed.
+            let (a, b) = unsafe {
+                (
+                    slice::from_raw_parts(a.as_ptr(), n),
+                    slice::from_raw_parts(b.as_ptr(), n),
+                )
+            };
+            if a != b {
+                let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+                return ControlFlow::Break(done.saturating_add(same));
+            }
+            done = done.saturating_add(n);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Runs the CRC32C register `seed` over `[at, at + len)`, as far as the
+    /// buffer reaches.
+    ///
+    /// The register starts as `!0`; what goes on the wire is its complement
+    /// (RFC 7143 section 13.1).
+    pub(crate) fn crc32c(&self, at: usize, len: usize, seed: u32) -> u32 {
+        self.pieces(at, len).fold(seed, |register, piece| {
+            // SAFETY: The piece is valid for reading its length.
+            unsafe {
+                bindings::crc32c(
+                    register,
+                    start_of(&piece).as_ptr().cast(),
+                    u32_to_usize(piece.bv_len),
+                )
+            }
+        })
+    }
+}
+
+impl Drop for PageBuf {
+    fn drop(&mut self) {
+        let pieces = self.bvecs();
+        // SAFETY: By the type invariants one reference to each page is ours;
+        // there are at most `MAX_PIECES`.
+        unsafe { bindings::fer_pages_put(pieces.as_ptr(), pieces.len() as u32) };
+    }
+}
+
+/// The address of a piece of a [`PageBuf`].
+fn start_of(piece: &bindings::bio_vec) -> NonNull<u8> {
+    // SAFETY: `piece` has a page that is alive. There is no highmem, so its
+    // address is never null.
+    unsafe { NonNull::new_unchecked(bindings::fer_pages_virt(piece).cast()) }
+}
+
+/// Calls `f` with each two stretches of memory of the same length, until it
+/// breaks.
+fn walk_two<F>(
+    a: &PageBuf,
+    a_at: usize,
+    b: &PageBuf,
+    b_at: usize,
+    len: usize,
+    mut f: F,
+) -> Result<Option<usize>>
+where
+    F: FnMut(NonNull<u8>, NonNull<u8>, usize) -> ControlFlow<usize>,
+{
+    a.check(a_at, len)?;
+    b.check(b_at, len)?;
+    let mut done = 0usize;
+    for piece in a.pieces(a_at, len) {
+        let mut a_ptr = start_of(&piece);
+        let piece_len = u32_to_usize(piece.bv_len);
+        for other in b.pieces(b_at.saturating_add(done), piece_len) {
+            let n = u32_to_usize(other.bv_len);
+            if let ControlFlow::Break(found) = f(a_ptr, start_of(&other), n) {
+                return Ok(Some(found));
+            }
+            // SAFETY: The lengths of `other` add up to that of `piece`, so
+            // this is at most its end.
+            a_ptr = unsafe { a_ptr.add(n) };
+        }
+        done = done.saturating_add(piece_len);
+    }
+    Ok(None)
+}
+
+/// The pieces of a range of a [`PageBuf`], by [`PageBuf::pieces`].
+pub(crate) struct PieceIter<'a> {
+    rest: &'a [bindings::bio_vec],
+    skip: usize,
+    left: usize,
+}
+
+impl Iterator for PieceIter<'_> {
+    type Item = bindings::bio_vec;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left > 0 {
+            let (piece, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            let len = u32_to_usize(piece.bv_len);
+            let skip = self.skip.min(len);
+            self.skip = self.skip.saturating_sub(skip);
+            let take = len.saturating_sub(skip).min(self.left);
+            if take == 0 {
+                continue;
+            }
+            self.left = self.left.saturating_sub(take);
+            // Both are at most `piece.bv_len`.
+            return Some(bindings::bio_vec {
+                bv_page: piece.bv_page,
+                bv_len: take as u32,
+                bv_offset: skip as u32,
+            });
+        }
+        None
+    }
+}
+
+/// Bytes that have arrived, as TCP holds them.
+///
+/// # Invariants
+///
+/// For `'a`, `skb` is alive, nobody changes it, and it has at least
+/// `offset + len` bytes, which is not greater than `i32::MAX`.
+pub(crate) struct SkbSlice<'a> {
+    skb: NonNull<bindings::sk_buff>,
+    offset: usize,
+    len: usize,
+    _skb: PhantomData<&'a bindings::sk_buff>,
+}
+
+impl<'a> SkbSlice<'a> {
+    /// The `len` bytes at `offset` of `skb`.
+    ///
+    /// # Safety
+    ///
+    /// For `'a`, `skb` must be alive and nobody may change it; it must have
+    /// at least `offset + len` bytes.
+    pub(in crate::sys) unsafe fn from_raw(
+        skb: *mut bindings::sk_buff,
+        offset: u32,
+        len: usize,
+    ) -> Self {
+        // INVARIANT: The caller promises it; no skb is longer than `i32::MAX`.
+        Self {
+            // SAFETY: What is alive is not null.
+            skb: unsafe { NonNull::new_unchecked(skb) },
+            offset: u32_to_usize(offset),
+            len,
+            _skb: PhantomData,
+        }
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Leaves out the first `n` bytes, or all if there are fewer.
+    pub(crate) fn advance(&mut self, n: usize) {
+        let n = n.min(self.len);
+        // INVARIANT: The end stays where it was.
+        self.offset = self.offset.saturating_add(n);
+        self.len = self.len.saturating_sub(n);
+    }
+
+    /// Copies the first `out.len()` bytes to `out`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when there are fewer, `EFAULT` when the skb cannot be read.
+    pub(crate) fn copy_to_slice(&self, out: &mut [u8]) -> Result {
+        let n = out.len();
+        if n > self.len {
+            return Err(EINVAL);
+        }
+        // SAFETY: `out` is valid for writing `n` bytes, which we have.
+        unsafe { self.copy_to(0, NonNull::from(out).cast(), n) }
+    }
+
+    /// Runs the CRC32C register `seed` over the first `len` bytes, or all if
+    /// there are fewer; see [`PageBuf::crc32c`].
+    pub(crate) fn crc32c(&self, len: usize, seed: u32) -> u32 {
+        let n = len.min(self.len);
+        // SAFETY: By the type invariants the skb has these bytes and the
+        // numbers fit.
+        unsafe { bindings::skb_crc32c(self.skb.as_ptr(), self.offset as i32, n as i32, seed) }
+    }
+
+    /// Copies `n` bytes from `at` to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be valid for writing `n` bytes, `at + n` must not be greater
+    /// than the length.
+    unsafe fn copy_to(&self, at: usize, to: NonNull<u8>, n: usize) -> Result {
+        let offset = self.offset.saturating_add(at);
+        // SAFETY: By the type invariants and the caller's promise the skb has
+        // these bytes and the numbers fit; `to` takes them.
+        let result = unsafe {
+            bindings::skb_copy_bits(
+                self.skb.as_ptr(),
+                offset as i32,
+                to.as_ptr().cast(),
+                n as i32,
+            )
+        };
+        kernel::error::to_result(result)
+    }
+}
