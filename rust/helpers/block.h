@@ -26,27 +26,27 @@ struct percpu_ref;
 
 /*
  * The queue limits of a block device, and what it can do, at one moment.
- * A unit stands in each name; sectors are of 512 bytes. 0 means "cannot" or
- * "none" where a limit may be absent.
+ * Sizes and lengths are in bytes, but for *_sectors of 512 bytes. 0 means
+ * "cannot" or "none" where a limit may be absent.
  */
 struct fer_bdev_limits {
 	u64 start_sector;
 	u64 segment_boundary_mask;
 	u64 virt_boundary_mask;
-	u32 logical_block_bytes;
-	u32 physical_block_bytes;
-	s32 alignment_offset_bytes;
-	u32 io_min_bytes;
-	u32 io_opt_bytes;
+	u32 logical_block_size;
+	u32 physical_block_size;
+	s32 alignment_offset;
+	u32 io_min;
+	u32 io_opt;
 	u32 max_sectors;
 	u32 chunk_sectors;
 	u32 max_segments;
-	u32 max_segment_bytes;
+	u32 max_segment_size;
 	u32 dma_alignment_mask;
 	u32 max_discard_sectors;
 	u32 max_discard_segments;
-	u32 discard_granularity_bytes;
-	u32 discard_alignment_bytes;
+	u32 discard_granularity;
+	u32 discard_alignment;
 	u32 max_write_zeroes_sectors;
 	u32 max_write_zeroes_unmap_sectors;
 	u32 atomic_write_unit_min_bytes;

@@ -136,6 +136,16 @@ pub(crate) enum Mode {
     ReadWrite,
 }
 
+/// Whether others may use a device at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nobody else may claim it: no mount, no RAID, no other exclusive open.
+    Exclusive,
+    /// Others may. The kernel then tells nobody when it is removed: I/O just
+    /// fails, with [`BlkError::Offline`] or [`BlkError::Io`].
+    Shared,
+}
+
 /// How I/O may be submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
@@ -159,16 +169,16 @@ pub(crate) trait OnDead: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes of a logical block, a power of 2, 512 at least.
-    pub(crate) logical_block_bytes: u32,
+    pub(crate) logical_block_size: u32,
     /// Bytes of a physical block, a power of 2.
-    pub(crate) physical_block_bytes: u32,
+    pub(crate) physical_block_size: u32,
     /// Where the first physical block begins, in bytes; -1 if that cannot be
     /// said for a stack of devices.
-    pub(crate) alignment_offset_bytes: i32,
+    pub(crate) alignment_offset: i32,
     /// The smallest I/O that is not slow, in bytes.
-    pub(crate) io_min_bytes: u32,
+    pub(crate) io_min: u32,
     /// The best I/O, in bytes; 0 if the device does not say.
-    pub(crate) io_opt_bytes: u32,
+    pub(crate) io_opt: u32,
     /// The longest I/O that is not split, in sectors.
     pub(crate) max_sectors: u32,
     /// I/O that crosses a multiple of this many sectors is split; 0 if none.
@@ -176,7 +186,7 @@ pub(crate) struct Limits {
     /// The most pieces of memory of one I/O.
     pub(crate) max_segments: u32,
     /// The longest piece of memory, in bytes.
-    pub(crate) max_segment_bytes: u32,
+    pub(crate) max_segment_size: u32,
     /// Pieces must begin at a multiple of this mask + 1.
     pub(crate) dma_alignment_mask: u32,
     /// A piece must not cross a multiple of this mask + 1.
@@ -189,9 +199,9 @@ pub(crate) struct Limits {
     /// The most ranges of one discard.
     pub(crate) max_discard_segments: u32,
     /// What a discard must cover to free anything, in bytes.
-    pub(crate) discard_granularity_bytes: u32,
+    pub(crate) discard_granularity: u32,
     /// Where the first such unit begins, in bytes.
-    pub(crate) discard_alignment_bytes: u32,
+    pub(crate) discard_alignment: u32,
     /// The longest write of zeroes without data, in sectors; 0 if none.
     pub(crate) max_write_zeroes_sectors: u32,
     /// The longest of those that also frees, in sectors; 0 if none.
@@ -230,6 +240,60 @@ pub(crate) struct Limits {
     pub(crate) zoned: bool,
     /// Whether there is an I/O scheduler.
     pub(crate) elevator: bool,
+}
+
+impl Limits {
+    /// Reads them.
+    ///
+    /// # Safety
+    ///
+    /// `bdev` must be alive.
+    unsafe fn read(bdev: *mut bindings::block_device) -> Self {
+        let mut raw = MaybeUninit::uninit();
+        // SAFETY: `bdev` is alive by the caller's promise, `raw` is valid for
+        // writing, and the function writes it all.
+        let raw = unsafe {
+            bindings::fer_bdev_limits_read(bdev, raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        Self {
+            logical_block_size: raw.logical_block_size,
+            physical_block_size: raw.physical_block_size,
+            alignment_offset: raw.alignment_offset,
+            io_min: raw.io_min,
+            io_opt: raw.io_opt,
+            max_sectors: raw.max_sectors,
+            chunk_sectors: raw.chunk_sectors,
+            max_segments: raw.max_segments,
+            max_segment_size: raw.max_segment_size,
+            dma_alignment_mask: raw.dma_alignment_mask,
+            segment_boundary_mask: raw.segment_boundary_mask,
+            virt_boundary_mask: raw.virt_boundary_mask,
+            max_discard_sectors: raw.max_discard_sectors,
+            max_discard_segments: raw.max_discard_segments,
+            discard_granularity: raw.discard_granularity,
+            discard_alignment: raw.discard_alignment,
+            max_write_zeroes_sectors: raw.max_write_zeroes_sectors,
+            max_write_zeroes_unmap_sectors: raw.max_write_zeroes_unmap_sectors,
+            atomic_write_unit_min_bytes: raw.atomic_write_unit_min_bytes,
+            atomic_write_unit_max_bytes: raw.atomic_write_unit_max_bytes,
+            atomic_write_max_bytes: raw.atomic_write_max_bytes,
+            atomic_write_boundary_bytes: raw.atomic_write_boundary_bytes,
+            nr_requests: raw.nr_requests,
+            nr_hw_queues: raw.nr_hw_queues,
+            write_cache: raw.write_cache,
+            fua: raw.fua,
+            rotational: raw.rotational,
+            read_only: raw.read_only,
+            stable_writes: raw.stable_writes,
+            is_mq: raw.is_mq,
+            blocking: raw.blocking,
+            nowait: raw.nowait,
+            integrity: raw.integrity,
+            zoned: raw.zoned,
+            elevator: raw.elevator,
+        }
+    }
 }
 
 /// The longest piece of memory that we make, see `PageBuf`.
@@ -300,6 +364,7 @@ pub(in crate::sys) struct Inner {
     mode: Mode,
     major_minor: (u32, u32),
     name: [u8; 32],
+    at_open: Limits,
     closing: Atomic<bool>,
     holder: Arc<Holder>,
     #[pin]
@@ -392,7 +457,7 @@ impl PinnedDrop for Inner {
     }
 }
 
-/// An open block device, claimed for us alone.
+/// An open block device.
 ///
 /// It is closed when this is dropped or with [`Bdev::close`], in any context:
 /// from then on no I/O is let in, and when the I/O under way has ended a
@@ -402,10 +467,10 @@ pub(crate) struct Bdev {
 }
 
 impl Bdev {
-    /// Opens the block device at `path`, as the current process sees it, and
-    /// claims it. `on_dead` is told if the device is removed; it is let go
-    /// when the device has been given back, so it may own the `Bdev`, as long
-    /// as somebody closes it.
+    /// Opens the block device at `path`, as the current process sees it.
+    /// `on_dead` is told if a device that is claimed [`Claim::Exclusive`] is
+    /// removed; it is let go when the device has been given back, so it may
+    /// own the `Bdev`, as long as somebody closes it.
     ///
     /// Process context; may sleep as long as the device takes to open.
     ///
@@ -413,8 +478,17 @@ impl Bdev {
     ///
     /// What opening failed with: `ENOTBLK` for what is no block device,
     /// `EBUSY` when somebody else has claimed it, `EACCES` for writing to a
-    /// read-only device, and so on.
-    pub(crate) fn open(path: &CStr, mode: Mode, on_dead: Option<Arc<dyn OnDead>>) -> Result<Self> {
+    /// read-only device, `EINVAL` for a path with a NUL in it, and so on.
+    pub(crate) fn open(
+        path: &[u8],
+        mode: Mode,
+        claim: Claim,
+        on_dead: Option<Arc<dyn OnDead>>,
+    ) -> Result<Self> {
+        let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
+        terminated.extend_from_slice(path, GFP_KERNEL)?;
+        terminated.push(0, GFP_KERNEL)?;
+        let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
         let holder = Arc::pin_init(
             pin_init!(Holder {
                 dead: Atomic::new(false),
@@ -422,6 +496,13 @@ impl Bdev {
             }),
             GFP_KERNEL,
         )?;
+        let (claim, ops) = match claim {
+            Claim::Exclusive => (
+                Arc::as_ptr(&holder).cast_mut().cast::<c_void>(),
+                &raw const HOLDER_OPS,
+            ),
+            Claim::Shared => (ptr::null_mut(), ptr::null()),
+        };
         let flags = match mode {
             Mode::ReadOnly => bindings::FER_BLK_OPEN_READ,
             Mode::ReadWrite => bindings::FER_BLK_OPEN_READ | bindings::FER_BLK_OPEN_WRITE,
@@ -438,19 +519,14 @@ impl Bdev {
         // `Inner` keeps it until the file is released, or it is released
         // below. The operations are static.
         let file = kernel::error::from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(
-                path.as_char_ptr(),
-                flags,
-                Arc::as_ptr(&holder).cast_mut().cast::<c_void>(),
-                &HOLDER_OPS,
-            )
+            bindings::bdev_file_open_by_path(path.as_char_ptr(), flags, claim, ops)
         })?;
-        let claim = holder.clone();
-        let claimed = ScopeGuard::new(move || {
+        let claimant = holder.clone();
+        let opened = ScopeGuard::new(move || {
             // SAFETY: The file was opened right above; a plain close is all
             // right in the process that opened it.
             unsafe { bindings::bdev_fput(file) };
-            drop(claim);
+            drop(claimant);
         });
         // SAFETY: `file` is an open block device.
         let bdev = unsafe { bindings::file_bdev(file) };
@@ -459,6 +535,8 @@ impl Bdev {
         let mut name = [0; 32];
         // SAFETY: `bdev` is alive, `name` is valid for its length.
         unsafe { bindings::fer_bdev_name(bdev, name.as_mut_ptr().cast(), name.len()) };
+        // SAFETY: As above.
+        let at_open = unsafe { Limits::read(bdev) };
         // INVARIANT: `file` and the module reference pass into it when the
         // guards are dismissed, nothing between can fail. `users` has its
         // first reference, and that carries one to the `Inner`, from
@@ -471,6 +549,7 @@ impl Bdev {
                 // `MAJOR()` and `MINOR()`.
                 major_minor: (dev >> 20, dev & 0xf_ffff),
                 name,
+                at_open,
                 closing: Atomic::new(false),
                 holder,
                 users <- Opaque::try_ffi_init(|users| {
@@ -495,7 +574,7 @@ impl Bdev {
             GFP_KERNEL,
         )?;
         module.dismiss();
-        let _ = claimed.dismiss();
+        let _ = opened.dismiss();
         let _ = Arc::into_raw(inner.clone());
         Ok(Self { inner })
     }
@@ -563,57 +642,14 @@ impl Bdev {
         self.enter().map_or(0, |live| live.nr_sectors())
     }
 
-    /// The limits now. May be called in any context, but not for every
-    /// command: it reads a lot.
-    ///
-    /// # Errors
-    ///
-    /// [`BlkError::Closed`].
-    pub(crate) fn limits(&self) -> Result<Limits, BlkError> {
-        let live = self.live()?;
-        let mut raw = MaybeUninit::uninit();
-        // SAFETY: `raw` is valid for writing, and the function writes it all.
-        let raw = unsafe {
-            bindings::fer_bdev_limits_read(live.bdev(), raw.as_mut_ptr());
-            raw.assume_init()
-        };
-        Ok(Limits {
-            logical_block_bytes: raw.logical_block_bytes,
-            physical_block_bytes: raw.physical_block_bytes,
-            alignment_offset_bytes: raw.alignment_offset_bytes,
-            io_min_bytes: raw.io_min_bytes,
-            io_opt_bytes: raw.io_opt_bytes,
-            max_sectors: raw.max_sectors,
-            chunk_sectors: raw.chunk_sectors,
-            max_segments: raw.max_segments,
-            max_segment_bytes: raw.max_segment_bytes,
-            dma_alignment_mask: raw.dma_alignment_mask,
-            segment_boundary_mask: raw.segment_boundary_mask,
-            virt_boundary_mask: raw.virt_boundary_mask,
-            max_discard_sectors: raw.max_discard_sectors,
-            max_discard_segments: raw.max_discard_segments,
-            discard_granularity_bytes: raw.discard_granularity_bytes,
-            discard_alignment_bytes: raw.discard_alignment_bytes,
-            max_write_zeroes_sectors: raw.max_write_zeroes_sectors,
-            max_write_zeroes_unmap_sectors: raw.max_write_zeroes_unmap_sectors,
-            atomic_write_unit_min_bytes: raw.atomic_write_unit_min_bytes,
-            atomic_write_unit_max_bytes: raw.atomic_write_unit_max_bytes,
-            atomic_write_max_bytes: raw.atomic_write_max_bytes,
-            atomic_write_boundary_bytes: raw.atomic_write_boundary_bytes,
-            nr_requests: raw.nr_requests,
-            nr_hw_queues: raw.nr_hw_queues,
-            write_cache: raw.write_cache,
-            fua: raw.fua,
-            rotational: raw.rotational,
-            read_only: raw.read_only,
-            stable_writes: raw.stable_writes,
-            is_mq: raw.is_mq,
-            blocking: raw.blocking,
-            nowait: raw.nowait,
-            integrity: raw.integrity,
-            zoned: raw.zoned,
-            elevator: raw.elevator,
-        })
+    /// The limits now, or those at opening once it is closed. Any context, but
+    /// not for every command: it reads a lot.
+    pub(crate) fn limits(&self) -> Limits {
+        match self.enter() {
+            // SAFETY: The device is alive.
+            Some(live) => unsafe { Limits::read(live.bdev()) },
+            None => self.inner.at_open,
+        }
     }
 
     /// How I/O to it may be submitted, now. Any context.
