@@ -39,10 +39,7 @@ pub use host::SessionType;
 
 use self::keys::Key;
 use self::negotiation::Negotiation;
-use self::params::{
-    Alias, //
-    TpgParams,
-};
+use self::params::Alias;
 use self::security::Security;
 use crate::proto::chap;
 use crate::proto::name::IscsiName;
@@ -50,11 +47,13 @@ use crate::proto::serial::Sn;
 use crate::proto::text::{
     Buffers, //
     Incoming,
+    NoSpace,
     Outgoing,
     Pairs,
     TextError,
     Writer,
 };
+use crate::proto::wire::login::VERSION;
 use crate::proto::wire::{
     LoginRequest, //
     LoginResponse,
@@ -100,8 +99,17 @@ enum State {
     Over,
 }
 
+/// What a request says about stages.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    stage: Stage,
+    /// The stage to go to, if the T bit is set.
+    next: Option<Stage>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct First {
+    stage: Stage,
     version_max: u8,
     version_min: u8,
     isid: [u8; 6],
@@ -228,7 +236,7 @@ impl Login {
         buffers: Buffers<'_>,
         host: &mut H,
     ) -> Result<Step, Fault> {
-        self.check_header(request)?;
+        let turn = self.check_header(request)?;
         if data.len() > MAX_DATA_SEGMENT_LEN {
             return Err(Fault::DataTooLong);
         }
@@ -241,130 +249,98 @@ impl Login {
             }
         } else {
             let Some(text) = self.incoming.push(buffers.text, data, more)? else {
-                let stage = self.stage(request)?;
-                return Ok(Step::Respond(Reply::new(request, stage)));
+                return Ok(Step::Respond(Reply::new(request, turn.stage)));
             };
-            let len = self.exchange(request, text, buffers.out, host)?;
+            if matches!(self.state, State::Start) {
+                self.open(request, text, turn.stage, host)?;
+            }
+            let len = self.exchange(text, turn, buffers.out, host)?;
             self.outgoing.start(len);
         }
-        self.respond(request, host)
+        self.respond(request, turn, host)
     }
 
     /// Checks what can be checked before the text is complete.
-    fn check_header(&mut self, request: &LoginRequest) -> Result<(), Fault> {
-        if matches!(self.state, State::Finished { .. } | State::Over) {
-            return Err(Fault::Over);
-        }
+    fn check_header(&mut self, request: &LoginRequest) -> Result<Turn, Fault> {
+        let current = match self.state {
+            State::Start => self.first.map(|first| first.stage),
+            State::Security(_) => Some(Stage::SecurityNegotiation),
+            State::Operational(_) => Some(Stage::LoginOperationalNegotiation),
+            State::Finished { .. } | State::Over => return Err(Fault::Over),
+        };
         self.requests = self.requests.saturating_add(1);
         if self.requests > MAX_REQUESTS {
             return Err(Fault::TooManyRequests);
         }
-        let now = First {
-            version_max: request.version_max(),
-            version_min: request.version_min(),
-            isid: request.isid(),
-            tsih: request.tsih(),
-            itt: request.itt(),
-            cid: request.cid(),
-            cmd_sn: request.cmd_sn(),
-        };
-        let first = *self.first.get_or_insert(now);
-        if now.version_min > crate::proto::wire::login::VERSION {
+        if request.version_min() > VERSION {
             return Err(Fault::Version);
         }
-        first.check(now)?;
-        self.exp_stat_sn = request.exp_stat_sn();
-
-        if request.transit() && request.continue_bit() {
-            return Err(Fault::TransitAndContinue);
-        }
-        let stage = self.stage(request)?;
-        if request.transit() {
-            let next = request.nsg().map_err(|_| Fault::BadStage)?;
-            if next as u8 <= stage as u8 {
-                return Err(Fault::BadTransition);
-            }
-        }
-        Ok(())
-    }
-
-    /// The stage that the request belongs to, if the login is in it.
-    fn stage(&self, request: &LoginRequest) -> Result<Stage, Fault> {
         let stage = request.csg().map_err(|_| Fault::BadStage)?;
         if stage == Stage::FullFeaturePhase {
             return Err(Fault::BadStage);
         }
-        let current = match self.state {
-            State::Start => return Ok(stage),
-            State::Security(_) => Stage::SecurityNegotiation,
-            State::Operational(_) => Stage::LoginOperationalNegotiation,
-            State::Finished { .. } | State::Over => return Err(Fault::Over),
-        };
-        if stage == current {
-            Ok(stage)
-        } else {
-            Err(Fault::WrongStage)
+        if current.is_some_and(|current| current != stage) {
+            return Err(Fault::WrongStage);
         }
+        let now = First::new(request, stage);
+        self.first.get_or_insert(now).check(now)?;
+        self.exp_stat_sn = request.exp_stat_sn();
+
+        if !request.transit() {
+            return Ok(Turn { stage, next: None });
+        }
+        if request.continue_bit() {
+            return Err(Fault::TransitAndContinue);
+        }
+        let next = request.nsg().map_err(|_| Fault::BadStage)?;
+        if next as u8 <= stage as u8 {
+            return Err(Fault::BadTransition);
+        }
+        Ok(Turn {
+            stage,
+            next: Some(next),
+        })
     }
 
     /// Works on a complete text and writes the answer to it. Returns the
     /// answer's length.
     fn exchange<H: Host + ?Sized>(
         &mut self,
-        request: &LoginRequest,
         text: &[u8],
+        turn: Turn,
         out: &mut [u8],
         host: &mut H,
     ) -> Result<usize, Fault> {
-        let stage = self.stage(request)?;
-        let is_first = matches!(self.state, State::Start);
-        if is_first {
-            self.open(request, text, stage, host)?;
-        }
-        let room = out.len().saturating_sub(chap::MAX_CHALLENGE_LEN);
-        let (out, scratch) = out.split_at_mut_checked(room).ok_or(Fault::NoSpace)?;
-        let mut out = Writer::new(out);
         let session_type = self.session_type();
         let Some(admission) = &self.admission else {
             return Err(Fault::Over);
         };
+        let room = out.len().saturating_sub(chap::MAX_CHALLENGE_LEN);
+        let (out, scratch) = out.split_at_mut_checked(room).ok_or(Fault::NoSpace)?;
+        let mut out = Writer::new(out);
 
-        let keys = self.negotiation.read(text, stage, &admission.offer)?;
-        if !is_first {
-            for (key, value) in [
-                (Key::InitiatorName, keys.initiator_name),
-                (Key::TargetName, keys.target_name),
-                (Key::SessionType, keys.session_type),
-            ] {
-                if value.is_some() {
-                    return Err(Fault::Key(key, KeyFault::NotAllowed));
-                }
-            }
-        }
+        let keys = self.negotiation.read(text, turn.stage, &admission.offer)?;
         if let Some(alias) = keys.initiator_alias {
             self.initiator_alias = Alias::parse(alias)
                 .map_err(|_| Fault::Key(Key::InitiatorAlias, KeyFault::BadDeclaration))?;
         }
-        // Section 6.3.1: "with the first Login Response PDU with which it is
-        // allowed to do so".
-        if !self.told.portal_group_tag {
-            self.told.portal_group_tag = true;
-            if let Some(tag) = admission.portal_group_tag {
-                out.number(Key::TargetPortalGroupTag.name(), u32::from(tag))?;
-            }
-        }
+        self.told.first(admission, &mut out)?;
         self.negotiation.answer(text, &mut out)?;
 
         match core::mem::replace(&mut self.state, State::Over) {
             State::Security(security) => {
-                let security =
-                    security.step(&keys, request.transit(), admission, host, scratch, &mut out)?;
+                let transit = turn.next.is_some();
+                let security = security.step(&keys, transit, admission, host, scratch, &mut out)?;
+                if turn.next == Some(Stage::FullFeaturePhase) {
+                    self.told.alias(admission, session_type, &mut out)?;
+                }
                 self.state = State::Security(security);
             }
             State::Operational(proof) => {
-                self.told.declare(admission, session_type, &mut out)?;
+                self.told.alias(admission, session_type, &mut out)?;
+                self.told.length(admission, &mut out)?;
                 self.proposing =
-                    request.transit() && self.negotiation.propose(&admission.offer, &mut out)?;
+                    turn.next.is_some() && self.negotiation.propose(&admission.offer, &mut out)?;
                 self.state = State::Operational(proof);
             }
             state => self.state = state,
@@ -373,6 +349,8 @@ impl Login {
     }
 
     /// Works on the first complete text: who is it, and may it try?
+    ///
+    /// Section 6.3: the names must be in it.
     fn open<H: Host + ?Sized>(
         &mut self,
         request: &LoginRequest,
@@ -389,6 +367,11 @@ impl Login {
             tsih: request.tsih(),
             cid: request.cid(),
         };
+        if request.tsih() != 0 && names.session_type == SessionType::Discovery {
+            // The type of a session is told by its first connection, and a
+            // discovery session has no other.
+            return Err(Fault::Key(Key::SessionType, KeyFault::NotAllowed));
+        }
         let admission = host.authorize(&identity).map_err(Fault::host)?;
         if (request.tsih() == 0) != admission.session.is_none() {
             return Err(Fault::Host(LoginStatus::SESSION_DOES_NOT_EXIST));
@@ -415,19 +398,16 @@ impl Login {
     fn respond<H: Host + ?Sized>(
         &mut self,
         request: &LoginRequest,
+        turn: Turn,
         host: &mut H,
     ) -> Result<Step, Fault> {
-        let stage = self.stage(request)?;
         let cut = self.outgoing.next_cut(MAX_DATA_SEGMENT_LEN);
-        let mut reply = Reply::new(request, stage);
+        let mut reply = Reply::new(request, turn.stage);
         reply.response.continue_bit = cut.more;
         reply.response.data_len = u32::try_from(cut.data.len()).unwrap_or(u32::MAX);
         reply.data = cut.data;
-        if cut.more || !request.transit() {
-            return Ok(Step::Respond(reply));
-        }
-        let wanted = request.nsg().map_err(|_| Fault::BadStage)?;
-        let Some(next) = self.next_stage(wanted) else {
+        let wanted = turn.next.filter(|_| !cut.more);
+        let Some(next) = wanted.and_then(|wanted| self.next_stage(wanted)) else {
             return Ok(Step::Respond(reply));
         };
         reply.response.transit = true;
@@ -513,27 +493,22 @@ impl Login {
     fn refuse(&mut self, request: Option<&LoginRequest>, fault: Fault) -> Step {
         let over = matches!(self.state, State::Finished { .. } | State::Over);
         self.state = State::Over;
-        // Section 4.2.4: a PDU before the first Login Request ends the
-        // connection at once.
-        let Some(first) = self.first.filter(|_| !over || fault != Fault::Over) else {
-            return Step::Drop(fault);
+        let tags = match request {
+            Some(request) => Some((request.isid(), request.tsih(), request.itt())),
+            None => self.first.map(|first| (first.isid, first.tsih, first.itt)),
         };
-        let (isid, tsih, itt) = match request {
-            Some(request) => (request.isid(), request.tsih(), request.itt()),
-            None => (first.isid, first.tsih, first.itt),
+        // Section 4.2.4: another PDU before the first Login Request ends the
+        // connection at once.
+        let Some((isid, tsih, itt)) = tags.filter(|_| !over) else {
+            return Step::Drop(fault);
         };
         // Section 6.3.1: in a reject the T bit and both stages are reserved.
         let response = LoginResponse {
             status: fault.status(),
             ..response(isid, tsih, itt, Stage::SecurityNegotiation)
         };
-        Step::Refuse(
-            Reply {
-                response,
-                data: 0..0,
-            },
-            fault,
-        )
+        let data = 0..0;
+        Step::Refuse(Reply { response, data }, fault)
     }
 }
 
@@ -544,6 +519,19 @@ impl Default for Login {
 }
 
 impl First {
+    fn new(request: &LoginRequest, stage: Stage) -> Self {
+        Self {
+            stage,
+            version_max: request.version_max(),
+            version_min: request.version_min(),
+            isid: request.isid(),
+            tsih: request.tsih(),
+            itt: request.itt(),
+            cid: request.cid(),
+            cmd_sn: request.cmd_sn(),
+        }
+    }
+
     fn check(self, now: Self) -> Result<(), Fault> {
         let changed = if self.itt != now.itt {
             "the initiator task tag"
@@ -601,29 +589,44 @@ impl Names {
 }
 
 impl Told {
-    /// Declares what the target has to declare in the operational stage.
-    fn declare(
+    /// Declares what goes with the first answer. Section 6.3.1: "with the
+    /// first Login Response PDU with which it is allowed to do so".
+    fn first(&mut self, admission: &Admission, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        if core::mem::replace(&mut self.portal_group_tag, true) {
+            return Ok(());
+        }
+        match admission.portal_group_tag {
+            Some(tag) => out.number(Key::TargetPortalGroupTag.name(), u32::from(tag)),
+            None => Ok(()),
+        }
+    }
+
+    /// Declares the human-readable name of the target, in normal sessions
+    /// (section 13.6).
+    fn alias(
         &mut self,
         admission: &Admission,
         session_type: SessionType,
         out: &mut Writer<'_>,
-    ) -> Result<(), Fault> {
-        let TpgParams {
-            max_recv_data_segment_length: length,
-            target_alias: alias,
-            ..
-        } = &admission.offer;
-        if !self.target_alias {
-            self.target_alias = true;
-            if session_type == SessionType::Normal && !alias.is_empty() {
-                out.pair(Key::TargetAlias.name(), alias.as_str())?;
-            }
+    ) -> Result<(), NoSpace> {
+        let alias = &admission.offer.target_alias;
+        if core::mem::replace(&mut self.target_alias, true)
+            || session_type == SessionType::Discovery
+            || alias.is_empty()
+        {
+            return Ok(());
         }
-        if self.max_recv_data_segment_length.is_none() {
-            self.max_recv_data_segment_length = Some(*length);
-            out.number(Key::MaxRecvDataSegmentLength.name(), *length)?;
+        out.pair(Key::TargetAlias.name(), alias.as_str())
+    }
+
+    /// Declares the longest data segment that the target receives.
+    fn length(&mut self, admission: &Admission, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        if self.max_recv_data_segment_length.is_some() {
+            return Ok(());
         }
-        Ok(())
+        let length = admission.offer.max_recv_data_segment_length;
+        self.max_recv_data_segment_length = Some(length);
+        out.number(Key::MaxRecvDataSegmentLength.name(), length)
     }
 }
 
@@ -643,8 +646,8 @@ fn response(isid: [u8; 6], tsih: u16, itt: u32, stage: Stage) -> LoginResponse {
         continue_bit: false,
         csg: stage,
         nsg: Stage::SecurityNegotiation,
-        version_max: crate::proto::wire::login::VERSION,
-        version_active: crate::proto::wire::login::VERSION,
+        version_max: VERSION,
+        version_active: VERSION,
         isid,
         tsih,
         itt,

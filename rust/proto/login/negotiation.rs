@@ -42,6 +42,8 @@ pub(super) struct Negotiation {
     leading: bool,
     /// What the initiator has sent, in all stages.
     seen: KeySet,
+    /// Whether a text was read before, so that the names are known.
+    started: bool,
     /// What it was or is to be answered with Reject.
     rejected: KeySet,
     /// What it was or is to be answered with Irrelevant.
@@ -61,10 +63,7 @@ pub(super) struct Collected<'a> {
     pub(super) chap_c: Option<&'a str>,
     pub(super) chap_n: Option<&'a str>,
     pub(super) chap_r: Option<&'a str>,
-    pub(super) initiator_name: Option<&'a str>,
     pub(super) initiator_alias: Option<&'a str>,
-    pub(super) target_name: Option<&'a str>,
-    pub(super) session_type: Option<&'a str>,
 }
 
 impl Negotiation {
@@ -76,6 +75,7 @@ impl Negotiation {
             discovery: false,
             leading: true,
             seen: KeySet::EMPTY,
+            started: false,
             rejected: KeySet::EMPTY,
             irrelevant: KeySet::EMPTY,
             proposed: KeySet::EMPTY,
@@ -136,6 +136,7 @@ impl Negotiation {
             self.settle(row, pair.value, offer).map_err(fault)?;
         }
         self.settle_first_burst(offer);
+        self.started = true;
         Ok(collected)
     }
 
@@ -232,95 +233,85 @@ impl Negotiation {
             Stages::Operational => stage == Stage::LoginOperationalNegotiation,
         };
         let usage = match row.usage {
-            Usage::LeadingOnly => self.leading,
+            // Initiators tell the type of the session on each connection, and
+            // it is checked to be the same.
+            Usage::LeadingOnly => self.leading || row.key == Key::SessionType,
             Usage::InitializeOnly | Usage::All => true,
             Usage::FullFeatureOnly => false,
         };
-        stage && usage && row.senders != Senders::Target && row.rule != Rule::OtherMethod
+        // Section 6.3: the names are in the first text. The target has picked
+        // its terms by them, so the type of the session has to be, too.
+        let names = matches!(
+            row.key,
+            Key::InitiatorName | Key::TargetName | Key::SessionType
+        );
+        let late = names && self.started;
+        stage && usage && !late && row.senders != Senders::Target && row.rule != Rule::OtherMethod
     }
 
+    /// Settles one key by the rule of its row.
     fn settle(&mut self, row: &Row, text: &str, offer: &TpgParams) -> Result<(), KeyFault> {
         let key = row.key;
-        let is_answer = self.proposed.has(key);
-        let settled = match row.rule {
+        // The value is settled if it is admissible at all; it is agreed on if
+        // the initiator's value is the result, as an answer's must be.
+        let agreed = match row.rule {
             Rule::DeclareNumber(low, high) => {
                 let n = value::number_in(text, low, high).map_err(|_| KeyFault::BadDeclaration)?;
                 // The only such key that an initiator may send.
-                self.conn.max_xmit_data_segment_length = n;
-                true
+                self.conn.set_initiator_length(n);
+                return Ok(());
             }
             Rule::Minimum(low, high) | Rule::Maximum(low, high) => {
-                match (
-                    value::number_in(text, low, high),
-                    self.offered_number(key, offer),
-                    self.session.number_mut(key),
-                ) {
-                    (Ok(theirs), Some(ours), Some(result)) => {
-                        *result = if matches!(row.rule, Rule::Minimum(..)) {
-                            theirs.min(ours)
-                        } else {
-                            theirs.max(ours)
-                        };
-                        if key == Key::FirstBurstLength {
-                            self.first_burst_open = true;
-                        }
-                        !is_answer || theirs == *self.session.number_mut(key).unwrap_or(&mut 0)
-                    }
-                    _ => false,
-                }
+                self.first_burst_open |= key == Key::FirstBurstLength;
+                let minimum = matches!(row.rule, Rule::Minimum(..));
+                value::number_in(text, low, high).ok().and_then(|theirs| {
+                    let ours = match key {
+                        Key::FirstBurstLength => offer.first_burst_length(),
+                        key => offer.session.number(key)?,
+                    };
+                    let result = self.session.number_mut(key)?;
+                    *result = if minimum {
+                        theirs.min(ours)
+                    } else {
+                        theirs.max(ours)
+                    };
+                    Some(theirs == *result)
+                })
             }
-            Rule::And | Rule::Or => {
-                match (
-                    value::boolean(text),
-                    offer.session.boolean(key),
-                    self.session.boolean_mut(key),
-                ) {
-                    (Ok(theirs), Some(ours), Some(result)) => {
-                        *result = if row.rule == Rule::And {
-                            theirs && ours
-                        } else {
-                            theirs || ours
-                        };
-                        !is_answer || theirs == *result
-                    }
-                    _ => false,
-                }
-            }
-            Rule::List(_) => match key {
-                Key::HeaderDigest => match select_digest(text, offer.header_digest) {
-                    Some(digest) => {
-                        self.conn.header_digest = digest;
-                        true
-                    }
-                    None => false,
-                },
-                Key::DataDigest => match select_digest(text, offer.data_digest) {
-                    Some(digest) => {
-                        self.conn.data_digest = digest;
-                        true
-                    }
-                    None => false,
-                },
-                Key::TaskReporting => match select_task_reporting(text) {
-                    Some(reporting) => {
-                        self.session.task_reporting = reporting;
-                        true
-                    }
-                    None => false,
-                },
-                // The security keys are for the exchange they belong to.
-                _ => true,
-            },
-            _ => true,
+            Rule::And | Rule::Or => value::boolean(text).ok().and_then(|theirs| {
+                let ours = offer.session.boolean(key)?;
+                let result = self.session.boolean_mut(key)?;
+                *result = if row.rule == Rule::And {
+                    theirs && ours
+                } else {
+                    theirs || ours
+                };
+                Some(theirs == *result)
+            }),
+            Rule::List(_) => self.settle_list(key, text, offer),
+            _ => return Ok(()),
         };
-        if settled {
-            return Ok(());
+        match (agreed, self.proposed.has(key)) {
+            (Some(_), false) | (Some(true), true) => {}
+            (None, false) => {
+                self.rejected.insert(key);
+            }
+            (_, true) => return Err(KeyFault::NoAgreement),
         }
-        if is_answer {
-            return Err(KeyFault::NoAgreement);
-        }
-        self.rejected.insert(key);
         Ok(())
+    }
+
+    fn settle_list(&mut self, key: Key, text: &str, offer: &TpgParams) -> Option<bool> {
+        match key {
+            Key::HeaderDigest => {
+                self.conn.header_digest = select_digest(text, offer.header_digest)?;
+            }
+            Key::DataDigest => self.conn.data_digest = select_digest(text, offer.data_digest)?,
+            Key::TaskReporting => self.session.task_reporting = select_task_reporting(text)?,
+            // The security keys are for the exchange they belong to.
+            _ => {}
+        }
+        Some(true)
     }
 
     /// RFC 7143 section 13.14: "FirstBurstLength MUST NOT exceed
@@ -351,13 +342,6 @@ impl Negotiation {
         offer
             .first_burst_length()
             .min(self.session.max_burst_length)
-    }
-
-    fn offered_number(&self, key: Key, offer: &TpgParams) -> Option<u32> {
-        match key {
-            Key::FirstBurstLength => Some(offer.first_burst_length()),
-            key => offer.session.number(key),
-        }
     }
 
     fn is_unacceptable(&self, row: &Row, offer: &TpgParams) -> bool {
@@ -415,10 +399,7 @@ impl<'a> Collected<'a> {
             Key::ChapC => &mut self.chap_c,
             Key::ChapN => &mut self.chap_n,
             Key::ChapR => &mut self.chap_r,
-            Key::InitiatorName => &mut self.initiator_name,
             Key::InitiatorAlias => &mut self.initiator_alias,
-            Key::TargetName => &mut self.target_name,
-            Key::SessionType => &mut self.session_type,
             _ => return,
         };
         *place = Some(value);
