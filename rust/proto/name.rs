@@ -55,8 +55,12 @@ impl IscsiName {
         for (to, from) in lower.iter_mut().zip(name) {
             *to = from.to_ascii_lowercase();
         }
-        if let Some((offset, char)) = text.char_indices().find(|&(_, c)| !is_allowed(c)) {
-            return Err(NameError::BadChar { char, offset });
+        let mut offset: usize = 0;
+        for char in text.chars() {
+            if !is_allowed(char) {
+                return Err(NameError::BadChar { char, offset });
+            }
+            offset = offset.saturating_add(char.len_utf8());
         }
         let lowered = lower.get(..name.len()).unwrap_or_default();
         match lowered.split_first_chunk::<4>() {

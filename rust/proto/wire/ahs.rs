@@ -133,3 +133,138 @@ impl<'a> Iterator for Iter<'a> {
 pub const EXTENDED_CDB: u8 = 1;
 /// AHSType of the Bidirectional Read Expected Data Transfer Length.
 pub const BIDI_READ_LENGTH: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::bytes;
+    use crate::proto::wire::RejectReason;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/ahs.hex");
+
+    const SPILL: [u8; 16] = [
+        0, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc,
+    ];
+
+    #[test]
+    fn vectors() {
+        let cdb32 = bytes(VECTORS, "cdb32");
+        assert_eq!(Ahs::parse(&cdb32).unwrap().cdb_spill, SPILL);
+        let cdb18 = bytes(VECTORS, "cdb18");
+        assert_eq!(Ahs::parse(&cdb18).unwrap().cdb_spill, [0x5a, 0x5b]);
+        let bidi = bytes(VECTORS, "bidi");
+        assert_eq!(Ahs::parse(&bidi).unwrap().bidi_read_length, Some(1024));
+        let both = bytes(VECTORS, "both");
+        assert_eq!(
+            Ahs::parse(&both),
+            Ok(Ahs {
+                cdb_spill: &SPILL,
+                bidi_read_length: Some(65536)
+            })
+        );
+        assert_eq!(Ahs::parse(&[]), Ok(Ahs::default()));
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        for name in ["cdb32", "cdb18", "bidi"] {
+            let whole = bytes(VECTORS, name);
+            for len in 1..whole.len() {
+                let error = Ahs::parse(&whole[..len]).unwrap_err();
+                assert!(
+                    matches!(error, Error::BadAhsLength { .. }),
+                    "{name} {len}: {error}"
+                );
+                assert_eq!(error.reject_reason(), RejectReason::InvalidPduField);
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() {
+        for (kind, length) in [
+            (1u8, 0u16),
+            (1, 1),
+            (1, 18),
+            (1, 0xffff),
+            (2, 0),
+            (2, 4),
+            (2, 6),
+        ] {
+            let mut segment = vec![0; 20];
+            segment[..2].copy_from_slice(&length.to_be_bytes());
+            segment[2] = kind;
+            assert_eq!(
+                Ahs::parse(&segment),
+                Err(Error::BadAhsLength { kind, length }),
+                "{kind} {length}"
+            );
+        }
+        // The shortest that can be: one byte of CDB.
+        assert_eq!(
+            Ahs::parse(&[0, 2, 1, 0, 0x5a, 0, 0, 0]).unwrap().cdb_spill,
+            [0x5a]
+        );
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        for kind in (0..64).filter(|kind| ![1, 2].contains(kind)) {
+            let error = Ahs::parse(&[0, 5, kind, 0, 0, 0, 0, 0]).unwrap_err();
+            assert_eq!(error, Error::ReservedAhsType(kind));
+            assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        }
+        // Bits 0 and 1 of AHSType and the byte after it are reserved.
+        assert_eq!(
+            Ahs::parse(&[0, 5, 0xc2, 0xff, 0, 0, 0, 1])
+                .unwrap()
+                .bidi_read_length,
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_second_one_of_a_type_is_refused() {
+        for (name, kind) in [("cdb18", EXTENDED_CDB), ("bidi", BIDI_READ_LENGTH)] {
+            let twice = bytes(VECTORS, name).repeat(2);
+            assert_eq!(Iter::new(&twice).count(), 2);
+            assert_eq!(Ahs::parse(&twice), Err(Error::RepeatedAhs(kind)));
+        }
+    }
+
+    proptest! {
+        /// Steps through anything to an end, and never past it.
+        #[test]
+        fn any_bytes_come_to_an_end(words: Vec<[u8; 4]>) {
+            let all = words.concat();
+            let mut read = 0;
+            for (count, segment) in Iter::new(&all).enumerate() {
+                prop_assert!(count <= words.len());
+                match segment {
+                    Ok(Segment::ExtendedCdb(spill)) => {
+                        prop_assert!(!spill.is_empty());
+                        prop_assert_eq!(spill, &all[read + 4..read + 4 + spill.len()]);
+                        read += 4 + spill.len().next_multiple_of(4);
+                    }
+                    Ok(Segment::BidiReadLength(_)) => read += 8,
+                    Err(_) => return Ok(()),
+                }
+            }
+            prop_assert_eq!(read, all.len());
+        }
+
+        /// What an initiator writes comes back.
+        #[test]
+        fn a_cdb_of_any_length_is_read(spill in prop::collection::vec(any::<u8>(), 1..1016)) {
+            let length = u16::try_from(spill.len() + 1).unwrap();
+            let mut segment = length.to_be_bytes().to_vec();
+            segment.extend([EXTENDED_CDB, 0]);
+            segment.extend(&spill);
+            segment.resize(segment.len().next_multiple_of(4), 0xa5);
+            prop_assert_eq!(Ahs::parse(&segment).unwrap().cdb_spill, spill);
+        }
+    }
+}

@@ -179,3 +179,69 @@ struct AsyncMessageLayout {
     parameter3: U16,
     reserved44: [u8; 4],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/async_msg.hex");
+
+    #[test]
+    fn each_event_is_written_whole() {
+        let events = [
+            (
+                "scsi",
+                AsyncEvent::Scsi {
+                    lun: 0x0002_0000_0000_0000,
+                },
+                20,
+            ),
+            ("logout", AsyncEvent::LogoutRequest { deadline: 10 }, 0),
+            (
+                "connection_drop",
+                AsyncEvent::ConnectionDrop {
+                    cid: 0x0102,
+                    time2wait: 3,
+                    time2retain: 0x1234,
+                },
+                0,
+            ),
+            (
+                "session_drop",
+                AsyncEvent::SessionDrop {
+                    time2wait: 2,
+                    time2retain: 0,
+                },
+                0,
+            ),
+            (
+                "negotiate",
+                AsyncEvent::NegotiationRequest { deadline: 5 },
+                0,
+            ),
+            (
+                "task_termination",
+                AsyncEvent::TaskTermination {
+                    lun: 0x0003_0000_0000_0000,
+                },
+                0,
+            ),
+            ("vendor", AsyncEvent::VendorSpecific { vcode: 0x42 }, 0),
+        ];
+        for (stat_sn, (name, event, data_len)) in (0x20b..).map(Sn).zip(events) {
+            let message = AsyncMessage {
+                event,
+                stat_sn,
+                exp_cmd_sn: Sn(0x108),
+                max_cmd_sn: Sn(0x187),
+                data_len,
+            };
+            assert_eq!(
+                emitted(|out| message.emit(out)),
+                header(VECTORS, name),
+                "{name}"
+            );
+        }
+    }
+}

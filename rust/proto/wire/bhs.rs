@@ -365,3 +365,79 @@ pub const R2T: u8 = 0x31;
 pub const ASYNC_MESSAGE: u8 = 0x32;
 /// Opcode of Reject.
 pub const REJECT: u8 = 0x3f;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::with;
+    use std::format;
+
+    const HEADER: [u8; BHS_LEN] = {
+        let mut header = [0; BHS_LEN];
+        header[0] = 0x41;
+        header[1] = 0x80;
+        header[4] = 0xff;
+        header[5] = 0x01;
+        header[6] = 0x02;
+        header[7] = 0x03;
+        header[8] = 0x10;
+        header[15] = 0x17;
+        header[16] = 0x20;
+        header[19] = 0x23;
+        header
+    };
+
+    #[test]
+    fn the_common_fields_are_where_they_belong() {
+        let bhs = Bhs::cast(&HEADER);
+        assert_eq!(bhs.opcode(), Opcode::ScsiCommand);
+        assert!(bhs.immediate() && bhs.final_bit());
+        assert_eq!(bhs.total_ahs_length(), 1020);
+        assert_eq!(bhs.data_segment_length(), 0x010203);
+        assert_eq!(bhs.lun(), 0x1000_0000_0000_0017);
+        assert_eq!(bhs.itt(), 0x2000_0023);
+        assert_eq!(bhs.as_array(), &HEADER);
+        assert_eq!(
+            format!("{bhs:?}"),
+            "SCSI Command (immediate) itt 0x20000023 lun 0x1000000000000017 ahs 1020 data 66051"
+        );
+        let bare = with(&HEADER, &[(0, 0x3e), (1, 0x7f)]);
+        assert!(!Bhs::cast(&bare).immediate() && !Bhs::cast(&bare).final_bit());
+    }
+
+    #[test]
+    fn lengths_on_the_wire_count_padding_and_digests() {
+        let bhs = Bhs::cast(&HEADER);
+        assert_eq!(bhs.rest_of_header(false), 1020);
+        assert_eq!(bhs.rest_of_header(true), 1024);
+        assert_eq!(bhs.data_on_wire(false), 0x010204);
+        assert_eq!(bhs.data_on_wire(true), 0x010208);
+        assert_eq!(bhs.pdu_length(false, false), 48 + 1020 + 0x010204);
+        assert_eq!(bhs.pdu_length(true, true), 48 + 1024 + 0x010208);
+
+        // "A zero-length Data Segment also implies a zero-length Data-Digest."
+        let empty = with(&HEADER, &[(4, 0), (5, 0), (6, 0), (7, 0)]);
+        assert_eq!(Bhs::cast(&empty).pdu_length(false, false), 48);
+        assert_eq!(Bhs::cast(&empty).pdu_length(true, true), 52);
+
+        let longest = with(&HEADER, &[(5, 0xff), (6, 0xff), (7, 0xff)]);
+        assert_eq!(
+            Bhs::cast(&longest).pdu_length(true, true),
+            48 + 1020 + 4 + (1 << 24) + 4
+        );
+    }
+
+    #[test]
+    fn opcodes_survive_the_way_there_and_back() {
+        for raw in 0..=OPCODE_MASK {
+            assert_eq!(u8::from(Opcode::from(raw)), raw);
+        }
+        assert_eq!(Opcode::from(0x1c), Opcode::Unknown(0x1c));
+    }
+
+    #[test]
+    fn a_length_above_24_bits_does_not_spill() {
+        assert_eq!(U24::new(0xff_ffff).get(), 0xff_ffff);
+        assert_eq!(U24::new(0x0100_0000).get(), 0xff_ffff);
+    }
+}

@@ -124,3 +124,74 @@ struct DataInLayout {
 pub const ACK: u8 = 0x40;
 /// The S bit in byte 1.
 pub const STATUS: u8 = 0x01;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/data_in.hex");
+
+    /// The LUN, tag and StatSN show up only where they may.
+    const MIDDLE: DataIn = DataIn {
+        final_bit: false,
+        ack: false,
+        status: None,
+        lun: 0x0001_0000_0000_0000,
+        itt: 0x10,
+        ttt: 0x0a0b_0c0d,
+        stat_sn: Sn(0x202),
+        exp_cmd_sn: Sn(0x102),
+        max_cmd_sn: Sn(0x181),
+        data_sn: 1,
+        offset: 262_144,
+        data_len: 262_144,
+    };
+
+    #[test]
+    fn each_kind_is_written_whole() {
+        assert_eq!(emitted(|out| MIDDLE.emit(out)), header(VECTORS, "middle"));
+        let status = DataIn {
+            final_bit: true,
+            status: Some((ScsiStatus::GOOD, Residual::Under(1024))),
+            data_sn: 2,
+            offset: 524_288,
+            data_len: 3072,
+            ..MIDDLE
+        };
+        assert_eq!(emitted(|out| status.emit(out)), header(VECTORS, "status"));
+        let over = DataIn {
+            final_bit: true,
+            status: Some((ScsiStatus::CONDITION_MET, Residual::Over(256))),
+            itt: 0x13,
+            stat_sn: Sn(0x203),
+            exp_cmd_sn: Sn(0x103),
+            max_cmd_sn: Sn(0x182),
+            data_sn: 0,
+            offset: 0,
+            data_len: 512,
+            ..MIDDLE
+        };
+        assert_eq!(emitted(|out| over.emit(out)), header(VECTORS, "over"));
+        let ack = DataIn {
+            final_bit: true,
+            ack: true,
+            data_sn: 4,
+            offset: 1_048_576,
+            data_len: 1,
+            ..MIDDLE
+        };
+        assert_eq!(emitted(|out| ack.emit(out)), header(VECTORS, "ack"));
+    }
+
+    /// Section 11.7.3: "If this bit is set to 1, the F bit MUST also be set to
+    /// 1."
+    #[test]
+    fn status_implies_final() {
+        let status = DataIn {
+            status: Some((ScsiStatus::GOOD, Residual::None)),
+            ..MIDDLE
+        };
+        assert_eq!(emitted(|out| status.emit(out))[1], 0x81);
+    }
+}

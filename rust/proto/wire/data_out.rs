@@ -123,3 +123,81 @@ impl DataOut {
         self.buffer_offset.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::Request;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/data_out.hex");
+
+    fn data_out(header: &[u8; BHS_LEN]) -> &DataOut {
+        match parse(header) {
+            Request::DataOut(data) => data,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let solicited = header(VECTORS, "solicited");
+        let solicited = data_out(&solicited);
+        assert!(solicited.is_final() && solicited.is_solicited());
+        assert_eq!(solicited.data_segment_length(), 4096);
+        assert_eq!(solicited.lun(), 0x0001_0000_0000_0000);
+        assert_eq!(solicited.itt(), 0xdead_beef);
+        assert_eq!(solicited.ttt(), 0x0001_0002);
+        assert_eq!(solicited.exp_stat_sn(), Sn(0x203));
+        assert_eq!(solicited.data_sn(), 3);
+        assert_eq!(solicited.buffer_offset(), 8192);
+
+        let unsolicited = header(VECTORS, "unsolicited");
+        let unsolicited = data_out(&unsolicited);
+        assert!(!unsolicited.is_final() && !unsolicited.is_solicited());
+        assert_eq!(unsolicited.data_segment_length(), 65535);
+        assert_eq!(
+            (unsolicited.data_sn(), unsolicited.buffer_offset()),
+            (0, 512)
+        );
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "solicited"),
+            &[
+                (0..1, 0xc0),
+                (1..2, 0x7f),
+                (2..4, 0xff),
+                (24..28, 0xff),
+                (32..36, 0xff),
+                (44..48, 0xff),
+            ],
+            |request| match request {
+                Request::DataOut(d) => (
+                    (d.is_final(), d.lun(), d.itt(), d.ttt()),
+                    (d.exp_stat_sn(), d.data_sn(), d.buffer_offset()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let data = header(VECTORS, "solicited");
+        assert_eq!(
+            refusal(&with(&data, &[(4, 2)])),
+            Error::UnexpectedAhs {
+                opcode: Opcode::DataOut,
+                length: 8
+            }
+        );
+        assert_eq!(
+            refusal(&with(&data, &[(16, 255), (17, 255), (18, 255), (19, 255)])),
+            Error::ReservedItt(Opcode::DataOut)
+        );
+    }
+}

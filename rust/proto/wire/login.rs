@@ -380,3 +380,155 @@ impl fmt::Display for LoginStatus {
 
 /// The protocol version of RFC 7143 (section 11.12.4), the only one there is.
 pub const VERSION: u8 = 0x00;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::Request;
+    use std::string::ToString;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/login.hex");
+
+    fn login(header: &[u8; BHS_LEN]) -> &LoginRequest {
+        match parse(header) {
+            Request::Login(login) => login,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let first = header(VECTORS, "request");
+        let first = login(&first);
+        assert!(first.transit() && !first.continue_bit());
+        assert_eq!(first.csg(), Ok(Stage::SecurityNegotiation));
+        assert_eq!(first.nsg(), Ok(Stage::LoginOperationalNegotiation));
+        assert_eq!(
+            (first.version_max(), first.version_min()),
+            (VERSION, VERSION)
+        );
+        assert_eq!(first.data_segment_length(), 160);
+        assert_eq!(first.isid(), [0x40, 0, 1, 0x37, 0, 0]);
+        assert_eq!((first.tsih(), first.itt(), first.cid()), (0, 1, 2));
+        assert_eq!((first.cmd_sn(), first.exp_stat_sn()), (Sn(0xabc), Sn(0)));
+
+        let more = header(VECTORS, "request_continues");
+        let more = login(&more);
+        assert!(!more.transit() && more.continue_bit());
+        assert_eq!(more.csg(), Ok(Stage::LoginOperationalNegotiation));
+        assert_eq!((more.version_max(), more.version_min()), (3, 1));
+        assert_eq!(more.data_segment_length(), 0x010203);
+        assert_eq!(more.isid(), [0x80, 0x12, 0x34, 0x56, 0, 1]);
+        assert_eq!((more.tsih(), more.itt(), more.cid()), (0x1234, 2, 3));
+        assert_eq!((more.cmd_sn(), more.exp_stat_sn()), (Sn(0xabd), Sn(9)));
+    }
+
+    #[test]
+    fn each_pair_of_stages() {
+        let first = header(VECTORS, "request");
+        let stages = [
+            Ok(Stage::SecurityNegotiation),
+            Ok(Stage::LoginOperationalNegotiation),
+            Err(Error::ReservedStage(2)),
+            Ok(Stage::FullFeaturePhase),
+        ];
+        for (csg, current) in (0u8..).zip(stages) {
+            for (nsg, next) in (0u8..).zip(stages) {
+                let header = with(&first, &[(1, 0x80 | csg << 2 | nsg)]);
+                assert_eq!(
+                    (login(&header).csg(), login(&header).nsg()),
+                    (current, next)
+                );
+            }
+        }
+    }
+
+    /// Section 11.12: Login Requests are always immediate, so the I bit says
+    /// nothing.
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "request"),
+            &[(0..1, 0xc0), (1..2, 0x30), (22..24, 0xff), (32..48, 0xff)],
+            |request| match request {
+                Request::Login(l) => (
+                    (l.transit(), l.continue_bit(), l.csg(), l.nsg()),
+                    (l.version_max(), l.version_min(), l.isid(), l.tsih()),
+                    (l.itt(), l.cid(), l.cmd_sn(), l.exp_stat_sn()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let request = header(VECTORS, "request");
+        let opcode = Opcode::LoginRequest;
+        let error = refusal(&with(&request, &[(4, 1)]));
+        assert_eq!(error, Error::UnexpectedAhs { opcode, length: 4 });
+        assert_eq!(error.login_status(), LoginStatus::INITIATOR_ERROR);
+        assert_eq!(
+            refusal(&with(
+                &request,
+                &[(16, 255), (17, 255), (18, 255), (19, 255)]
+            )),
+            Error::ReservedItt(opcode)
+        );
+    }
+
+    #[test]
+    fn responses_are_written_whole() {
+        let last = LoginResponse {
+            transit: true,
+            continue_bit: false,
+            csg: Stage::LoginOperationalNegotiation,
+            nsg: Stage::FullFeaturePhase,
+            version_max: VERSION,
+            version_active: VERSION,
+            isid: [0x40, 0, 1, 0x37, 0, 0],
+            tsih: 7,
+            itt: 1,
+            stat_sn: Sn(5),
+            exp_cmd_sn: Sn(0xabc),
+            max_cmd_sn: Sn(0xb3b),
+            status: LoginStatus::SUCCESS,
+            data_len: 48,
+        };
+        assert_eq!(emitted(|out| last.emit(out)), header(VECTORS, "final"));
+        let refused = LoginResponse {
+            transit: false,
+            csg: Stage::SecurityNegotiation,
+            tsih: 0,
+            max_cmd_sn: Sn(0xabc),
+            status: LoginStatus::AUTHENTICATION_FAILURE,
+            data_len: 0,
+            ..last
+        };
+        assert_eq!(emitted(|out| refused.emit(out)), header(VECTORS, "refused"));
+        let more = LoginResponse {
+            continue_bit: true,
+            stat_sn: Sn(6),
+            max_cmd_sn: Sn(0xb3b),
+            status: LoginStatus::SUCCESS,
+            data_len: 8192,
+            ..refused
+        };
+        assert_eq!(
+            emitted(|out| more.emit(out)),
+            header(VECTORS, "response_continues")
+        );
+    }
+
+    #[test]
+    fn a_status_names_its_code() {
+        assert_eq!(LoginStatus::NOT_FOUND.to_string(), "0203 (not found)");
+        assert_eq!(
+            LoginStatus::new(0x04, 0x1f).to_string(),
+            "041f (unassigned)"
+        );
+        assert!(LoginStatus::SUCCESS.is_success() && !LoginStatus::NOT_FOUND.is_success());
+    }
+}

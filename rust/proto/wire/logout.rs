@@ -206,3 +206,124 @@ pub enum LogoutResponseCode {
     /// 3: the cleanup failed.
     CleanupFailed = 3,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::RejectReason;
+    use crate::proto::wire::Request;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/logout.hex");
+
+    fn logout(header: &[u8; BHS_LEN]) -> &LogoutRequest {
+        match parse(header) {
+            Request::Logout(logout) => logout,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let session = header(VECTORS, "close_session");
+        let session = logout(&session);
+        assert!(session.immediate());
+        assert_eq!(session.reason(), LogoutReason::CloseSession);
+        assert_eq!((session.itt(), session.cid()), (4, 0));
+        assert_eq!(
+            (session.cmd_sn(), session.exp_stat_sn()),
+            (Sn(0x109), Sn(0x212))
+        );
+
+        let connection = header(VECTORS, "close_connection");
+        let connection = logout(&connection);
+        assert!(!connection.immediate());
+        assert_eq!(connection.reason(), LogoutReason::CloseConnection);
+        assert_eq!((connection.itt(), connection.cid()), (5, 0x0102));
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "close_connection"),
+            &[
+                (0..1, 0x80),
+                (2..4, 0xff),
+                (8..16, 0xff),
+                (22..24, 0xff),
+                (32..48, 0xff),
+            ],
+            |request| match request {
+                Request::Logout(l) => (
+                    (l.immediate(), l.reason(), l.itt()),
+                    (l.cid(), l.cmd_sn(), l.exp_stat_sn()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let session = header(VECTORS, "close_session");
+        let opcode = Opcode::LogoutRequest;
+        assert_eq!(
+            logout(&with(&session, &[(1, 0x82)])).reason(),
+            LogoutReason::RemoveForRecovery
+        );
+        for reason in [3, 127] {
+            let error = refusal(&with(&session, &[(1, 0x80 | reason)]));
+            assert_eq!(error, Error::ReservedLogoutReason(reason));
+            assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        }
+        assert_eq!(
+            refusal(&with(&session, &[(1, 0)])),
+            Error::FinalBitClear(opcode)
+        );
+        assert_eq!(
+            refusal(&with(&session, &[(4, 1)])),
+            Error::UnexpectedAhs { opcode, length: 4 }
+        );
+        assert_eq!(
+            refusal(&with(&session, &[(5, 1)])),
+            Error::UnexpectedData {
+                opcode,
+                length: 65536
+            }
+        );
+        assert_eq!(
+            refusal(&with(
+                &session,
+                &[(16, 255), (17, 255), (18, 255), (19, 255)]
+            )),
+            Error::ReservedItt(opcode)
+        );
+    }
+
+    #[test]
+    fn responses_are_written_whole() {
+        let closed = LogoutResponse {
+            response: LogoutResponseCode::Success,
+            itt: 4,
+            stat_sn: Sn(0x212),
+            exp_cmd_sn: Sn(0x109),
+            max_cmd_sn: Sn(0x188),
+            time2wait: 2,
+            time2retain: 20,
+        };
+        assert_eq!(emitted(|out| closed.emit(out)), header(VECTORS, "closed"));
+        let no_recovery = LogoutResponse {
+            response: LogoutResponseCode::RecoveryNotSupported,
+            itt: 6,
+            stat_sn: Sn(0x213),
+            time2wait: 0,
+            time2retain: 0,
+            ..closed
+        };
+        assert_eq!(
+            emitted(|out| no_recovery.emit(out)),
+            header(VECTORS, "no_recovery")
+        );
+    }
+}

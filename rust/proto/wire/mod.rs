@@ -23,6 +23,9 @@ pub mod snack;
 pub mod task_mgmt;
 pub mod text;
 
+#[cfg(test)]
+mod testing;
+
 pub use ahs::Ahs;
 pub use async_msg::AsyncEvent;
 pub use async_msg::AsyncMessage;
@@ -199,5 +202,100 @@ fn valid_itt(bhs: &Bhs) -> Result<(), Error> {
         Err(Error::ReservedItt(bhs.opcode()))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::string::ToString;
+
+    #[test]
+    fn padding_is_up_to_a_word() {
+        for (len, pad) in [
+            (0, 0),
+            (1, 3),
+            (2, 2),
+            (3, 1),
+            (4, 0),
+            (5, 3),
+            (0xff_ffff, 1),
+        ] {
+            assert_eq!(pad_len(len), pad, "{len}");
+            assert_eq!(pad4(len), len + pad, "{len}");
+        }
+        assert_eq!(pad4(u32::MAX - 3), u32::MAX - 3);
+        assert_eq!(pad4(u32::MAX), u32::MAX - 3);
+    }
+
+    /// Section 11.2.1.2: all opcodes, and what is said to those that are not
+    /// ours.
+    #[test]
+    fn each_opcode_is_known_or_refused() {
+        let mut known = BTreeSet::new();
+        for first in 0..=255u8 {
+            let mut header = [0; BHS_LEN];
+            header[0] = first;
+            header[1] = bhs::FINAL;
+            let opcode = first & 0x3f;
+            // The I bit and the reserved bit make no difference to it.
+            assert_eq!(Bhs::cast(&header).opcode(), Opcode::from(opcode));
+            match Request::parse(&header) {
+                Ok(_) => {
+                    known.insert(opcode);
+                }
+                Err(error) if opcode >= 0x20 => {
+                    assert_eq!(error, Error::TargetOpcode(opcode));
+                    assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+                    assert_eq!(error.login_status(), LoginStatus::INVALID_DURING_LOGIN);
+                }
+                Err(error) => {
+                    assert_eq!(error, Error::UnknownOpcode(opcode));
+                    assert_eq!(error.reject_reason(), RejectReason::CommandNotSupported);
+                    assert_eq!(error.login_status(), LoginStatus::INVALID_DURING_LOGIN);
+                }
+            }
+        }
+        assert_eq!(known, BTreeSet::from([0, 1, 2, 3, 4, 5, 6, 0x10]));
+    }
+
+    proptest! {
+        /// Whatever comes, parsing it ends, and what it refuses can be told.
+        #[test]
+        fn any_header_is_parsed_or_refused(
+            header: [u8; BHS_LEN],
+            opcode in prop::sample::select(&[0u8, 1, 2, 3, 4, 5, 6, 0x10, 0x41][..]),
+        ) {
+            for header in [header, testing::with(&header, &[(0, opcode)])] {
+                match Request::parse(&header) {
+                    Ok(request) => {
+                        let bhs = Bhs::cast(&header);
+                        prop_assert_eq!(request_opcode(request), bhs.opcode());
+                        let only_commands = matches!(request, Request::ScsiCommand(_));
+                        prop_assert!(only_commands || bhs.total_ahs_length() == 0);
+                    }
+                    Err(error) => {
+                        prop_assert!(!error.to_string().is_empty());
+                        prop_assert!(error.reject_reason() != RejectReason::WaitingForLogout);
+                        prop_assert!(!error.login_status().is_success());
+                    }
+                }
+            }
+        }
+    }
+
+    fn request_opcode(request: Request<'_>) -> Opcode {
+        match request {
+            Request::NopOut(_) => Opcode::NopOut,
+            Request::ScsiCommand(_) => Opcode::ScsiCommand,
+            Request::TaskMgmt(_) => Opcode::TaskMgmtRequest,
+            Request::Login(_) => Opcode::LoginRequest,
+            Request::Text(_) => Opcode::TextRequest,
+            Request::DataOut(_) => Opcode::DataOut,
+            Request::Logout(_) => Opcode::LogoutRequest,
+            Request::Snack(_) => Opcode::SnackRequest,
+        }
     }
 }

@@ -188,3 +188,102 @@ struct NopInLayout {
     max_cmd_sn: U32,
     reserved36: [u8; 12],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::RejectReason;
+    use crate::proto::wire::Request;
+
+    const OUT: &str = include_str!("../../../tests/vectors/nop_out.hex");
+    const IN: &str = include_str!("../../../tests/vectors/nop_in.hex");
+
+    fn nop(header: &[u8; BHS_LEN]) -> &NopOut {
+        match parse(header) {
+            Request::NopOut(nop) => nop,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_of_a_ping() {
+        let header = header(OUT, "ping");
+        let nop = nop(&header);
+        assert!(nop.wants_answer() && !nop.is_answer() && nop.immediate());
+        assert_eq!(nop.data_segment_length(), 8);
+        assert_eq!(nop.lun(), 0x0001_0000_0000_0000);
+        assert_eq!(nop.itt(), 0x1122_3344);
+        assert_eq!(nop.ttt(), RESERVED_TAG);
+        assert_eq!(nop.cmd_sn(), Sn(0x5566_7788));
+        assert_eq!(nop.exp_stat_sn(), Sn(0x99aa_bbcc));
+    }
+
+    #[test]
+    fn fields_of_an_answer() {
+        let header = header(OUT, "answer");
+        let nop = nop(&header);
+        assert!(!nop.wants_answer() && nop.is_answer());
+        assert_eq!(nop.lun(), 0x0002_0000_0000_0000);
+        assert_eq!(nop.ttt(), 0x0102_0304);
+        assert_eq!((nop.cmd_sn(), nop.exp_stat_sn()), (Sn(42), Sn(7)));
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(OUT, "ping"),
+            &[(0..1, 0x80), (1..2, 0x7f), (2..4, 0xff), (32..48, 0xff)],
+            |request| match request {
+                Request::NopOut(n) => (
+                    (n.immediate(), n.lun(), n.itt(), n.ttt()),
+                    (n.cmd_sn(), n.exp_stat_sn(), n.data_segment_length()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let ping = header(OUT, "ping");
+        assert_eq!(
+            refusal(&with(&ping, &[(1, 0)])),
+            Error::FinalBitClear(Opcode::NopOut)
+        );
+        assert_eq!(
+            refusal(&with(&ping, &[(4, 1)])),
+            Error::UnexpectedAhs {
+                opcode: Opcode::NopOut,
+                length: 4
+            }
+        );
+        // Not immediate is all right with a task tag, but not without.
+        assert!(!nop(&with(&ping, &[(0, 0)])).immediate());
+        let answer = header(OUT, "answer");
+        let error = refusal(&with(&answer, &[(0, 0)]));
+        assert_eq!(error, Error::NopNotImmediate);
+        assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+    }
+
+    #[test]
+    fn nop_in_is_written_whole() {
+        let mut nop = NopIn {
+            lun: 0,
+            itt: 0x1122_3344,
+            ttt: RESERVED_TAG,
+            stat_sn: Sn(0x0a0b_0c0d),
+            exp_cmd_sn: Sn(0x5566_7789),
+            max_cmd_sn: Sn(0x5566_7808),
+            data_len: 8,
+        };
+        assert_eq!(emitted(|out| nop.emit(out)), header(IN, "answer"));
+        nop.lun = 0x0002_0000_0000_0000;
+        nop.itt = RESERVED_TAG;
+        nop.ttt = 0x0102_0304;
+        nop.stat_sn = nop.stat_sn.next();
+        nop.data_len = 0;
+        assert_eq!(emitted(|out| nop.emit(out)), header(IN, "ping"));
+    }
+}

@@ -90,3 +90,27 @@ struct R2tLayout {
     buffer_offset: U32,
     desired_data_transfer_length: U32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/r2t.hex");
+
+    #[test]
+    fn it_is_written_whole() {
+        let r2t = R2t {
+            lun: 0x0001_0000_0000_0000,
+            itt: 0xdead_beef,
+            ttt: 0x0001_0002,
+            stat_sn: Sn(0x202),
+            exp_cmd_sn: Sn(0x102),
+            max_cmd_sn: Sn(0x181),
+            r2t_sn: 2,
+            offset: 65536,
+            desired_len: 262_144,
+        };
+        assert_eq!(emitted(|out| r2t.emit(out)), header(VECTORS, "r2t"));
+    }
+}

@@ -134,3 +134,38 @@ impl fmt::Display for RejectReason {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/reject.hex");
+
+    #[test]
+    fn it_is_written_whole() {
+        let reject = Reject {
+            reason: RejectReason::ProtocolError,
+            stat_sn: Sn(0x214),
+            exp_cmd_sn: Sn(0x109),
+            max_cmd_sn: Sn(0x188),
+            data_sn: 0,
+            data_len: 48,
+        };
+        assert_eq!(
+            emitted(|out| reject.emit(out)),
+            header(VECTORS, "protocol_error")
+        );
+        let field = Reject {
+            reason: RejectReason::InvalidPduField,
+            stat_sn: Sn(0x215),
+            data_sn: 7,
+            data_len: 56,
+            ..reject
+        };
+        assert_eq!(
+            emitted(|out| field.emit(out)),
+            header(VECTORS, "invalid_field")
+        );
+    }
+}

@@ -228,3 +228,170 @@ pub enum TaskAttr {
 pub const READ: u8 = 0x40;
 /// The W bit in byte 1.
 pub const WRITE: u8 = 0x20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::RejectReason;
+    use crate::proto::wire::Request;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/scsi_command.hex");
+
+    fn command(header: &[u8; BHS_LEN]) -> &ScsiCommand {
+        match parse(header) {
+            Request::ScsiCommand(command) => command,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_of_a_read() {
+        let header = header(VECTORS, "read10");
+        let read = command(&header);
+        assert!(read.is_final() && read.is_read() && !read.is_write() && !read.immediate());
+        assert_eq!(read.attr(), TaskAttr::Simple);
+        assert_eq!(read.priority(), 0);
+        assert_eq!(read.total_ahs_length(), 0);
+        assert_eq!(read.data_segment_length(), 0);
+        assert_eq!(read.lun(), 0x0001_0000_0000_0000);
+        assert_eq!(read.itt(), 0x10);
+        assert_eq!(read.edtl(), 4096);
+        assert_eq!(read.cmd_sn(), Sn(0x101));
+        assert_eq!(read.exp_stat_sn(), Sn(0x202));
+        assert_eq!(
+            read.cdb(),
+            &[0x28, 0, 0, 1, 0x23, 0x45, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn fields_of_a_write() {
+        let header = header(VECTORS, "write10");
+        let write = command(&header);
+        assert!(!write.is_final() && !write.is_read() && write.is_write());
+        assert_eq!(write.attr(), TaskAttr::Ordered);
+        assert_eq!(write.priority(), 9);
+        assert_eq!(write.data_segment_length(), 512);
+        assert_eq!(write.lun(), 0x0102_0304_0506_0708);
+        assert_eq!(write.itt(), 0xdead_beef);
+        assert_eq!(write.edtl(), 8192);
+        assert_eq!(write.cmd_sn(), Sn(0xffff_ffff));
+    }
+
+    #[test]
+    fn fields_of_the_others() {
+        let tur = header(VECTORS, "tur");
+        let tur = command(&tur);
+        assert!(tur.immediate() && tur.is_final() && !tur.is_read() && !tur.is_write());
+        assert_eq!((tur.attr(), tur.edtl()), (TaskAttr::Untagged, 0));
+        let bidi = header(VECTORS, "bidi");
+        let bidi = command(&bidi);
+        assert!(bidi.is_read() && bidi.is_write());
+        assert_eq!((bidi.total_ahs_length(), bidi.edtl()), (28, 1024));
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "write10"),
+            &[(0..1, 0x80), (1..2, 0x18), (2..3, 0x0f), (3..4, 0xff)],
+            |request| match request {
+                Request::ScsiCommand(c) => (
+                    (c.immediate(), c.is_final(), c.is_read(), c.is_write()),
+                    (c.attr(), c.priority(), c.lun(), c.itt(), c.edtl()),
+                    (c.cmd_sn(), c.exp_stat_sn(), *c.cdb()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn direction_and_final_bits_must_fit() {
+        let read = header(VECTORS, "read10");
+        // R without F: neither W nor F.
+        let error = refusal(&with(&read, &[(1, 0x41)]));
+        assert_eq!(error, Error::NeitherWriteNorFinal);
+        assert_eq!(error.reject_reason(), RejectReason::InvalidPduField);
+        // F alone, though data is expected.
+        let error = refusal(&with(&read, &[(1, 0x81)]));
+        assert_eq!(error, Error::NoDirection { edtl: 4096 });
+        assert_eq!(error.reject_reason(), RejectReason::InvalidPduField);
+        // R or W with nothing expected is allowed by section 11.3.1.
+        for flags in [0xc1, 0xa1, 0xe1, 0x81] {
+            command(&with(&read, &[(1, flags), (22, 0)]));
+        }
+    }
+
+    #[test]
+    fn immediate_data_must_fit() {
+        let read = header(VECTORS, "read10");
+        assert_eq!(
+            refusal(&with(&read, &[(7, 1)])),
+            Error::DataWithoutWrite { length: 1 }
+        );
+        let write = header(VECTORS, "write10");
+        // All 8192 bytes immediate: then F must be 1.
+        let all = with(&write, &[(6, 0x20)]);
+        let error = refusal(&all);
+        assert_eq!(error, Error::FinalBitClearAfterAllData);
+        assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        assert_eq!(
+            command(&with(&all, &[(1, 0xa2)])).data_segment_length(),
+            8192
+        );
+        // One less, and F may be 0; one more is too much.
+        command(&with(&write, &[(6, 0x1f), (7, 0xff)]));
+        for flags in [0x22, 0xa2] {
+            assert_eq!(
+                refusal(&with(&write, &[(1, flags), (6, 0x20), (7, 0x01)])),
+                Error::ImmediateBeyondEdtl {
+                    length: 8193,
+                    edtl: 8192
+                }
+            );
+        }
+        // No data at all, and F 0.
+        assert_eq!(
+            refusal(&with(&write, &[(6, 0), (22, 0)])),
+            Error::FinalBitClearAfterAllData
+        );
+    }
+
+    #[test]
+    fn a_bidirectional_command_must_say_how_much_it_reads() {
+        let bidi = header(VECTORS, "bidi");
+        command(&with(&bidi, &[(4, 2)]));
+        for words in [0, 1] {
+            let error = refusal(&with(&bidi, &[(4, words)]));
+            assert_eq!(error, Error::NoBidiReadLength);
+            assert_eq!(error.reject_reason(), RejectReason::InvalidPduField);
+        }
+    }
+
+    #[test]
+    fn reserved_values_are_refused() {
+        let read = header(VECTORS, "read10");
+        for (attr, wanted) in [
+            (0, TaskAttr::Untagged),
+            (1, TaskAttr::Simple),
+            (2, TaskAttr::Ordered),
+            (3, TaskAttr::HeadOfQueue),
+            (4, TaskAttr::Aca),
+        ] {
+            assert_eq!(command(&with(&read, &[(1, 0xc0 | attr)])).attr(), wanted);
+        }
+        for attr in 5..8 {
+            let error = refusal(&with(&read, &[(1, 0xc0 | attr)]));
+            assert_eq!(error, Error::ReservedTaskAttr(attr));
+            assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        }
+        let no_tag = [(16, 0xff), (17, 0xff), (18, 0xff), (19, 0xff)];
+        let error = refusal(&with(&read, &no_tag));
+        assert_eq!(error, Error::ReservedItt(Opcode::ScsiCommand));
+        assert_eq!(error.reject_reason(), RejectReason::InvalidPduField);
+        assert_eq!(command(&with(&read, &no_tag[..3])).itt(), 0xffff_ff10);
+    }
+}

@@ -226,3 +226,105 @@ impl fmt::Display for ScsiStatus {
 pub const OVERFLOW: u8 = 0x04;
 /// The U bit in byte 1.
 pub const UNDERFLOW: u8 = 0x02;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use proptest::prelude::*;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/scsi_response.hex");
+
+    const GOOD: ScsiResponse = ScsiResponse {
+        status: ScsiStatus::GOOD,
+        response: Response::CommandCompleted,
+        itt: 0x10,
+        snack_tag: 0,
+        stat_sn: Sn(0x202),
+        exp_cmd_sn: Sn(0x102),
+        max_cmd_sn: Sn(0x181),
+        exp_data_sn: 3,
+        residual: Residual::None,
+        data_len: 0,
+    };
+
+    #[test]
+    fn each_response_is_written_whole() {
+        assert_eq!(emitted(|out| GOOD.emit(out)), header(VECTORS, "good"));
+        let check = ScsiResponse {
+            status: ScsiStatus::CHECK_CONDITION,
+            itt: 0xdead_beef,
+            stat_sn: Sn(0xffff_ffff),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0x7f),
+            exp_data_sn: 0,
+            residual: Residual::Under(4096),
+            data_len: 20,
+            ..GOOD
+        };
+        assert_eq!(emitted(|out| check.emit(out)), header(VECTORS, "check"));
+        let over = ScsiResponse {
+            itt: 0x11,
+            snack_tag: 0x0102_0304,
+            stat_sn: Sn(0x204),
+            exp_cmd_sn: Sn(0x103),
+            max_cmd_sn: Sn(0x182),
+            exp_data_sn: 0,
+            residual: Residual::Over(512),
+            ..GOOD
+        };
+        assert_eq!(emitted(|out| over.emit(out)), header(VECTORS, "over"));
+    }
+
+    /// Section 11.4.1: bits 3 to 6 MUST be 0 then, and section 11.4.8:
+    /// ExpDataSN as well.
+    #[test]
+    fn a_target_failure_has_neither_status_nor_residual() {
+        let failure = ScsiResponse {
+            status: ScsiStatus::BUSY,
+            response: Response::TargetFailure,
+            itt: 0x12,
+            stat_sn: Sn(0x205),
+            exp_cmd_sn: Sn(0x104),
+            max_cmd_sn: Sn(0x183),
+            residual: Residual::Under(1),
+            ..GOOD
+        };
+        assert_eq!(emitted(|out| failure.emit(out)), header(VECTORS, "failure"));
+    }
+
+    #[test]
+    fn residuals_at_the_edges() {
+        assert_eq!(Residual::new(0, 0), Residual::None);
+        assert_eq!(Residual::new(512, 512), Residual::None);
+        assert_eq!(Residual::new(512, 511), Residual::Under(1));
+        assert_eq!(Residual::new(512, 513), Residual::Over(1));
+        assert_eq!(Residual::new(u32::MAX, 0), Residual::Under(u32::MAX));
+        assert_eq!(
+            Residual::new(0, u64::from(u32::MAX)),
+            Residual::Over(u32::MAX)
+        );
+        assert_eq!(Residual::new(0, u64::MAX), Residual::Over(u32::MAX));
+    }
+
+    #[test]
+    fn an_empty_residual_sets_no_bit() {
+        for none in [Residual::None, Residual::Under(0), Residual::Over(0)] {
+            assert_eq!((none.flags(), none.count()), (0, 0));
+        }
+    }
+
+    proptest! {
+        /// Section 11.4.5.2, in arithmetic that cannot wrap.
+        #[test]
+        fn residual_is_the_difference(edtl: u32, actual in 0..u64::from(u32::MAX) * 2) {
+            let difference = i128::from(actual) - i128::from(edtl);
+            let told = match Residual::new(edtl, actual) {
+                Residual::None => 0,
+                Residual::Under(count) => -i128::from(count),
+                Residual::Over(count) => i128::from(count),
+            };
+            prop_assert_eq!(told, difference.min(i128::from(u32::MAX)));
+        }
+    }
+}

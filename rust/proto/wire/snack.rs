@@ -142,3 +142,87 @@ pub enum SnackType {
     /// 4 to 15. Does not come out of `Request::parse`.
     Reserved(u8),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::RejectReason;
+    use crate::proto::wire::Request;
+    use crate::proto::wire::RESERVED_TAG;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/snack.hex");
+
+    fn snack(header: &[u8; BHS_LEN]) -> &SnackRequest {
+        match parse(header) {
+            Request::Snack(snack) => snack,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let status = header(VECTORS, "status");
+        let status = snack(&status);
+        assert_eq!(status.kind(), SnackType::Status);
+        assert_eq!((status.itt(), status.ttt()), (RESERVED_TAG, RESERVED_TAG));
+        assert_eq!(status.exp_stat_sn(), Sn(0x203));
+        assert_eq!((status.beg_run(), status.run_length()), (0x203, 3));
+
+        let ack = header(VECTORS, "data_ack");
+        let ack = snack(&ack);
+        assert_eq!(ack.kind(), SnackType::DataAck);
+        assert_eq!((ack.lun(), ack.ttt()), (0x0001_0000_0000_0000, 0x0a0b_0c0d));
+        assert_eq!((ack.beg_run(), ack.run_length()), (5, 0));
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "data_ack"),
+            &[
+                (0..1, 0xc0),
+                (1..2, 0x70),
+                (2..4, 0xff),
+                (24..28, 0xff),
+                (32..40, 0xff),
+            ],
+            |request| match request {
+                Request::Snack(s) => (
+                    (s.kind(), s.lun(), s.itt(), s.ttt()),
+                    (s.exp_stat_sn(), s.beg_run(), s.run_length()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let status = header(VECTORS, "status");
+        let opcode = Opcode::SnackRequest;
+        assert_eq!(
+            snack(&with(&status, &[(1, 0x80)])).kind(),
+            SnackType::DataOrR2t
+        );
+        assert_eq!(snack(&with(&status, &[(1, 0x83)])).kind(), SnackType::RData);
+        for kind in 4..16 {
+            let error = refusal(&with(&status, &[(1, 0x80 | kind)]));
+            assert_eq!(error, Error::ReservedSnackType(kind));
+            assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        }
+        assert_eq!(
+            refusal(&with(&status, &[(1, 1)])),
+            Error::FinalBitClear(opcode)
+        );
+        assert_eq!(
+            refusal(&with(&status, &[(4, 1)])),
+            Error::UnexpectedAhs { opcode, length: 4 }
+        );
+        assert_eq!(
+            refusal(&with(&status, &[(7, 4)])),
+            Error::UnexpectedData { opcode, length: 4 }
+        );
+    }
+}

@@ -324,3 +324,144 @@ pub enum TmResponse {
     /// 255: refused, as for a task management request that is to be aborted.
     FunctionRejected = 255,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::Opcode;
+    use crate::proto::wire::Request;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/task_mgmt.hex");
+
+    fn task_mgmt(header: &[u8; BHS_LEN]) -> &TaskMgmtRequest {
+        match parse(header) {
+            Request::TaskMgmt(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let abort = header(VECTORS, "abort_task");
+        let abort = task_mgmt(&abort);
+        assert!(abort.immediate());
+        assert_eq!(abort.function(), TmFunction::AbortTask);
+        assert_eq!(abort.lun(), 0x0001_0000_0000_0000);
+        assert_eq!((abort.itt(), abort.referenced_task_tag()), (0x20, 0x10));
+        assert_eq!(
+            (abort.cmd_sn(), abort.exp_stat_sn()),
+            (Sn(0x105), Sn(0x205))
+        );
+        assert_eq!((abort.ref_cmd_sn(), abort.exp_data_sn()), (Sn(0x101), 0));
+
+        let reassign = header(VECTORS, "reassign");
+        let reassign = task_mgmt(&reassign);
+        assert_eq!(reassign.function(), TmFunction::TaskReassign);
+        assert_eq!(reassign.exp_data_sn(), 0x0a0b_0c0d);
+        assert!(!task_mgmt(&with(&header(VECTORS, "abort_task"), &[(0, 2)])).immediate());
+    }
+
+    #[test]
+    fn functions_are_those_of_the_two_rfcs() {
+        let abort = header(VECTORS, "abort_task");
+        let functions = [
+            (1, TmFunction::AbortTask, true, false),
+            (2, TmFunction::AbortTaskSet, true, false),
+            (3, TmFunction::ClearAca, true, false),
+            (4, TmFunction::ClearTaskSet, true, false),
+            (5, TmFunction::LogicalUnitReset, true, false),
+            (6, TmFunction::TargetWarmReset, false, false),
+            (7, TmFunction::TargetColdReset, false, false),
+            (8, TmFunction::TaskReassign, false, false),
+            (9, TmFunction::QueryTask, true, true),
+            (10, TmFunction::QueryTaskSet, true, true),
+            (11, TmFunction::ItNexusReset, false, true),
+            (12, TmFunction::QueryAsyncEvent, true, true),
+            (0, TmFunction::Unknown(0), false, false),
+            (13, TmFunction::Unknown(13), false, false),
+            (127, TmFunction::Unknown(127), false, false),
+        ];
+        for (code, function, lun, level_2) in functions {
+            let header = with(&abort, &[(1, 0x80 | code)]);
+            assert_eq!(task_mgmt(&header).function(), function);
+            assert_eq!(function.has_lun(), lun, "{function}");
+            assert_eq!(function.needs_protocol_level_2(), level_2, "{function}");
+        }
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "abort_task"),
+            &[(0..1, 0x80), (2..4, 0xff), (40..48, 0xff)],
+            |request| match request {
+                Request::TaskMgmt(r) => (
+                    (r.immediate(), r.function(), r.lun(), r.itt()),
+                    (r.referenced_task_tag(), r.cmd_sn(), r.exp_stat_sn()),
+                    (r.ref_cmd_sn(), r.exp_data_sn()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let abort = header(VECTORS, "abort_task");
+        let opcode = Opcode::TaskMgmtRequest;
+        assert_eq!(
+            refusal(&with(&abort, &[(1, 1)])),
+            Error::FinalBitClear(opcode)
+        );
+        assert_eq!(
+            refusal(&with(&abort, &[(4, 1)])),
+            Error::UnexpectedAhs { opcode, length: 4 }
+        );
+        assert_eq!(
+            refusal(&with(&abort, &[(7, 1)])),
+            Error::UnexpectedData { opcode, length: 1 }
+        );
+        assert_eq!(
+            refusal(&with(&abort, &[(16, 255), (17, 255), (18, 255), (19, 255)])),
+            Error::ReservedItt(opcode)
+        );
+    }
+
+    #[test]
+    fn responses_are_written_whole() {
+        let complete = TaskMgmtResponse {
+            response: TmResponse::FunctionComplete,
+            additional: [0; 3],
+            itt: 0x20,
+            stat_sn: Sn(0x206),
+            exp_cmd_sn: Sn(0x105),
+            max_cmd_sn: Sn(0x184),
+        };
+        assert_eq!(
+            emitted(|out| complete.emit(out)),
+            header(VECTORS, "complete")
+        );
+        let rejected = TaskMgmtResponse {
+            response: TmResponse::FunctionRejected,
+            itt: 0x21,
+            stat_sn: Sn(0x207),
+            ..complete
+        };
+        assert_eq!(
+            emitted(|out| rejected.emit(out)),
+            header(VECTORS, "rejected")
+        );
+        let succeeded = TaskMgmtResponse {
+            response: TmResponse::FunctionSucceeded,
+            additional: [0x29, 0x01, 0x02],
+            itt: 0x22,
+            stat_sn: Sn(0x208),
+            ..complete
+        };
+        assert_eq!(
+            emitted(|out| succeeded.emit(out)),
+            header(VECTORS, "succeeded")
+        );
+    }
+}

@@ -193,3 +193,116 @@ struct TextResponseLayout {
     max_cmd_sn: U32,
     reserved36: [u8; 12],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::testing::*;
+    use crate::proto::wire::RejectReason;
+    use crate::proto::wire::Request;
+    use crate::proto::wire::RESERVED_TAG;
+
+    const VECTORS: &str = include_str!("../../../tests/vectors/text.hex");
+
+    fn text(header: &[u8; BHS_LEN]) -> &TextRequest {
+        match parse(header) {
+            Request::Text(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let request = header(VECTORS, "request");
+        let request = text(&request);
+        assert!(request.is_final() && !request.continue_bit() && !request.immediate());
+        assert_eq!(request.data_segment_length(), 16);
+        assert_eq!(
+            (request.lun(), request.itt(), request.ttt()),
+            (0, 3, RESERVED_TAG)
+        );
+        assert_eq!(
+            (request.cmd_sn(), request.exp_stat_sn()),
+            (Sn(0x106), Sn(0x209))
+        );
+
+        let more = header(VECTORS, "request_continues");
+        let more = text(&more);
+        assert!(!more.is_final() && more.continue_bit() && more.immediate());
+        assert_eq!(more.data_segment_length(), 0x2001);
+        assert_eq!(
+            (more.lun(), more.ttt()),
+            (0x0a0b_0c0d_0e0f_1011, 0x1234_5678)
+        );
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        ignores(
+            &header(VECTORS, "request"),
+            &[(0..1, 0x80), (1..2, 0x3f), (2..4, 0xff), (32..48, 0xff)],
+            |request| match request {
+                Request::Text(t) => (
+                    (t.immediate(), t.is_final(), t.continue_bit(), t.lun()),
+                    (t.itt(), t.ttt(), t.cmd_sn(), t.exp_stat_sn()),
+                ),
+                other => panic!("{other:?}"),
+            },
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let request = header(VECTORS, "request");
+        let opcode = Opcode::TextRequest;
+        let error = refusal(&with(&request, &[(1, 0xc0)]));
+        assert_eq!(error, Error::ContinueAndFinal(opcode));
+        assert_eq!(error.reject_reason(), RejectReason::ProtocolError);
+        assert_eq!(
+            refusal(&with(&request, &[(4, 255)])),
+            Error::UnexpectedAhs {
+                opcode,
+                length: 1020
+            }
+        );
+        assert_eq!(
+            refusal(&with(
+                &request,
+                &[(16, 255), (17, 255), (18, 255), (19, 255)]
+            )),
+            Error::ReservedItt(opcode)
+        );
+    }
+
+    #[test]
+    fn responses_are_written_whole() {
+        let response = TextResponse {
+            final_bit: true,
+            continue_bit: false,
+            lun: 0,
+            itt: 3,
+            ttt: RESERVED_TAG,
+            stat_sn: Sn(0x209),
+            exp_cmd_sn: Sn(0x107),
+            max_cmd_sn: Sn(0x186),
+            data_len: 88,
+        };
+        assert_eq!(
+            emitted(|out| response.emit(out)),
+            header(VECTORS, "response")
+        );
+        let more = TextResponse {
+            final_bit: false,
+            continue_bit: true,
+            lun: 0x0a0b_0c0d_0e0f_1011,
+            ttt: 0x1234_5678,
+            stat_sn: Sn(0x20a),
+            data_len: 8192,
+            ..response
+        };
+        assert_eq!(
+            emitted(|out| more.emit(out)),
+            header(VECTORS, "response_continues")
+        );
+    }
+}
