@@ -42,3 +42,62 @@ pub fn sixteen(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
 fn last_lba(info: &DeviceInfo<'_>) -> u64 {
     info.blocks.saturating_sub(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Build = fn(&DeviceInfo<'_>, &mut [u8]) -> usize;
+
+    #[track_caller]
+    fn check(build: Build, info: &DeviceInfo<'_>, want: &[u8]) {
+        for clip in (0..=want.len() + 3).rev() {
+            let mut out = [0xa5; 64];
+            assert_eq!(build(info, &mut out[..clip]), want.len());
+            let wrote = clip.min(want.len());
+            assert_eq!(out[..wrote], want[..wrote]);
+            assert_eq!(out[wrote..], [0xa5; 64][wrote..]);
+        }
+    }
+
+    #[test]
+    fn a_small_disk() {
+        let info = DeviceInfo::new(b"s", 512, 2048);
+        check(ten, &info, &[0, 0, 0x07, 0xff, 0, 0, 2, 0]);
+        let mut want = [0; 32];
+        want[6..12].copy_from_slice(&[0x07, 0xff, 0, 0, 2, 0]);
+        check(sixteen, &info, &want);
+    }
+
+    #[test]
+    fn two_terabytes_and_around() {
+        for (blocks, last) in [
+            (0xffff_ffff, 0xffff_fffe_u32),
+            (0x1_0000_0000, 0xffff_ffff),
+            (0x1_0000_0001, 0xffff_ffff),
+        ] {
+            let info = DeviceInfo::new(b"s", 4096, blocks);
+            let mut want = [0, 0, 0, 0, 0, 0, 0x10, 0];
+            want[..4].copy_from_slice(&last.to_be_bytes());
+            check(ten, &info, &want);
+        }
+    }
+
+    #[test]
+    fn everything_set() {
+        let mut info = DeviceInfo::new(b"s", 512, 0x0123_4567_89ab_cdf0);
+        info.physical_exponent = 3;
+        info.lowest_aligned_lba = 0x3a05;
+        info.thin.write_same16 = true;
+        info.thin.reads_zeros = true;
+        let mut want = [0; 32];
+        want[..16].copy_from_slice(&[
+            0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 0, 2, 0, 0, 0x03, 0xfa, 0x05,
+        ]);
+        check(sixteen, &info, &want);
+        // Without a way to unmap nothing is said of unmapped blocks.
+        info.thin.write_same16 = false;
+        want[14] = 0x3a;
+        check(sixteen, &info, &want);
+    }
+}

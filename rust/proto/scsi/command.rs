@@ -249,9 +249,10 @@ pub enum Command {
     PersistentReserveOut {
         /// What to do.
         action: PrOut,
-        /// SCOPE, 0 to Fh; only 0, the logical unit, exists.
+        /// SCOPE, 0 to Fh; only 0, the logical unit, exists. 0 for actions
+        /// that have none.
         scope: u8,
-        /// TYPE, 0 to Fh.
+        /// TYPE, 0 to Fh; 0 for actions that have none.
         kind: u8,
         /// Bytes of parameter list.
         list_len: u32,
@@ -630,12 +631,14 @@ impl Command {
     }
 
     fn check_features(&self, info: &DeviceInfo<'_>) -> Result<(), Sense> {
-        let exists = |feature| {
-            if info.has(feature) {
-                Ok(())
-            } else {
-                Err(Sense::INVALID_COMMAND_OPERATION_CODE)
-            }
+        let exists = |feature| match info.has(feature) {
+            true => Ok(()),
+            false => Err(Sense::INVALID_COMMAND_OPERATION_CODE),
+        };
+        // Where the operation code is shared, the service action is at fault.
+        let exists_action = |feature| match info.has(feature) {
+            true => Ok(()),
+            false => Err(Sense::invalid_cdb(1, Some(4))),
         };
         let flag = |asked: bool, feature, bit| {
             if asked && !info.has(feature) {
@@ -682,8 +685,8 @@ impl Command {
                 }
                 Ok(())
             }
-            Command::GetLbaStatus { .. } => exists(Feature::LbaStatus),
-            Command::ReportTargetPortGroups { .. } => exists(Feature::TargetPortGroups),
+            Command::GetLbaStatus { .. } => exists_action(Feature::LbaStatus),
+            Command::ReportTargetPortGroups { .. } => exists_action(Feature::TargetPortGroups),
             Command::SetTargetPortGroups { .. } => exists(Feature::ExplicitTargetPortGroups),
             // No power conditions, and nothing to load or eject.
             Command::StartStopUnit {
@@ -1258,21 +1261,997 @@ pub(crate) mod decode {
 
     pub(crate) fn persistent_reserve_out(cdb: &[u8; 16]) -> Parsed {
         let [_, flags, scope_type, _, _, a, b, c, d, ..] = *cdb;
+        let (action, scoped) = match flags & 0x1f {
+            0x00 => (PrOut::Register, false),
+            0x01 => (PrOut::Reserve, true),
+            0x02 => (PrOut::Release, true),
+            0x03 => (PrOut::Clear, false),
+            0x04 => (PrOut::Preempt, true),
+            0x05 => (PrOut::PreemptAndAbort, true),
+            0x06 => (PrOut::RegisterAndIgnoreExistingKey, false),
+            0x07 => (PrOut::RegisterAndMove, false),
+            _ => return Err(Sense::invalid_cdb(1, Some(4))),
+        };
+        // The other actions ignore SCOPE and TYPE.
+        let scope_type = if scoped { scope_type } else { 0 };
         Ok(Command::PersistentReserveOut {
-            action: match flags & 0x1f {
-                0x00 => PrOut::Register,
-                0x01 => PrOut::Reserve,
-                0x02 => PrOut::Release,
-                0x03 => PrOut::Clear,
-                0x04 => PrOut::Preempt,
-                0x05 => PrOut::PreemptAndAbort,
-                0x06 => PrOut::RegisterAndIgnoreExistingKey,
-                0x07 => PrOut::RegisterAndMove,
-                _ => return Err(Sense::invalid_cdb(1, Some(4))),
-            },
+            action,
             scope: scope_type >> 4,
             kind: scope_type & 0x0f,
             list_len: u32::from_be_bytes([a, b, c, d]),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::scsi::opcodes::Group;
+    use crate::proto::scsi::SenseKey;
+    use std::vec::Vec;
+
+    fn parse(cdb: &[u8]) -> Command {
+        Command::parse_in(cdb, Groups::ALL).unwrap()
+    }
+
+    fn refuse(cdb: &[u8]) -> Sense {
+        Command::parse_in(cdb, Groups::ALL).unwrap_err()
+    }
+
+    fn read(lba: u64, blocks: u32, dpo: bool, fua: bool) -> Command {
+        Command::Read {
+            lba,
+            blocks,
+            dpo,
+            fua,
+        }
+    }
+
+    fn write(lba: u64, blocks: u32, dpo: bool, fua: bool) -> Command {
+        Command::Write {
+            lba,
+            blocks,
+            dpo,
+            fua,
+        }
+    }
+
+    #[test]
+    fn reads_and_writes_of_all_sizes() {
+        // READ(6): 21 bits of LBA, the top three bits of byte 1 are not its.
+        assert_eq!(
+            parse(&[0x08, 0xff, 0xff, 0xff, 0x01, 0]),
+            read(0x1f_ffff, 1, false, false)
+        );
+        assert_eq!(
+            parse(&[0x08, 0x01, 0x02, 0x03, 0x00, 0]),
+            read(0x01_0203, 256, false, false)
+        );
+        assert_eq!(
+            parse(&[0x0a, 0x00, 0x00, 0x07, 0xff, 0]),
+            write(7, 255, false, false)
+        );
+        assert_eq!(
+            parse(&[0x28, 0x10, 0x01, 0x02, 0x03, 0x04, 0, 0x05, 0x06, 0]),
+            read(0x0102_0304, 0x0506, true, false)
+        );
+        assert_eq!(
+            parse(&[0x2a, 0x08, 0xff, 0xff, 0xff, 0xff, 0x1f, 0, 0, 0]),
+            write(0xffff_ffff, 0, false, true)
+        );
+        assert_eq!(
+            parse(&[0xa8, 0x18, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]),
+            read(0x0102_0304, 0x0506_0708, true, true)
+        );
+        assert_eq!(
+            parse(&[0xaa, 0, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0]),
+            write(0x0102_0304, 1, false, false)
+        );
+        assert_eq!(
+            parse(&[0x88, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]),
+            read(0x0102_0304_0506_0708, 0x090a_0b0c, false, true)
+        );
+        assert_eq!(
+            parse(&[0x8a, 0x10, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0]),
+            write(9, 8, true, false)
+        );
+    }
+
+    #[test]
+    fn protection_information_is_refused() {
+        for protect in 1..8u8 {
+            for (opcode, len) in [
+                (0x28, 10),
+                (0x2a, 10),
+                (0x2e, 10),
+                (0x2f, 10),
+                (0x41, 10),
+                (0x88, 16),
+                (0x89, 16),
+                (0x8a, 16),
+                (0x8b, 16),
+                (0x8e, 16),
+                (0x8f, 16),
+                (0x93, 16),
+                (0x9c, 16),
+                (0xa8, 12),
+                (0xaa, 12),
+                (0xae, 12),
+                (0xaf, 12),
+            ] {
+                let mut cdb = std::vec![0; len];
+                cdb[0] = opcode;
+                cdb[1] = protect << 5;
+                assert_eq!(refuse(&cdb), Sense::invalid_cdb(1, Some(7)), "{opcode:02x}");
+            }
+        }
+    }
+
+    #[test]
+    fn obsolete_fua_nv_is_ignored() {
+        assert_eq!(
+            parse(&[0x2a, 0x02, 0, 0, 0, 1, 0, 0, 1, 0]),
+            write(1, 1, false, false)
+        );
+    }
+
+    #[test]
+    fn naca_is_refused_at_the_end_of_the_cdb() {
+        assert_eq!(
+            refuse(&[0, 0, 0, 0, 0, 0x04]),
+            Sense::invalid_cdb(5, Some(2))
+        );
+        assert_eq!(
+            refuse(&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04]),
+            Sense::invalid_cdb(15, Some(2))
+        );
+        // Vendor specific bits, LINK and FLAG are not looked at.
+        assert_eq!(parse(&[0, 0, 0, 0, 0, 0xfb]), Command::TestUnitReady);
+    }
+
+    #[test]
+    fn verify_and_write_and_verify() {
+        let verify = |flags| Command::parse_in(&[0x2f, flags, 0, 0, 0, 5, 0, 0, 3, 0], Groups::ALL);
+        let wanted = |dpo, compare| {
+            Ok(Command::Verify {
+                lba: 5,
+                blocks: 3,
+                dpo,
+                compare,
+            })
+        };
+        assert_eq!(verify(0x00), wanted(false, Compare::Nothing));
+        assert_eq!(verify(0x12), wanted(true, Compare::Blocks));
+        assert_eq!(verify(0x06), wanted(false, Compare::OneBlock));
+        assert_eq!(verify(0x04), Err(Sense::invalid_cdb(1, Some(2))));
+        assert_eq!(
+            parse(&[0xaf, 0x02, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0]),
+            wanted(false, Compare::Blocks).unwrap()
+        );
+        assert_eq!(
+            parse(&[0x8f, 0x02, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0]),
+            wanted(false, Compare::Blocks).unwrap()
+        );
+
+        let both = |flags| Command::parse_in(&[0x2e, flags, 0, 0, 0, 5, 0, 0, 3, 0], Groups::ALL);
+        let wanted = |dpo, compare| {
+            Ok(Command::WriteAndVerify {
+                lba: 5,
+                blocks: 3,
+                dpo,
+                compare,
+            })
+        };
+        assert_eq!(both(0x10), wanted(true, false));
+        assert_eq!(both(0x02), wanted(false, true));
+        assert_eq!(both(0x04), Err(Sense::invalid_cdb(1, Some(2))));
+        assert_eq!(both(0x06), Err(Sense::invalid_cdb(1, Some(2))));
+        assert_eq!(
+            parse(&[0xae, 0x02, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0]),
+            wanted(false, true).unwrap()
+        );
+        assert_eq!(
+            parse(&[0x8e, 0x02, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0]),
+            wanted(false, true).unwrap()
+        );
+    }
+
+    #[test]
+    fn other_medium_commands() {
+        assert_eq!(
+            parse(&[0x89, 0x18, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4, 0, 0]),
+            Command::CompareAndWrite {
+                lba: 9,
+                blocks: 4,
+                dpo: true,
+                fua: true
+            }
+        );
+        assert_eq!(
+            parse(&[0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 4, 0, 0]),
+            Command::OrWrite {
+                lba: 9,
+                blocks: 4,
+                dpo: false,
+                fua: true
+            }
+        );
+        assert_eq!(
+            parse(&[0x9c, 0x10, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4, 0, 0]),
+            Command::WriteAtomic {
+                lba: 9,
+                blocks: 0x0304,
+                boundary: 0x0102,
+                dpo: true,
+                fua: false
+            }
+        );
+        assert_eq!(
+            parse(&[0x35, 0x02, 0, 0, 0, 9, 0, 1, 0, 0]),
+            Command::SynchronizeCache {
+                lba: 9,
+                blocks: 256,
+                immed: true
+            }
+        );
+        assert_eq!(
+            parse(&[0x91, 0x04, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0]),
+            Command::SynchronizeCache {
+                lba: 9,
+                blocks: 0,
+                immed: false
+            }
+        );
+        assert_eq!(
+            parse(&[0x34, 0x02, 0, 0, 0, 9, 0, 0, 1, 0]),
+            Command::PreFetch {
+                lba: 9,
+                blocks: 1,
+                immed: true
+            }
+        );
+        assert_eq!(
+            parse(&[0x90, 0x00, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0]),
+            Command::PreFetch {
+                lba: 9,
+                blocks: 1,
+                immed: false
+            }
+        );
+        assert_eq!(
+            parse(&[0x42, 0x01, 0, 0, 0, 0, 0, 0, 0x18, 0]),
+            Command::Unmap {
+                anchor: true,
+                list_len: 24
+            }
+        );
+        assert_eq!(
+            parse(&[0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0, 0, 0]),
+            Command::GetLbaStatus { lba: 9, alloc: 256 }
+        );
+    }
+
+    #[test]
+    fn write_same_flags() {
+        let ten = |flags| Command::parse(&[0x41, flags, 0, 0, 0, 9, 0, 1, 0, 0]);
+        let sixteen =
+            |flags| Command::parse(&[0x93, flags, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0, 0, 0]);
+        let wanted = |unmap, anchor, ndob, ten| {
+            Ok(Command::WriteSame {
+                lba: 9,
+                blocks: 256,
+                unmap,
+                anchor,
+                ndob,
+                ten,
+            })
+        };
+        assert_eq!(ten(0x00), wanted(false, false, false, true));
+        assert_eq!(ten(0x08), wanted(true, false, false, true));
+        assert_eq!(ten(0x18), wanted(true, true, false, true));
+        // Bit 0 of the 10-byte command is not NDOB.
+        assert_eq!(ten(0x01), wanted(false, false, false, true));
+        assert_eq!(sixteen(0x09), wanted(true, false, true, false));
+        assert_eq!(sixteen(0x10), wanted(false, true, false, false));
+        for parse in [ten(0x04), sixteen(0x04)] {
+            assert_eq!(parse, Err(Sense::invalid_cdb(1, Some(2))));
+        }
+        for parse in [ten(0x02), sixteen(0x02)] {
+            assert_eq!(parse, Err(Sense::invalid_cdb(1, Some(1))));
+        }
+    }
+
+    #[test]
+    fn inquiry() {
+        assert_eq!(
+            parse(&[0x12, 0, 0, 0x01, 0x02, 0]),
+            Command::Inquiry {
+                evpd: None,
+                alloc: 0x0102
+            }
+        );
+        assert_eq!(
+            parse(&[0x12, 1, 0x83, 0, 0xff, 0]),
+            Command::Inquiry {
+                evpd: Some(0x83),
+                alloc: 255
+            }
+        );
+        assert_eq!(
+            parse(&[0x12, 1, 0, 0, 0, 0]),
+            Command::Inquiry {
+                evpd: Some(0),
+                alloc: 0
+            }
+        );
+        assert_eq!(
+            refuse(&[0x12, 0, 1, 0, 255, 0]),
+            Sense::invalid_cdb(2, None)
+        );
+        assert_eq!(
+            refuse(&[0x12, 2, 0, 0, 255, 0]),
+            Sense::invalid_cdb(1, Some(1))
+        );
+    }
+
+    #[test]
+    fn mode_sense_and_select() {
+        assert_eq!(
+            parse(&[0x1a, 0x18, 0x7f, 0xff, 0xc0, 0]),
+            Command::ModeSense(ModeSense {
+                six: true,
+                dbd: true,
+                llbaa: false,
+                pc: PageControl::Changeable,
+                page: 0x3f,
+                subpage: 0xff,
+                alloc: 0xc0
+            })
+        );
+        assert_eq!(
+            parse(&[0x5a, 0x10, 0x8a, 0x01, 0, 0, 0, 0x01, 0x00, 0]),
+            Command::ModeSense(ModeSense {
+                six: false,
+                dbd: false,
+                llbaa: true,
+                pc: PageControl::Default,
+                page: 0x0a,
+                subpage: 1,
+                alloc: 256
+            })
+        );
+        for (bits, pc) in [
+            (0x00, PageControl::Current),
+            (0x40, PageControl::Changeable),
+            (0x80, PageControl::Default),
+            (0xc0, PageControl::Saved),
+        ] {
+            let Command::ModeSense(command) = parse(&[0x1a, 0, bits | 8, 0, 255, 0]) else {
+                panic!("not MODE SENSE");
+            };
+            assert_eq!(command.pc, pc);
+        }
+
+        assert_eq!(
+            parse(&[0x15, 0x10, 0, 0, 24, 0]),
+            Command::ModeSelect {
+                six: true,
+                list_len: 24
+            }
+        );
+        assert_eq!(
+            parse(&[0x55, 0x10, 0, 0, 0, 0, 0, 1, 0, 0]),
+            Command::ModeSelect {
+                six: false,
+                list_len: 256
+            }
+        );
+        assert_eq!(
+            parse(&[0x15, 0, 0, 0, 0, 0]),
+            Command::ModeSelect {
+                six: true,
+                list_len: 0
+            }
+        );
+        assert_eq!(
+            refuse(&[0x15, 0x00, 0, 0, 24, 0]),
+            Sense::invalid_cdb(1, Some(4))
+        );
+        assert_eq!(
+            refuse(&[0x15, 0x11, 0, 0, 24, 0]),
+            Sense::invalid_cdb(1, Some(0))
+        );
+        assert_eq!(
+            refuse(&[0x55, 0x12, 0, 0, 0, 0, 0, 0, 24, 0]),
+            Sense::invalid_cdb(1, Some(1))
+        );
+    }
+
+    #[test]
+    fn reports() {
+        let luns = |select| {
+            Command::parse(&[0xa0, 0, select, 0, 0, 0, 0, 0, 0x10, 0, 0, 0]).map(|command| {
+                let Command::ReportLuns { select, alloc } = command else {
+                    panic!("not REPORT LUNS");
+                };
+                assert_eq!(alloc, 4096);
+                select
+            })
+        };
+        assert_eq!(luns(0), Ok(SelectReport::Addressable));
+        assert_eq!(luns(1), Ok(SelectReport::WellKnown));
+        assert_eq!(luns(2), Ok(SelectReport::All));
+        for other in [3, 0x10, 0x11, 0x12, 0xff] {
+            assert_eq!(luns(other), Err(Sense::invalid_cdb(2, None)));
+        }
+
+        let opcodes =
+            |flags| Command::parse(&[0xa3, 0x0c, flags, 0x9e, 0x01, 0x10, 0, 0, 0, 8, 0, 0]);
+        let wanted = |rctd, options| {
+            Ok(Command::ReportSupportedOpcodes {
+                rctd,
+                options,
+                alloc: 8,
+            })
+        };
+        assert_eq!(opcodes(0x80), wanted(true, ReportingOptions::All));
+        assert_eq!(opcodes(1), wanted(false, ReportingOptions::Opcode(0x9e)));
+        assert_eq!(
+            opcodes(2),
+            wanted(false, ReportingOptions::ServiceAction(0x9e, 0x0110))
+        );
+        assert_eq!(
+            opcodes(0x83),
+            wanted(true, ReportingOptions::Either(0x9e, 0x0110))
+        );
+        for reserved in 4..8 {
+            assert_eq!(opcodes(reserved), Err(Sense::invalid_cdb(2, Some(2))));
+        }
+
+        assert_eq!(
+            parse(&[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 16, 0, 0]),
+            Command::ReportSupportedTmfs {
+                extended: true,
+                alloc: 16
+            }
+        );
+        assert_eq!(
+            parse(&[0xa3, 0x2a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
+            Command::ReportTargetPortGroups {
+                extended: true,
+                alloc: 256
+            }
+        );
+        assert_eq!(
+            refuse(&[0xa3, 0x4a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
+            Sense::invalid_cdb(1, Some(7))
+        );
+        assert_eq!(
+            parse(&[0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0]),
+            Command::SetTargetPortGroups { list_len: 8 }
+        );
+    }
+
+    #[test]
+    fn commands_of_the_unit() {
+        assert_eq!(parse(&[0, 0, 0, 0, 0, 0]), Command::TestUnitReady);
+        assert_eq!(
+            parse(&[0x03, 0x01, 0, 0, 252, 0]),
+            Command::RequestSense {
+                desc: true,
+                alloc: 252
+            }
+        );
+        assert_eq!(
+            parse(&[0x25, 0, 0, 0, 0, 1, 0, 0, 1, 0]),
+            Command::ReadCapacity10
+        );
+        assert_eq!(
+            parse(&[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
+            Command::ReadCapacity16 { alloc: 32 }
+        );
+        assert_eq!(
+            parse(&[0x1b, 0x01, 0, 0x0e, 0xa7, 0]),
+            Command::StartStopUnit {
+                immed: true,
+                power_condition: 0x0a,
+                modifier: 0x0e,
+                no_flush: true,
+                loej: true,
+                start: true
+            }
+        );
+        assert_eq!(
+            parse(&[0x1e, 0, 0, 0, 1, 0]),
+            Command::PreventAllowMediumRemoval { prevent: true }
+        );
+        assert_eq!(
+            refuse(&[0x1e, 0, 0, 0, 3, 0]),
+            Sense::invalid_cdb(4, Some(1))
+        );
+        assert_eq!(parse(&[0x16, 0x0e, 7, 0, 8, 0]), Command::Reserve);
+        assert_eq!(parse(&[0x17, 0, 0, 0, 0, 0]), Command::Release);
+        assert_eq!(parse(&[0x56, 0, 0, 9, 0, 0, 0, 0, 0, 0]), Command::Reserve);
+        assert_eq!(parse(&[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Command::Release);
+        assert_eq!(
+            refuse(&[0x16, 0x10, 0, 0, 0, 0]),
+            Sense::invalid_cdb(1, Some(4))
+        );
+        assert_eq!(
+            refuse(&[0x56, 0x02, 0, 0, 0, 0, 0, 0, 8, 0]),
+            Sense::invalid_cdb(1, Some(1))
+        );
+    }
+
+    #[test]
+    fn persistent_reservations() {
+        for (action, want) in [
+            PrIn::ReadKeys,
+            PrIn::ReadReservation,
+            PrIn::ReportCapabilities,
+            PrIn::ReadFullStatus,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let action = u8::try_from(action).unwrap();
+            assert_eq!(
+                parse(&[0x5e, action, 0, 0, 0, 0, 0, 1, 2, 0]),
+                Command::PersistentReserveIn {
+                    action: want,
+                    alloc: 0x0102
+                }
+            );
+        }
+        let scoped = [
+            PrOut::Reserve,
+            PrOut::Release,
+            PrOut::Preempt,
+            PrOut::PreemptAndAbort,
+        ];
+        for (action, want) in [
+            PrOut::Register,
+            PrOut::Reserve,
+            PrOut::Release,
+            PrOut::Clear,
+            PrOut::Preempt,
+            PrOut::PreemptAndAbort,
+            PrOut::RegisterAndIgnoreExistingKey,
+            PrOut::RegisterAndMove,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let action = u8::try_from(action).unwrap();
+            assert_eq!(
+                parse(&[0x5f, action, 0x15, 0, 0, 1, 2, 3, 4, 0]),
+                Command::PersistentReserveOut {
+                    action: want,
+                    scope: if scoped.contains(&want) { 1 } else { 0 },
+                    kind: if scoped.contains(&want) { 5 } else { 0 },
+                    list_len: 0x0102_0304
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn transfer_lengths() {
+        let len = |cdb: &[u8]| {
+            let command = parse(cdb);
+            (command.data_direction(), command.transfer_len(512))
+        };
+        use DataDirection::{In, None, Out};
+        let ten = |code: u8, flags: u8| [code, flags, 0, 0, 0, 0, 0, 0, 3, 0];
+        assert_eq!(len(&ten(0x28, 0)), (In, 1536));
+        assert_eq!(len(&ten(0x2a, 0)), (Out, 1536));
+        assert_eq!(len(&ten(0x2e, 0)), (Out, 1536));
+        assert_eq!(len(&ten(0x2f, 0)), (None, 0));
+        assert_eq!(len(&ten(0x2f, 2)), (Out, 1536));
+        assert_eq!(len(&ten(0x2f, 6)), (Out, 512));
+        assert_eq!(len(&[0x2f, 6, 0, 0, 0, 0, 0, 0, 0, 0]), (Out, 0));
+        assert_eq!(len(&ten(0x41, 0)), (Out, 512));
+        assert_eq!(len(&ten(0x35, 0)), (None, 0));
+        assert_eq!(len(&ten(0x34, 0)), (None, 0));
+        assert_eq!(len(&ten(0x42, 0)), (Out, 3));
+        assert_eq!(len(&ten(0x25, 0)), (In, 8));
+        assert_eq!(len(&ten(0x55, 0x10)), (Out, 3));
+        assert_eq!(len(&ten(0x5a, 0)), (In, 3));
+        assert_eq!(len(&ten(0x5e, 0)), (In, 3));
+        assert_eq!(len(&ten(0x5f, 0)), (Out, 3));
+        assert_eq!(len(&ten(0x56, 0)), (None, 0));
+        let sixteen = |code: u8, flags: u8| [code, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0];
+        assert_eq!(len(&sixteen(0x93, 0)), (Out, 512));
+        assert_eq!(len(&sixteen(0x93, 1)), (None, 0));
+        assert_eq!(len(&sixteen(0x89, 0)), (Out, 3072));
+        assert_eq!(len(&sixteen(0x8b, 0)), (Out, 1536));
+        assert_eq!(len(&sixteen(0x9c, 0)), (Out, 1536));
+        assert_eq!(len(&sixteen(0x9e, 0x10)), (In, 3));
+        assert_eq!(len(&sixteen(0x9e, 0x12)), (In, 3));
+        assert_eq!(len(&[0x08, 0, 0, 0, 0, 0]), (In, 131_072));
+        assert_eq!(len(&[0x12, 0, 0, 1, 0, 0]), (In, 256));
+        assert_eq!(len(&[0x03, 0, 0, 0, 18, 0]), (In, 18));
+        let largest = [
+            0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0,
+        ];
+        assert_eq!(
+            parse(&largest).transfer_len(u32::MAX),
+            0xffff_fffe_0000_0001
+        );
+    }
+
+    fn row_commands() -> Vec<Command> {
+        crate::proto::scsi::opcodes::TABLE
+            .iter()
+            .map(|row| {
+                let mut cdb = std::vec![0; row.cdb_len()];
+                cdb[0] = row.opcode;
+                cdb[1] = row.usage[1] & row.service_action.map_or(0, |_| 0x1f);
+                parse(&cdb)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_writes_needs_the_medium_and_takes_data_or_descriptors() {
+        for command in row_commands() {
+            if command.is_write_medium() {
+                assert!(command.needs_medium(), "{command:?}");
+                assert_ne!(command.data_direction(), DataDirection::In);
+                for reservation in [
+                    Reservation::Spc2,
+                    Reservation::WriteExclusive,
+                    Reservation::ExclusiveAccess,
+                ] {
+                    assert!(!command.allowed_during_reservation(reservation));
+                }
+            }
+            if command.allowed_while_ua() {
+                assert!(!command.needs_medium());
+                assert!(command.allowed_during_reservation(Reservation::Spc2));
+                assert!(command.allowed_during_reservation(Reservation::ExclusiveAccess));
+            }
+            // Who may not read may not under the stricter type either.
+            if command.allowed_during_reservation(Reservation::ExclusiveAccess) {
+                assert!(command.allowed_during_reservation(Reservation::WriteExclusive));
+            }
+        }
+    }
+
+    #[test]
+    fn reservation_conflicts() {
+        let allowed = |cdb: &[u8]| {
+            let command = parse(cdb);
+            [
+                Reservation::Spc2,
+                Reservation::WriteExclusive,
+                Reservation::ExclusiveAccess,
+            ]
+            .map(|reservation| command.allowed_during_reservation(reservation))
+        };
+        let all = [true; 3];
+        let none = [false; 3];
+        assert_eq!(allowed(&[0x12, 0, 0, 0, 36, 0]), all);
+        assert_eq!(allowed(&[0x03, 0, 0, 0, 18, 0]), all);
+        assert_eq!(allowed(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]), all);
+        assert_eq!(allowed(&[0x1a, 0, 0x3f, 0, 255, 0]), none);
+        assert_eq!(allowed(&[0x15, 0x10, 0, 0, 0, 0]), none);
+        assert_eq!(allowed(&[0x00, 0, 0, 0, 0, 0]), [false, true, true]);
+        assert_eq!(
+            allowed(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
+            [false, true, false]
+        );
+        assert_eq!(allowed(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0]), none);
+        assert_eq!(allowed(&[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]), none);
+        assert_eq!(allowed(&[0x16, 0, 0, 0, 0, 0]), none);
+        assert_eq!(allowed(&[0x17, 0, 0, 0, 0, 0]), [true, false, false]);
+        assert_eq!(
+            allowed(&[0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
+            [false, true, true]
+        );
+        // Only a start without a power condition.
+        assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x01, 0]), all);
+        assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x00, 0]), none);
+        assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x11, 0]), none);
+        assert_eq!(allowed(&[0x1e, 0, 0, 0, 0, 0]), all);
+        assert_eq!(allowed(&[0x1e, 0, 0, 0, 1, 0]), none);
+    }
+
+    fn disk() -> DeviceInfo<'static> {
+        DeviceInfo::new(b"s", 512, 1000)
+    }
+
+    #[test]
+    fn check_that_blocks_exist() {
+        let check = |command: Command| command.check(&disk());
+        for make in [read, write] {
+            assert_eq!(check(make(0, 1000, false, false)), Ok(()));
+            assert_eq!(check(make(999, 1, false, false)), Ok(()));
+            assert_eq!(check(make(1000, 0, false, false)), Ok(()));
+            for (lba, blocks, bad) in [
+                (999, 2, 1000),
+                (1000, 1, 1000),
+                (1001, 0, 1001),
+                (u64::MAX, 1, u64::MAX),
+                (0, 1001, 1000),
+            ] {
+                assert_eq!(
+                    check(make(lba, blocks, false, false)),
+                    Err(Sense::LBA_OUT_OF_RANGE.with_info(bad))
+                );
+            }
+        }
+        let last = Command::SynchronizeCache {
+            lba: 1000,
+            blocks: 0,
+            immed: false,
+        };
+        assert_eq!(check(last), Ok(()));
+        let thin = {
+            let mut info = disk();
+            info.thin.unmap = true;
+            info
+        };
+        let status = |lba| Command::GetLbaStatus { lba, alloc: 24 }.check(&thin);
+        assert_eq!(status(999), Ok(()));
+        assert_eq!(status(1000), Err(Sense::LBA_OUT_OF_RANGE.with_info(1000)));
+    }
+
+    #[test]
+    fn check_dpo_and_fua() {
+        let mut info = disk();
+        assert_eq!(read(0, 1, true, true).check(&info), Ok(()));
+        info.dpo_fua = false;
+        assert_eq!(
+            read(0, 1, true, true).check(&info),
+            Err(Sense::invalid_cdb(1, Some(4)))
+        );
+        assert_eq!(
+            write(0, 1, false, true).check(&info),
+            Err(Sense::invalid_cdb(1, Some(3)))
+        );
+        assert_eq!(write(0, 1, false, false).check(&info), Ok(()));
+        let verify = parse(&[0x2f, 0x10, 0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(verify.check(&info), Err(Sense::invalid_cdb(1, Some(4))));
+    }
+
+    #[test]
+    fn check_the_maximum_transfer() {
+        let mut info = disk();
+        info.max_transfer = 8;
+        assert_eq!(read(0, 8, false, false).check(&info), Ok(()));
+        assert_eq!(
+            read(0, 9, false, false).check(&info),
+            Err(Sense::INVALID_FIELD_IN_CDB)
+        );
+        // Out of range comes first.
+        assert!(read(999, 9, false, false)
+            .check(&info)
+            .is_err_and(|sense| sense.is(&Sense::LBA_OUT_OF_RANGE)));
+        // Reading the medium without a transfer is not limited.
+        let verify = parse(&[0x2f, 0, 0, 0, 0, 0, 0, 0, 9, 0]);
+        assert_eq!(verify.check(&info), Ok(()));
+        let verify = parse(&[0x2f, 2, 0, 0, 0, 0, 0, 0, 9, 0]);
+        assert_eq!(verify.check(&info), Err(Sense::INVALID_FIELD_IN_CDB));
+    }
+
+    #[test]
+    fn check_write_protection() {
+        for (read_only, swp) in [(true, false), (false, true)] {
+            let mut info = disk();
+            info.read_only = read_only;
+            info.mode.software_write_protect = swp;
+            info.thin.unmap = true;
+            info.thin.write_same16 = true;
+            info.max_compare_and_write = 1;
+            info.atomic.max_len = 1;
+            let mut protected = 0;
+            for command in row_commands() {
+                let got = command.check(&info);
+                if command.is_write_medium() {
+                    protected += 1;
+                    assert_eq!(got, Err(Sense::WRITE_PROTECTED), "{command:?}");
+                } else {
+                    let sense = got.err().unwrap_or(Sense::INVALID_FIELD_IN_CDB);
+                    assert_eq!(sense.key, SenseKey::IllegalRequest, "{command:?}");
+                }
+            }
+            assert_eq!(protected, 13);
+            assert_eq!(read(0, 1, false, false).check(&info), Ok(()));
+        }
+    }
+
+    #[test]
+    fn check_unmap() {
+        let unmap = |anchor| Command::Unmap {
+            anchor,
+            list_len: 24,
+        };
+        let mut info = disk();
+        assert_eq!(
+            unmap(false).check(&info),
+            Err(Sense::INVALID_COMMAND_OPERATION_CODE)
+        );
+        info.thin.unmap = true;
+        assert_eq!(unmap(false).check(&info), Ok(()));
+        assert_eq!(
+            unmap(true).check(&info),
+            Err(Sense::invalid_cdb(1, Some(0)))
+        );
+        info.thin.anchor = true;
+        assert_eq!(unmap(true).check(&info), Ok(()));
+    }
+
+    #[test]
+    fn check_write_same() {
+        let same = |lba, blocks, unmap, anchor, ten| Command::WriteSame {
+            lba,
+            blocks,
+            unmap,
+            anchor,
+            ndob: false,
+            ten,
+        };
+        let mut info = disk();
+        for ten in [true, false] {
+            assert_eq!(same(0, 1, false, false, ten).check(&info), Ok(()));
+            assert_eq!(
+                same(0, 1, true, false, ten).check(&info),
+                Err(Sense::invalid_cdb(1, Some(3)))
+            );
+            assert_eq!(
+                same(0, 1, false, true, ten).check(&info),
+                Err(Sense::invalid_cdb(1, Some(4)))
+            );
+        }
+        info.thin.write_same10 = true;
+        assert_eq!(same(0, 1, true, false, true).check(&info), Ok(()));
+        assert!(same(0, 1, true, false, false).check(&info).is_err());
+        info.thin.write_same16 = true;
+        assert_eq!(
+            same(0, 1, true, true, false).check(&info),
+            Err(Sense::invalid_cdb(1, Some(4)))
+        );
+        info.thin.anchor = true;
+        assert_eq!(same(0, 1, true, true, false).check(&info), Ok(()));
+        // ANCHOR alone has no meaning.
+        assert_eq!(
+            same(0, 1, false, true, false).check(&info),
+            Err(Sense::invalid_cdb(1, Some(4)))
+        );
+    }
+
+    #[test]
+    fn extents_of_write_same() {
+        let same = |lba, blocks, ten| Command::WriteSame {
+            lba,
+            blocks,
+            unmap: false,
+            anchor: false,
+            ndob: false,
+            ten,
+        };
+        let mut info = disk();
+        let extent = |info: &DeviceInfo<'_>, lba, blocks, ten| {
+            let command = same(lba, blocks, ten);
+            let got = command.write_same_extent(info);
+            assert_eq!(command.check(info), got.map(|_| ()));
+            got
+        };
+        assert_eq!(extent(&info, 3, 4, false), Ok((3, 4)));
+        assert_eq!(extent(&info, 3, 0, false), Ok((3, 997)));
+        assert_eq!(extent(&info, 1000, 0, false), Ok((1000, 0)));
+        assert_eq!(
+            extent(&info, 1001, 0, false),
+            Err(Sense::LBA_OUT_OF_RANGE.with_info(1001))
+        );
+        assert_eq!(
+            extent(&info, 999, 2, false),
+            Err(Sense::LBA_OUT_OF_RANGE.with_info(1000))
+        );
+
+        info.max_write_same = 10;
+        let ten = Err(Sense::invalid_cdb(7, None));
+        let sixteen = Err(Sense::invalid_cdb(10, None));
+        assert_eq!(extent(&info, 0, 10, true), Ok((0, 10)));
+        assert_eq!(extent(&info, 0, 11, true), ten);
+        assert_eq!(extent(&info, 0, 11, false), sixteen);
+        // To the end counts by what it comes to.
+        assert_eq!(extent(&info, 990, 0, false), Ok((990, 10)));
+        assert_eq!(extent(&info, 989, 0, false), sixteen);
+        info.write_same_non_zero = true;
+        assert_eq!(extent(&info, 990, 0, false), sixteen);
+        assert_eq!(extent(&info, 990, 0, true), ten);
+        assert_eq!(extent(&info, 990, 1, true), Ok((990, 1)));
+    }
+
+    #[test]
+    fn check_compare_and_write() {
+        let command = |blocks| Command::CompareAndWrite {
+            lba: 0,
+            blocks,
+            dpo: false,
+            fua: false,
+        };
+        let mut info = disk();
+        assert_eq!(
+            command(1).check(&info),
+            Err(Sense::INVALID_COMMAND_OPERATION_CODE)
+        );
+        info.max_compare_and_write = 8;
+        assert_eq!(command(8).check(&info), Ok(()));
+        assert_eq!(command(0).check(&info), Ok(()));
+        assert_eq!(command(9).check(&info), Err(Sense::invalid_cdb(13, None)));
+    }
+
+    #[test]
+    fn check_write_atomic() {
+        let command = |lba, blocks, boundary| Command::WriteAtomic {
+            lba,
+            blocks,
+            boundary,
+            dpo: false,
+            fua: false,
+        };
+        let mut info = disk();
+        assert_eq!(
+            command(0, 8, 0).check(&info),
+            Err(Sense::INVALID_COMMAND_OPERATION_CODE)
+        );
+        info.atomic.max_len = 32;
+        info.atomic.alignment = 8;
+        info.atomic.granularity = 4;
+        assert_eq!(command(8, 32, 0).check(&info), Ok(()));
+        let length = Err(Sense::invalid_cdb(12, None));
+        assert_eq!(command(8, 36, 0).check(&info), length);
+        assert_eq!(command(8, 6, 0).check(&info), length);
+        assert_eq!(
+            command(4, 8, 0).check(&info),
+            Err(Sense::invalid_cdb(2, None))
+        );
+        assert_eq!(
+            command(0, 8, 8).check(&info),
+            Err(Sense::invalid_cdb(10, None))
+        );
+        info.atomic.max_boundary = 8;
+        info.atomic.max_len_with_boundary = 64;
+        assert_eq!(command(0, 64, 8).check(&info), Ok(()));
+        assert_eq!(command(0, 68, 8).check(&info), length);
+    }
+
+    #[test]
+    fn check_start_stop_unit() {
+        let command = |power: u8| parse(&[0x1b, 0, 0, 0, power, 0]).check(&disk());
+        assert_eq!(command(0x00), Ok(()));
+        assert_eq!(command(0x01), Ok(()));
+        assert_eq!(command(0x05), Ok(()));
+        assert_eq!(command(0x02), Err(Sense::invalid_cdb(4, Some(1))));
+        assert_eq!(command(0x03), Err(Sense::invalid_cdb(4, Some(1))));
+        for power in 1..16 {
+            assert_eq!(command(power << 4), Err(Sense::invalid_cdb(4, Some(7))));
+        }
+    }
+
+    #[test]
+    fn check_target_port_groups() {
+        let report = parse(&[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        let set = parse(&[0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0]);
+        let mut info = disk();
+        assert_eq!(report.check(&info), Err(Sense::invalid_cdb(1, Some(4))));
+        assert_eq!(set.check(&info), Err(Sense::INVALID_COMMAND_OPERATION_CODE));
+        info.tpgs = 1;
+        assert_eq!(report.check(&info), Ok(()));
+        assert!(set.check(&info).is_err());
+        info.tpgs = 2;
+        assert_eq!(set.check(&info), Ok(()));
+    }
+
+    #[test]
+    fn only_the_enabled_groups_are_live() {
+        let verify = [0x2f, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+        let got = Command::parse_in(&verify, Groups::of(&[Group::Core]));
+        assert_eq!(got, Err(Sense::INVALID_COMMAND_OPERATION_CODE));
+        let got = Command::parse_in(&verify, Groups::of(&[Group::Verify]));
+        assert!(got.is_ok());
     }
 }

@@ -73,10 +73,8 @@ pub struct DeviceInfo<'a> {
     pub changeable: Changeable,
 }
 
-/// The most bytes of a unit serial number that the pages carry.
-///
-/// The T10 vendor ID designator has 255 bytes for vendor, product and serial.
-pub const SERIAL_MAX_LEN: usize = 228;
+/// The most bytes of a unit serial number that the pages carry, as in LIO.
+pub const SERIAL_MAX_LEN: usize = 254;
 
 /// Limits of WRITE ATOMIC(16), all in blocks (SBC-4, "Block Limits VPD page").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -63,3 +63,59 @@ fn write(peripheral: u8, info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
     put.zeros_to(STANDARD_LEN);
     put.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(build: impl Fn(&mut [u8]) -> usize, want: &[u8]) {
+        for clip in (0..=want.len() + 3).rev() {
+            let mut out = [0xa5; 128];
+            assert_eq!(build(&mut out[..clip]), want.len());
+            let wrote = clip.min(want.len());
+            assert_eq!(out[..wrote], want[..wrote]);
+            assert_eq!(out[wrote..], [0xa5; 128][wrote..]);
+        }
+    }
+
+    fn expected() -> [u8; 96] {
+        let mut want = [0; 96];
+        want[..8].copy_from_slice(&[0x00, 0x00, 0x06, 0x12, 0x5b, 0x00, 0x00, 0x02]);
+        want[8..36].copy_from_slice(b"FERRITE disk            0001");
+        want[58..66].copy_from_slice(&[0x00, 0xa0, 0x09, 0x60, 0x04, 0x60, 0x04, 0xc0]);
+        want
+    }
+
+    #[test]
+    fn a_disk() {
+        let info = DeviceInfo::new(b"s", 512, 2048);
+        check(|out| standard(&info, out), &expected());
+    }
+
+    #[test]
+    fn names_and_abilities() {
+        let mut info = DeviceInfo::new(b"s", 512, 2048);
+        info.vendor = *b"LIO-ORG ";
+        info.product = *b"block_backend   ";
+        info.revision = *b"4.0 ";
+        info.multi_port = true;
+        info.third_party_copy = true;
+        info.tpgs = 3;
+        let mut want = expected();
+        want[5] = 0x38;
+        want[6] = 0x10;
+        want[8..36].copy_from_slice(b"LIO-ORG block_backend   4.0 ");
+        check(|out| standard(&info, out), &want);
+    }
+
+    #[test]
+    fn no_unit_and_well_known() {
+        let mut want = expected();
+        want[0] = 0x7f;
+        check(no_unit, &want);
+        want[0] = 0x1e;
+        let info = DeviceInfo::new(b"s", 512, 2048);
+        check(|out| well_known(&info, out), &want);
+    }
+}

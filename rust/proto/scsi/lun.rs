@@ -36,3 +36,40 @@ pub fn encode(lun: u16) -> u64 {
     let method = if lun < 0x100 { 0 } else { 0x4000 };
     u64::from(method | lun) << 48
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_forms() {
+        assert_eq!(encode(0), 0);
+        assert_eq!(encode(1), 0x0001_0000_0000_0000);
+        assert_eq!(encode(255), 0x00ff_0000_0000_0000);
+        assert_eq!(encode(256), 0x4100_0000_0000_0000);
+        assert_eq!(encode(0x3fff), 0x7fff_0000_0000_0000);
+        // Flat space addressing of a small number is the same unit.
+        assert_eq!(decode(0x4001_0000_0000_0000), Some(1));
+    }
+
+    #[test]
+    fn all_numbers_survive() {
+        for lun in 0..=LUN_MAX {
+            assert_eq!(decode(encode(lun)), Some(lun));
+        }
+    }
+
+    #[test]
+    fn other_forms_name_nothing() {
+        for lun in [
+            0x0100_0000_0000_0000, // bus 1
+            0x0001_0001_0000_0000, // a second level
+            0x0001_0000_0000_0001,
+            0x8001_0000_0000_0000, // logical unit addressing
+            REPORT_LUNS_WELL_KNOWN,
+            u64::MAX,
+        ] {
+            assert_eq!(decode(lun), None, "{lun:016x}");
+        }
+    }
+}

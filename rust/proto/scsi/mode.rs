@@ -364,3 +364,477 @@ fn flag(set: bool, bits: u8) -> u8 {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    const SHORT: Sense = Sense::PARAMETER_LIST_LENGTH_ERROR;
+
+    fn disk() -> DeviceInfo<'static> {
+        DeviceInfo::new(b"s", 512, 2048)
+    }
+
+    fn all_changeable() -> DeviceInfo<'static> {
+        let mut info = disk();
+        info.changeable = Changeable {
+            write_cache: true,
+            descriptor_sense: true,
+            software_write_protect: true,
+            task_aborted_status: true,
+            queue_error: true,
+        };
+        info
+    }
+
+    fn request(six: bool, pc: PageControl, page: u8, subpage: u8) -> ModeSense {
+        ModeSense {
+            six,
+            dbd: true,
+            llbaa: false,
+            pc,
+            page,
+            subpage,
+            alloc: 0xff,
+        }
+    }
+
+    /// The full data, checked to be clipped right at every length.
+    #[track_caller]
+    fn data(command: ModeSense, info: &DeviceInfo<'_>) -> Vec<u8> {
+        let mut full = [0xa5; 256];
+        let len = sense(&command, info, &mut full).unwrap();
+        assert_eq!(full[len..], [0xa5; 256][len..]);
+        for clip in 0..len {
+            let mut part = [0xa5; 256];
+            assert_eq!(sense(&command, info, &mut part[..clip]), Ok(len));
+            assert_eq!(part[..clip], full[..clip]);
+            assert_eq!(part[clip..], [0xa5; 256][clip..]);
+        }
+        full[..len].to_vec()
+    }
+
+    fn current(page: u8, subpage: u8, info: &DeviceInfo<'_>) -> Vec<u8> {
+        data(request(true, PageControl::Current, page, subpage), info)[4..].to_vec()
+    }
+
+    const RECOVERY: [u8; 12] = [0x01, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const CACHE: [u8; 20] = [
+        0x08, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+    const EXTENSION: [u8; 32] = {
+        let mut page = [0; 32];
+        page[0] = 0x4a;
+        page[1] = 0x01;
+        page[3] = 0x1c;
+        page
+    };
+    const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn pages_of_a_plain_disk() {
+        let info = disk();
+        assert_eq!(current(0x01, 0, &info), RECOVERY);
+        assert_eq!(current(0x08, 0, &info), CACHE);
+        assert_eq!(current(0x0a, 0, &info), CONTROL);
+        assert_eq!(current(0x0a, 1, &info), EXTENSION);
+        assert_eq!(current(0x1c, 0, &info), EXCEPTIONS);
+        let all = [&RECOVERY[..], &CACHE, &CONTROL, &EXCEPTIONS].concat();
+        assert_eq!(current(0x3f, 0, &info), all);
+        let all = [&RECOVERY[..], &CACHE, &CONTROL, &EXTENSION, &EXCEPTIONS].concat();
+        assert_eq!(current(0x3f, 0xff, &info), all);
+        let both = [&CONTROL[..], &EXTENSION].concat();
+        assert_eq!(current(0x0a, 0xff, &info), both);
+    }
+
+    #[test]
+    fn parameters_in_their_bits() {
+        let mut info = disk();
+        info.mode = ModeState {
+            write_cache: false,
+            descriptor_sense: true,
+            software_write_protect: true,
+            task_aborted_status: true,
+            queue_error: QueueError::AbortSameNexus,
+        };
+        assert_eq!(current(0x08, 0, &info)[2], 0x00);
+        assert_eq!(current(0x0a, 0, &info)[2..6], [0x06, 0x16, 0x08, 0x40]);
+        info.mode.queue_error = QueueError::AbortAll;
+        assert_eq!(current(0x0a, 0, &info)[3], 0x12);
+        // The default values are others.
+        let default = data(request(true, PageControl::Default, 0x3f, 0xff), &info);
+        let plain = data(request(true, PageControl::Current, 0x3f, 0xff), &disk());
+        assert_eq!(default[4..], plain[4..]);
+    }
+
+    #[test]
+    fn changeable_values() {
+        let mask = |info: &DeviceInfo<'_>, page| {
+            data(request(true, PageControl::Changeable, page, 0), info)[4..].to_vec()
+        };
+        let mut none = CACHE;
+        none[2] = 0;
+        assert_eq!(mask(&disk(), 0x08), none);
+        assert_eq!(mask(&all_changeable(), 0x08), CACHE);
+        assert_eq!(
+            mask(&disk(), 0x0a),
+            [0x0a, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(
+            mask(&all_changeable(), 0x0a),
+            [0x0a, 0x0a, 0x04, 0x06, 0x08, 0x40, 0, 0, 0, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn headers_and_block_descriptors() {
+        let mut info = disk();
+        let mut command = request(true, PageControl::Current, 0x08, 0);
+        assert_eq!(data(command, &info)[..4], [23, 0, 0x10, 0]);
+        command.dbd = false;
+        assert_eq!(
+            data(command, &info)[..12],
+            [31, 0, 0x10, 8, 0, 0, 8, 0, 0, 0, 2, 0]
+        );
+        // LLBAA means nothing to the 6-byte command.
+        command.llbaa = true;
+        assert_eq!(data(command, &info)[3], 8);
+
+        command.six = false;
+        assert_eq!(
+            data(command, &info)[..24],
+            [
+                0, 42, 0, 0x10, 1, 0, 0, 16, // header, LONGLBA
+                0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 2, 0,
+            ]
+        );
+        command.llbaa = false;
+        info.blocks = 0x1_0000_0000;
+        info.block_size = 4096;
+        assert_eq!(
+            data(command, &info)[..16],
+            [0, 34, 0, 0x10, 0, 0, 0, 8, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x10, 0]
+        );
+        command.dbd = true;
+        command.llbaa = true;
+        assert_eq!(data(command, &info)[..8], [0, 26, 0, 0x10, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn device_specific_parameter() {
+        let specific = |info: &DeviceInfo<'_>| {
+            let six = data(request(true, PageControl::Current, 0x08, 0), info)[2];
+            let ten = data(request(false, PageControl::Current, 0x08, 0), info)[3];
+            assert_eq!(six, ten);
+            six
+        };
+        let mut info = disk();
+        info.dpo_fua = false;
+        assert_eq!(specific(&info), 0x00);
+        info.read_only = true;
+        assert_eq!(specific(&info), 0x80);
+        info.read_only = false;
+        info.mode.software_write_protect = true;
+        info.dpo_fua = true;
+        assert_eq!(specific(&info), 0x90);
+    }
+
+    #[test]
+    fn what_cannot_be_sensed() {
+        let fail = |pc, page, subpage| {
+            let mut out = [0xa5; 64];
+            let error = sense(&request(true, pc, page, subpage), &disk(), &mut out).unwrap_err();
+            assert_eq!(out, [0xa5; 64]);
+            error
+        };
+        assert_eq!(
+            fail(PageControl::Saved, 0x3f, 0),
+            Sense::SAVING_PARAMETERS_NOT_SUPPORTED
+        );
+        let page = Sense::invalid_cdb(2, Some(5));
+        assert_eq!(fail(PageControl::Current, 0x02, 0), page);
+        assert_eq!(fail(PageControl::Current, 0x02, 0xff), page);
+        assert_eq!(fail(PageControl::Current, 0x00, 0), page);
+        let subpage = Sense::invalid_cdb(3, None);
+        assert_eq!(fail(PageControl::Current, 0x08, 1), subpage);
+        assert_eq!(fail(PageControl::Current, 0x0a, 2), subpage);
+        assert_eq!(fail(PageControl::Current, 0x3f, 2), subpage);
+    }
+
+    /// A MODE SELECT(6) list without block descriptor.
+    fn list6(pages: &[&[u8]]) -> Vec<u8> {
+        let mut list = std::vec![0, 0, 0, 0];
+        for page in pages {
+            list.extend_from_slice(page);
+        }
+        list
+    }
+
+    #[test]
+    fn select_what_is_changeable() {
+        let info = all_changeable();
+        let mut cache = CACHE;
+        cache[2] = 0;
+        let mut control = CONTROL;
+        control[2..6].copy_from_slice(&[0x06, 0x16, 0x08, 0x40]);
+        let mode = select(&list6(&[&cache, &control]), true, &info).unwrap();
+        assert_eq!(
+            mode,
+            ModeState {
+                write_cache: false,
+                descriptor_sense: true,
+                software_write_protect: true,
+                task_aborted_status: true,
+                queue_error: QueueError::AbortSameNexus,
+            }
+        );
+        let mode = select(&list6(&[&cache]), true, &info).unwrap();
+        assert_eq!(
+            mode,
+            ModeState {
+                write_cache: false,
+                ..ModeState::DEFAULT
+            }
+        );
+    }
+
+    #[test]
+    fn select_of_the_same_changes_nothing() {
+        for info in [disk(), all_changeable()] {
+            for six in [true, false] {
+                for (dbd, llbaa) in [(true, false), (false, false), (false, true)] {
+                    let mut command = request(six, PageControl::Current, 0x3f, 0xff);
+                    command.dbd = dbd;
+                    command.llbaa = llbaa;
+                    let list = data(command, &info);
+                    assert_eq!(select(&list, six, &info), Ok(info.mode));
+                    assert_eq!(
+                        select(&list[..if six { 4 } else { 8 }], six, &info).is_ok(),
+                        dbd
+                    );
+                }
+                assert_eq!(select(&[], six, &info), Ok(info.mode));
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_inside_a_part_is_a_length_error() {
+        let info = disk();
+        for six in [true, false] {
+            let mut command = request(six, PageControl::Current, 0x3f, 0xff);
+            command.dbd = false;
+            let list = data(command, &info);
+            let pages = if six { 12 } else { 16 };
+            let whole: Vec<usize> = [0, 0, 12, 20, 12, 32, 12]
+                .iter()
+                .scan(pages, |at, len| {
+                    *at += len;
+                    Some(*at)
+                })
+                .collect();
+            assert_eq!(whole.last(), Some(&list.len()));
+            for len in 1..=list.len() {
+                let got = select(&list[..len], six, &info);
+                if whole.contains(&len) {
+                    assert_eq!(got, Ok(info.mode), "{len}");
+                } else {
+                    assert_eq!(got, Err(SHORT), "{len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn select_points_at_the_bit_that_cannot_change() {
+        let info = disk();
+        let mut cache = CACHE;
+        cache[2] = 0;
+        assert_eq!(
+            select(&list6(&[&cache]), true, &info),
+            Err(Sense::invalid_parameter(4 + 2, Some(2)))
+        );
+        let mut control = CONTROL;
+        control[5] = 0x40;
+        assert_eq!(
+            select(&list6(&[&CACHE, &control]), true, &info),
+            Err(Sense::invalid_parameter(4 + 20 + 5, Some(6)))
+        );
+        // In the list of the 10-byte command, behind a block descriptor.
+        let mut list = std::vec![0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 8, 0, 0, 0, 2, 0];
+        list.extend(control);
+        assert_eq!(
+            select(&list, false, &info),
+            Err(Sense::invalid_parameter(16 + 5, Some(6)))
+        );
+        // What may change does not help what may not.
+        let mut control = CONTROL;
+        control[3] ^= 0x06 | 0x20;
+        assert_eq!(
+            select(&list6(&[&control]), true, &all_changeable()),
+            Err(Sense::invalid_parameter(4 + 3, Some(5)))
+        );
+    }
+
+    #[test]
+    fn select_refuses_the_reserved_queue_error() {
+        let mut control = CONTROL;
+        control[3] = 0x14;
+        assert_eq!(
+            select(&list6(&[&control]), true, &all_changeable()),
+            Err(Sense::invalid_parameter(4 + 3, Some(2)))
+        );
+    }
+
+    #[test]
+    fn select_ignores_ps_and_the_device_specific_parameter() {
+        let mut cache = CACHE;
+        cache[0] |= 0x80;
+        let mut list = list6(&[&cache]);
+        list[0] = 0x77;
+        list[2] = 0x80;
+        assert_eq!(select(&list, true, &disk()), Ok(ModeState::DEFAULT));
+    }
+
+    #[test]
+    fn select_refuses_pages_that_do_not_exist() {
+        let fail = |page: &[u8]| select(&list6(&[page]), true, &disk()).unwrap_err();
+        assert_eq!(fail(&[0x02, 0]), Sense::invalid_parameter(4, Some(5)));
+        assert_eq!(fail(&[0x3f, 0]), Sense::invalid_parameter(4, Some(5)));
+        assert_eq!(
+            fail(&[0x48, 1, 0, 0]),
+            Sense::invalid_parameter(4 + 1, None)
+        );
+        assert_eq!(
+            fail(&[0x48, 0, 0, 16]),
+            Sense::invalid_parameter(4 + 1, None)
+        );
+        assert_eq!(
+            fail(&[0x4a, 0xff, 0, 0]),
+            Sense::invalid_parameter(4 + 1, None)
+        );
+        // A length that is not the page's own.
+        assert_eq!(fail(&[0x08, 0x11]), Sense::invalid_parameter(4 + 1, None));
+        assert_eq!(
+            fail(&[0x4a, 1, 0, 0x1b]),
+            Sense::invalid_parameter(4 + 2, None)
+        );
+    }
+
+    #[test]
+    fn select_block_descriptors() {
+        let ten = |descriptor: [u8; 8]| {
+            let mut list = std::vec![0, 0, 0, 0, 0, 0, 0, 8];
+            list.extend(descriptor);
+            select(&list, false, &disk())
+        };
+        let same = Ok(ModeState::DEFAULT);
+        assert_eq!(ten([0, 0, 8, 0, 0, 0, 2, 0]), same);
+        assert_eq!(ten([0, 0, 0, 0, 0, 0, 2, 0]), same);
+        assert_eq!(ten([0xff, 0xff, 0xff, 0xff, 0, 0, 2, 0]), same);
+        let blocks = Err(Sense::invalid_parameter(8, None));
+        assert_eq!(ten([0, 0, 7, 0xff, 0, 0, 2, 0]), blocks);
+        assert_eq!(ten([0, 0, 8, 1, 0, 0, 2, 0]), blocks);
+        let size = Err(Sense::invalid_parameter(8 + 5, None));
+        assert_eq!(ten([0, 0, 8, 0, 0, 0, 0x10, 0]), size);
+        assert_eq!(ten([0, 0, 8, 0, 0, 0, 0, 0]), size);
+
+        let long = |blocks: u64, size: u32| {
+            let mut list = std::vec![0, 0, 0, 0, 1, 0, 0, 16];
+            list.extend(blocks.to_be_bytes());
+            list.extend([0; 4]);
+            list.extend(size.to_be_bytes());
+            select(&list, false, &disk())
+        };
+        assert_eq!(long(2048, 512), same);
+        assert_eq!(long(u64::MAX, 512), same);
+        assert_eq!(long(0xffff_ffff, 512), blocks);
+        assert_eq!(long(2048, 513), Err(Sense::invalid_parameter(8 + 12, None)));
+
+        // Lengths that no format has, and a medium type.
+        let head = |list: &[u8], six| select(list, six, &disk());
+        assert_eq!(
+            head(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0], true),
+            Err(Sense::invalid_parameter(3, None))
+        );
+        assert_eq!(
+            head(&[0, 0, 0, 0, 1, 0, 0, 8], false),
+            Err(Sense::invalid_parameter(6, None))
+        );
+        assert_eq!(
+            head(&[0, 1, 0, 0], true),
+            Err(Sense::invalid_parameter(1, None))
+        );
+        assert_eq!(
+            head(&[0, 0, 1, 0, 0, 0, 0, 0], false),
+            Err(Sense::invalid_parameter(2, None))
+        );
+    }
+
+    proptest! {
+        /// Whatever is accepted, sensing it back gives the list.
+        #[test]
+        fn accepted_lists_read_back(
+            wce: bool, d_sense: bool, swp: bool, tas: bool, qerr in 0u8..4, noise: [u8; 3]
+        ) {
+            let mut info = all_changeable();
+            let mut cache = CACHE;
+            cache[2] = flag(wce, WCE);
+            let mut control = CONTROL;
+            control[2] = 0x02 | flag(d_sense, D_SENSE);
+            control[3] = 0x10 | (qerr << 1);
+            control[4] = flag(swp, SWP);
+            control[5] = flag(tas, TAS);
+            let mut list = list6(&[&cache, &control]);
+            list[0] = noise[0];
+            list[2] = noise[1];
+            match select(&list, true, &info) {
+                Ok(mode) => {
+                    info.mode = mode;
+                    prop_assert_eq!(current(0x08, 0, &info), cache);
+                    prop_assert_eq!(current(0x0a, 0, &info), control);
+                }
+                Err(_) => prop_assert_eq!(qerr, 0b10),
+            }
+        }
+
+        #[test]
+        fn any_list(
+            bytes in prop::collection::vec(any::<u8>(), 0..80), six: bool, changeable: bool
+        ) {
+            let info = if changeable { all_changeable() } else { disk() };
+            if let Ok(mode) = select(&bytes, six, &info) {
+                prop_assert!(changeable || mode == info.mode);
+            }
+        }
+
+        /// One wrong byte somewhere in a good list.
+        #[test]
+        fn near_misses(at: prop::sample::Index, value: u8) {
+            let info = disk();
+            let mut command = request(false, PageControl::Current, 0x3f, 0xff);
+            command.dbd = false;
+            let mut list = data(command, &info);
+            let at = at.index(list.len());
+            list[at] = value;
+            if let Ok(mode) = select(&list, false, &info) {
+                prop_assert_eq!(mode, info.mode);
+            }
+        }
+
+        #[test]
+        fn any_sense(six: bool, dbd: bool, llbaa: bool, page in 0u8..64, subpage: u8, clip in 0usize..200) {
+            let command = ModeSense { six, dbd, llbaa, pc: PageControl::Current, page, subpage, alloc: 0 };
+            let mut full = [0; 200];
+            let mut part = [0xa5; 200];
+            let whole = sense(&command, &disk(), &mut full);
+            prop_assert_eq!(whole, sense(&command, &disk(), &mut part[..clip]));
+            let wrote = clip.min(whole.unwrap_or(0));
+            prop_assert_eq!(&part[..wrote], &full[..wrote]);
+            prop_assert!(part[wrote..].iter().all(|byte| *byte == 0xa5));
+        }
+    }
+}

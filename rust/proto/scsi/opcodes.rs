@@ -499,3 +499,262 @@ pub const TABLE: &[Row] = &[
         .optional(DPO)
         .refused(PROTECT),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    #[test]
+    fn names_are_unique_and_lengths_follow_the_group_code() {
+        let names: BTreeSet<_> = TABLE.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        for row in TABLE {
+            // SPC-4, "Operation code": the top three bits tell the length.
+            let want = match row.opcode >> 5 {
+                0 => 6,
+                1 | 2 => 10,
+                4 => 16,
+                5 => 12,
+                _ => unreachable!(),
+            };
+            assert_eq!(row.cdb_len(), want, "{}", row.name);
+            assert_eq!(row.usage[0], row.opcode);
+            assert_ne!(row.timeout, 0);
+            if let Some(action) = row.service_action {
+                assert_eq!(u16::from(row.usage[1] & SERVICE_ACTION), action);
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_code_has_service_actions_or_none() {
+        for code in 0..=255 {
+            let kinds: BTreeSet<_> = rows(code).map(|row| row.service_action.is_some()).collect();
+            assert!(kinds.len() <= 1);
+            let count = TABLE.iter().filter(|row| row.opcode == code).count();
+            assert_eq!(rows(code).count(), count);
+        }
+    }
+
+    /// A refused field is not an evaluated one, and an optional one is.
+    #[test]
+    fn usage_refused_and_optional_agree() {
+        for row in TABLE {
+            for (byte, mask) in row.refused {
+                let usage = row.usage[usize::from(*byte)];
+                let action = row.service_action.map_or(0, |_| SERVICE_ACTION);
+                assert_eq!(usage & mask & !action, 0, "{}", row.name);
+                // One field: contiguous bits.
+                let low = mask.trailing_zeros();
+                assert_eq!((u32::from(*mask) >> low).trailing_ones(), mask.count_ones());
+            }
+            for (byte, mask, _) in row.optional {
+                let usage = row.usage[usize::from(*byte)];
+                assert_eq!(usage & mask, *mask, "{}", row.name);
+            }
+            // CONTROL.
+            assert_eq!(*row.usage.last().unwrap(), 0);
+        }
+    }
+
+    /// A CDB of zeros but for what selects the row.
+    fn bare(row: &Row) -> Vec<u8> {
+        let mut cdb = std::vec![0; row.cdb_len()];
+        cdb[0] = row.opcode;
+        cdb[1] = row
+            .service_action
+            .map_or(0, |action| u8::try_from(action).unwrap());
+        cdb
+    }
+
+    #[test]
+    fn every_row_parses_and_every_prefix_fails() {
+        for row in TABLE {
+            let cdb = bare(row);
+            let found = find(&cdb, Groups::ALL).unwrap();
+            assert_eq!(found.name, row.name);
+            assert!(row.parse(&cdb).is_ok(), "{}", row.name);
+            for len in 1..cdb.len() {
+                assert_eq!(
+                    Command::parse_in(&cdb[..len], Groups::ALL),
+                    Err(Sense::INVALID_FIELD_IN_CDB),
+                    "{} cut to {len}",
+                    row.name
+                );
+            }
+            // iSCSI pads to 16 bytes; what stands there is not the CDB's.
+            let mut padded = cdb.clone();
+            padded.resize(20, 0xff);
+            assert_eq!(row.parse(&padded), row.parse(&cdb));
+        }
+        assert_eq!(
+            Command::parse_in(&[], Groups::ALL),
+            Err(Sense::INVALID_COMMAND_OPERATION_CODE)
+        );
+    }
+
+    #[test]
+    fn disabled_groups_do_not_exist() {
+        for row in TABLE {
+            let got = Command::parse_in(&bare(row), Groups::of(&[]));
+            assert_eq!(got, Err(Sense::INVALID_COMMAND_OPERATION_CODE));
+            let got = Command::parse_in(&bare(row), Groups::of(&[row.group]));
+            assert!(got.is_ok());
+        }
+        assert!(ENABLED.contains(Group::Core));
+    }
+
+    #[test]
+    fn unknown_service_actions_are_a_field_at_fault() {
+        for cdb in [[0x9e, 0x11], [0xa3, 0x1f], [0xa3, 0x00]] {
+            let mut long = [0; 16];
+            long[..2].copy_from_slice(&cdb);
+            assert_eq!(Command::parse(&long), Err(Sense::invalid_cdb(1, Some(4))));
+        }
+        // PERSISTENT RESERVE IN, all of it enabled.
+        for action in 4..32 {
+            let cdb = [0x5e, action, 0, 0, 0, 0, 0, 0, 8, 0];
+            assert_eq!(
+                Command::parse_in(&cdb, Groups::ALL),
+                Err(Sense::invalid_cdb(1, Some(4)))
+            );
+        }
+    }
+
+    #[test]
+    fn every_refused_bit_is_refused_by_its_field() {
+        for row in TABLE {
+            let last = u8::try_from(row.cdb_len() - 1).unwrap();
+            for (byte, mask) in row.refused.iter().chain(&[(last, 0x04)]) {
+                for bit in (0..8).filter(|bit| mask & (1 << bit) != 0) {
+                    let mut cdb = bare(row);
+                    cdb[usize::from(*byte)] |= 1 << bit;
+                    let top = 7 - u8::try_from(mask.leading_zeros()).unwrap();
+                    assert_eq!(
+                        row.parse(&cdb),
+                        Err(Sense::invalid_cdb(u16::from(*byte), Some(top))),
+                        "{} byte {byte} bit {bit}",
+                        row.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// Bits that the usage data has as zero do not change the command.
+    #[test]
+    fn other_bits_are_ignored() {
+        for row in TABLE {
+            let bare = bare(row);
+            let want = row.parse(&bare);
+            for at in 1..row.cdb_len() {
+                for bit in 0..8 {
+                    let mask = 1u8 << bit;
+                    let action = row.service_action.is_some() && at == 1;
+                    let selected = if action { SERVICE_ACTION } else { 0 };
+                    if (row.usage[at] | selected) & mask != 0 {
+                        continue;
+                    }
+                    let mut cdb = bare.clone();
+                    cdb[at] |= mask;
+                    if cdb[at] & row_refuses(row, at) == 0 {
+                        assert_eq!(row.parse(&cdb), want, "{} byte {at} bit {bit}", row.name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// And each bit that it has as one does, or is refused by the parser.
+    #[test]
+    fn usage_bits_are_evaluated() {
+        for row in TABLE {
+            let bare = bare(row);
+            let want = row.parse(&bare);
+            for at in 1..row.cdb_len() {
+                for bit in 0..8 {
+                    let mask = 1u8 << bit;
+                    let action = row.service_action.is_some() && at == 1;
+                    let selected = if action { SERVICE_ACTION } else { 0 };
+                    if row.usage[at] & !selected & mask == 0 {
+                        continue;
+                    }
+                    let mut cdb = bare.clone();
+                    cdb[at] |= mask;
+                    // Fields that mean something only beside others.
+                    let dependent = matches!((row.opcode, at), (0xa3, 3..=5) | (0x15 | 0x55, 1));
+                    if !dependent {
+                        assert_ne!(row.parse(&cdb), want, "{} byte {at} bit {bit}", row.name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn row_refuses(row: &Row, at: usize) -> u8 {
+        let naca = if at + 1 == row.cdb_len() { 0x04 } else { 0 };
+        row.refused
+            .iter()
+            .filter(|(byte, _)| usize::from(*byte) == at)
+            .fold(naca, |all, (_, mask)| all | mask)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn any_cdb(cdb in prop::collection::vec(any::<u8>(), 0..20)) {
+            let all = Command::parse_in(&cdb, Groups::ALL);
+            let live = Command::parse(&cdb);
+            if let Ok(command) = live {
+                prop_assert_eq!(all, Ok(command));
+            }
+            for error in [all, live].into_iter().filter_map(Result::err) {
+                prop_assert_eq!(error.key, crate::proto::scsi::SenseKey::IllegalRequest);
+                if let Some(field) = error.field {
+                    prop_assert!(field.cdb);
+                    prop_assert!(usize::from(field.byte) < cdb.len());
+                }
+            }
+        }
+
+        /// Nothing that a CDB says makes a question about it fail.
+        #[test]
+        fn any_command_can_be_asked(
+            at: prop::sample::Index,
+            tail: [u8; 16],
+            block_size: u32,
+            blocks: u64,
+            limits: [u32; 4],
+            able: bool,
+        ) {
+            let row = &TABLE[at.index(TABLE.len())];
+            let mut cdb = tail;
+            cdb[0] = row.opcode;
+            if let Some(action) = row.service_action {
+                cdb[1] = (cdb[1] & !SERVICE_ACTION) | u8::try_from(action).unwrap();
+            }
+            let mut info = DeviceInfo::new(b"s", block_size, blocks);
+            info.max_transfer = limits[0];
+            info.max_write_same = u64::from(limits[1]);
+            info.atomic.max_len = limits[2];
+            info.atomic.alignment = limits[3];
+            info.atomic.granularity = limits[3];
+            info.thin.unmap = able;
+            info.thin.write_same16 = able;
+            info.thin.anchor = able;
+            info.tpgs = if able { 3 } else { 0 };
+            if let Ok(command) = Command::parse_in(&cdb, Groups::ALL) {
+                let _ = (command.data_direction(), command.transfer_len(block_size));
+                let ok = command.check(&info).is_ok();
+                let (lba, count) = command.write_same_extent(&info).unwrap_or((0, 0));
+                if ok {
+                    prop_assert!(u128::from(lba) + u128::from(count) <= u128::from(blocks));
+                }
+            }
+        }
+    }
+}

@@ -204,3 +204,299 @@ pub fn tmfs(tmfs: &Tmfs, extended: bool, out: &mut [u8]) -> usize {
     }
     put.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::scsi::lun;
+    use std::vec::Vec;
+
+    /// The full data, checked to be clipped right at every length.
+    #[track_caller]
+    fn full(build: impl Fn(&mut [u8]) -> usize) -> Vec<u8> {
+        let mut full = [0xa5; 2048];
+        let len = build(&mut full);
+        assert!(full[len..].iter().all(|byte| *byte == 0xa5));
+        for clip in 0..len {
+            let mut part = [0xa5; 2048];
+            assert_eq!(build(&mut part[..clip]), len);
+            assert_eq!(part[..clip], full[..clip]);
+            assert!(part[clip..].iter().all(|byte| *byte == 0xa5));
+        }
+        full[..len].to_vec()
+    }
+
+    fn disk() -> DeviceInfo<'static> {
+        DeviceInfo::new(b"s", 512, 2048)
+    }
+
+    #[test]
+    fn lun_lists() {
+        let all = [0, lun::encode(300), lun::REPORT_LUNS_WELL_KNOWN];
+        let list = |select| full(|out| luns(all, select, out));
+        assert_eq!(
+            list(SelectReport::Addressable),
+            [
+                0, 0, 0, 16, 0, 0, 0, 0, // header
+                0, 0, 0, 0, 0, 0, 0, 0, //
+                0x41, 0x2c, 0, 0, 0, 0, 0, 0,
+            ]
+        );
+        assert_eq!(
+            list(SelectReport::WellKnown),
+            [0, 0, 0, 8, 0, 0, 0, 0, 0xc1, 0x01, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(list(SelectReport::All).len(), 8 + 24);
+        let none = full(|out| luns([], SelectReport::All, out));
+        assert_eq!(none, [0; 8]);
+    }
+
+    fn ask(groups: Groups, options: ReportingOptions, rctd: bool) -> Result<Vec<u8>, Sense> {
+        let info = disk();
+        opcodes_in(groups, options, rctd, &info, &mut [])?;
+        Ok(full(|out| {
+            opcodes_in(groups, options, rctd, &info, out).unwrap()
+        }))
+    }
+
+    fn live(options: ReportingOptions) -> Result<Vec<u8>, Sense> {
+        ask(opcodes::ENABLED, options, false)
+    }
+
+    /// (opcode, service action, SERVACTV, CDB length) of the all_commands format.
+    fn commands(groups: Groups, info: &DeviceInfo<'_>) -> Vec<(u8, u16, bool, u16)> {
+        let data = full(|out| opcodes_in(groups, ReportingOptions::All, false, info, out).unwrap());
+        let len = u32::from_be_bytes([data[0], data[1], data[2], data[3]]);
+        assert_eq!(usize::try_from(len).unwrap(), data.len() - 4);
+        data[4..]
+            .chunks_exact(8)
+            .map(|d| {
+                assert_eq!((d[1], d[4], d[5] & !1), (0, 0, 0));
+                (
+                    d[0],
+                    u16::from_be_bytes([d[2], d[3]]),
+                    d[5] & 1 != 0,
+                    u16::from_be_bytes([d[6], d[7]]),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all_commands_of_a_plain_disk() {
+        let plain = commands(opcodes::ENABLED, &disk());
+        let codes: Vec<_> = plain
+            .iter()
+            .map(|(code, action, ..)| (*code, *action))
+            .collect();
+        assert_eq!(
+            codes,
+            [
+                (0x00, 0),
+                (0x03, 0),
+                (0x08, 0),
+                (0x0a, 0),
+                (0x12, 0),
+                (0x15, 0),
+                (0x16, 0),
+                (0x17, 0),
+                (0x1a, 0),
+                (0x1b, 0),
+                (0x25, 0),
+                (0x28, 0),
+                (0x2a, 0),
+                (0x35, 0),
+                (0x41, 0),
+                (0x55, 0),
+                (0x56, 0),
+                (0x57, 0),
+                (0x5a, 0),
+                (0x88, 0),
+                (0x8a, 0),
+                (0x91, 0),
+                (0x93, 0),
+                (0x9e, 0x10),
+                (0xa0, 0),
+                (0xa3, 0x0c),
+                (0xa3, 0x0d),
+                (0xa8, 0),
+                (0xaa, 0),
+            ]
+        );
+        let mut thin = disk();
+        thin.thin.unmap = true;
+        let thin = commands(opcodes::ENABLED, &thin);
+        assert_eq!(thin.len(), plain.len() + 1);
+        assert!(thin.contains(&(0x42, 0, false, 10)));
+        assert!(plain.contains(&(0x9e, 0x10, true, 16)));
+    }
+
+    #[test]
+    fn cdb_lengths_follow_the_group_code() {
+        let mut info = disk();
+        info.max_compare_and_write = 1;
+        info.atomic.max_len = 1;
+        info.thin.unmap = true;
+        info.tpgs = 3;
+        let all = commands(Groups::ALL, &info);
+        assert_eq!(all.len(), opcodes::TABLE.len());
+        for (code, action, servactv, len) in all {
+            let want = match code >> 5 {
+                0 => 6,
+                1 | 2 => 10,
+                4 => 16,
+                5 => 12,
+                _ => unreachable!(),
+            };
+            assert_eq!(len, want, "{code:02x}");
+            assert!(servactv || action == 0);
+        }
+    }
+
+    #[test]
+    fn timeouts_descriptors() {
+        let data = ask(opcodes::ENABLED, ReportingOptions::All, true).unwrap();
+        let len = u32::from_be_bytes([data[0], data[1], data[2], data[3]]);
+        assert_eq!(usize::try_from(len).unwrap(), data.len() - 4);
+        let descriptors = data[4..].chunks_exact(20);
+        assert!(descriptors.remainder().is_empty());
+        for d in descriptors {
+            assert_eq!(d[5] & 0x02, 0x02);
+            assert_eq!(d[8..16], [0, 0x0a, 0, 0, 0, 0, 0, 0]);
+            assert_ne!(d[16..20], [0; 4]);
+        }
+        let one = ask(opcodes::ENABLED, ReportingOptions::Opcode(0), true).unwrap();
+        assert_eq!(
+            one,
+            [
+                0, 0x83, 0, 6, 0, 0, 0, 0, 0, 0, // TEST UNIT READY
+                0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10,
+            ]
+        );
+    }
+
+    #[test]
+    fn one_command_by_opcode() {
+        assert_eq!(
+            live(ReportingOptions::Opcode(0x28)).unwrap(),
+            [0, 3, 0, 10, 0x28, 0x18, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0]
+        );
+        assert_eq!(
+            live(ReportingOptions::Opcode(0x12)).unwrap(),
+            [0, 3, 0, 6, 0x12, 0x01, 0xff, 0xff, 0xff, 0]
+        );
+        // Not known, not enabled, not on this logical unit.
+        for code in [0xff, 0x2f, 0x42] {
+            assert_eq!(live(ReportingOptions::Opcode(code)).unwrap(), [0, 1, 0, 0]);
+        }
+        assert_eq!(
+            live(ReportingOptions::Opcode(0x9e)),
+            Err(Sense::invalid_cdb(2, Some(2)))
+        );
+    }
+
+    #[test]
+    fn one_command_by_service_action() {
+        assert_eq!(
+            live(ReportingOptions::ServiceAction(0x9e, 0x10)).unwrap(),
+            [0, 3, 0, 16, 0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0]
+        );
+        assert_eq!(
+            live(ReportingOptions::ServiceAction(0xa3, 0x0c)).unwrap(),
+            [0, 3, 0, 12, 0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]
+        );
+        for (code, action) in [(0x9e, 0x12), (0x9e, 0x110), (0x5e, 0), (0xff, 1)] {
+            assert_eq!(
+                live(ReportingOptions::ServiceAction(code, action)).unwrap(),
+                [0, 1, 0, 0]
+            );
+        }
+        assert_eq!(
+            live(ReportingOptions::ServiceAction(0x28, 0)),
+            Err(Sense::invalid_cdb(2, Some(2)))
+        );
+    }
+
+    #[test]
+    fn one_command_either_way() {
+        let either = |code, action| live(ReportingOptions::Either(code, action)).unwrap();
+        assert_eq!(
+            either(0x28, 0),
+            live(ReportingOptions::Opcode(0x28)).unwrap()
+        );
+        assert_eq!(either(0x28, 1), [0, 1, 0, 0]);
+        assert_eq!(
+            either(0x9e, 0x10),
+            live(ReportingOptions::ServiceAction(0x9e, 0x10)).unwrap()
+        );
+        assert_eq!(either(0x9e, 0), [0, 1, 0, 0]);
+        assert_eq!(either(0xff, 0), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn usage_data_tells_what_the_logical_unit_can() {
+        let usage = |info: &DeviceInfo<'_>, code| {
+            let data =
+                full(|out| opcodes(ReportingOptions::Opcode(code), false, info, out).unwrap());
+            data[5]
+        };
+        let mut info = disk();
+        assert_eq!(usage(&info, 0x2a), 0x18);
+        assert_eq!(usage(&info, 0x41), 0x00);
+        assert_eq!(usage(&info, 0x93), 0x01);
+        info.dpo_fua = false;
+        info.thin.write_same10 = true;
+        assert_eq!(usage(&info, 0x2a), 0x00);
+        assert_eq!(usage(&info, 0x41), 0x08);
+        assert_eq!(usage(&info, 0x93), 0x01);
+        info.thin.write_same16 = true;
+        info.thin.anchor = true;
+        assert_eq!(usage(&info, 0x41), 0x18);
+        assert_eq!(usage(&info, 0x93), 0x19);
+    }
+
+    /// Every command reported is one that parses and the other way round.
+    #[test]
+    fn one_command_agrees_with_all_commands() {
+        let info = disk();
+        let listed = commands(opcodes::ENABLED, &info);
+        for code in 0..=255 {
+            for action in 0..32 {
+                let data = live(ReportingOptions::Either(code, action)).unwrap();
+                let found = listed.iter().any(|(c, a, ..)| (*c, *a) == (code, action));
+                assert_eq!(data[1] == 3, found, "{code:02x}/{action:02x}");
+                if found {
+                    assert_eq!(data[4], code);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn task_management_functions() {
+        let ours = Tmfs {
+            abort_task: true,
+            abort_task_set: true,
+            clear_task_set: true,
+            logical_unit_reset: true,
+            query_task: true,
+            query_task_set: true,
+            i_t_nexus_reset: true,
+            timeout: 300,
+            ..Tmfs::default()
+        };
+        assert_eq!(full(|out| tmfs(&ours, false, out)), [0xdc, 0x03, 0, 0]);
+        assert_eq!(
+            full(|out| tmfs(&ours, true, out)),
+            [0xdc, 0x03, 0, 0x0c, 1, 0, 0, 0, 0, 0, 1, 0x2c, 0, 0, 1, 0x2c]
+        );
+        let others = Tmfs {
+            clear_aca: true,
+            target_reset: true,
+            query_async_event: true,
+            ..Tmfs::default()
+        };
+        assert_eq!(full(|out| tmfs(&others, false, out)), [0x22, 0x04, 0, 0]);
+        assert_eq!(full(|out| tmfs(&others, true, out))[4..], [0; 12]);
+    }
+}

@@ -381,3 +381,140 @@ impl Sense {
         Some([0x80, hi, lo])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emit(sense: &Sense, descriptor: bool) -> ([u8; 64], usize) {
+        let mut out = [0xa5; 64];
+        let len = sense.emit(descriptor, &mut out);
+        assert_eq!(out[len..], [0xa5; 64][len..], "wrote past its length");
+        (out, len)
+    }
+
+    #[track_caller]
+    fn check(sense: Sense, descriptor: bool, want: &[u8]) {
+        let (out, len) = emit(&sense, descriptor);
+        assert_eq!(&out[..len], want);
+        for clip in 0..len {
+            let mut part = [0xa5; 64];
+            assert_eq!(sense.emit(descriptor, &mut part[..clip]), len);
+            assert_eq!(part[..clip], want[..clip]);
+            assert_eq!(part[clip..], [0xa5; 64][clip..]);
+        }
+    }
+
+    #[test]
+    fn fixed_format() {
+        check(
+            Sense::NO_ADDITIONAL_SENSE,
+            false,
+            &[0x70, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        );
+        check(
+            Sense::UNRECOVERED_READ_ERROR.with_info(0x1234_5678),
+            false,
+            &[
+                0xf0, 0, 0x03, 0x12, 0x34, 0x56, 0x78, 0x0a, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0,
+            ],
+        );
+        check(
+            Sense::WRITE_ERROR
+                .deferred()
+                .with_command_specific(0x0102_0304),
+            false,
+            &[
+                0x71, 0, 0x03, 0, 0, 0, 0, 0x0a, 1, 2, 3, 4, 0x0c, 0, 0, 0, 0, 0,
+            ],
+        );
+    }
+
+    #[test]
+    fn fixed_format_has_32_bits_of_information() {
+        let largest = Sense::UNRECOVERED_READ_ERROR.with_info(0xffff_ffff);
+        let (out, _) = emit(&largest, false);
+        assert_eq!(out[..7], [0xf0, 0, 3, 0xff, 0xff, 0xff, 0xff]);
+        let beyond = Sense::UNRECOVERED_READ_ERROR.with_info(0x1_0000_0000);
+        let (out, _) = emit(&beyond, false);
+        assert_eq!(out[..7], [0x70, 0, 3, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn descriptor_format() {
+        check(
+            Sense::WRITE_PROTECTED,
+            true,
+            &[0x72, 7, 0x27, 0, 0, 0, 0, 0],
+        );
+        check(
+            Sense::MISCOMPARE_DURING_VERIFY_OPERATION.with_info(0x0102_0304_0506_0708),
+            true,
+            &[
+                0x72, 0x0e, 0x1d, 0, 0, 0, 0, 12, // header
+                0x00, 0x0a, 0x80, 0, 1, 2, 3, 4, 5, 6, 7, 8, // information
+            ],
+        );
+        check(
+            Sense::WRITE_ERROR.deferred(),
+            true,
+            &[0x73, 3, 0x0c, 0, 0, 0, 0, 0],
+        );
+    }
+
+    #[test]
+    fn the_longest_is_the_maximum() {
+        let mut sense = Sense::invalid_cdb(2, None);
+        sense.info = Some(1);
+        sense.command_specific = Some(2);
+        check(
+            sense,
+            true,
+            &[
+                0x72, 5, 0x24, 0, 0, 0, 0, 32, // header
+                0x00, 0x0a, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, // information
+                0x01, 0x0a, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 2, // command specific
+                0x02, 0x06, 0x00, 0, 0xc0, 0, 2, 0, // sense key specific
+            ],
+        );
+        assert_eq!(emit(&sense, true).1, SENSE_MAX_LEN);
+        assert_eq!(emit(&sense, false).1, SENSE_FIXED_LEN);
+    }
+
+    #[test]
+    fn field_pointers() {
+        // SKSV, C/D, BPV and bit pointer, then the byte.
+        let cases: [(Sense, [u8; 3]); 4] = [
+            (Sense::invalid_cdb(2, None), [0xc0, 0, 2]),
+            (Sense::invalid_cdb(1, Some(7)), [0xcf, 0, 1]),
+            (
+                Sense::invalid_parameter(0x0123, Some(0)),
+                [0x88, 0x01, 0x23],
+            ),
+            (Sense::invalid_parameter(10, None), [0x80, 0, 10]),
+        ];
+        for (sense, want) in cases {
+            let (out, _) = emit(&sense, false);
+            assert_eq!(out[15..18], want);
+            let (out, _) = emit(&sense, true);
+            assert_eq!(out[8..12], [0x02, 0x06, 0, 0]);
+            assert_eq!(out[12..15], want);
+        }
+    }
+
+    #[test]
+    fn progress_indication() {
+        let sense = Sense::NOT_READY_SANITIZE_IN_PROGRESS.with_progress(0x8001);
+        let (out, _) = emit(&sense, false);
+        assert_eq!(out[12..18], [0x04, 0x1b, 0, 0x80, 0x80, 0x01]);
+    }
+
+    #[test]
+    fn is_compares_the_codes_only() {
+        let sense = Sense::LBA_OUT_OF_RANGE.with_info(7);
+        assert!(sense.is(&Sense::LBA_OUT_OF_RANGE));
+        assert_ne!(sense, Sense::LBA_OUT_OF_RANGE);
+        assert!(!Sense::WRITE_ERROR.is(&Sense::WRITE_ERROR_AUTO_REALLOCATION_FAILED));
+        assert!(!Sense::INTERNAL_TARGET_FAILURE.is(&Sense::ABORTED_INTERNAL_TARGET_FAILURE));
+    }
+}

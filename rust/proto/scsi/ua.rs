@@ -165,3 +165,81 @@ impl Pending {
         ORDER.iter().copied().find(|ua| self.contains(*ua))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn drain(mut pending: Pending) -> Vec<Sense> {
+        core::iter::from_fn(|| pending.take()).collect()
+    }
+
+    #[test]
+    fn each_is_reported_once_and_in_order() {
+        let mut pending = Pending::NONE;
+        assert!(pending.is_empty());
+        assert_eq!(pending.take(), None);
+        pending.post(Ua::ReportedLunsChanged);
+        pending.post(Ua::CapacityChanged);
+        pending.post(Ua::NexusLoss);
+        pending.post(Ua::CapacityChanged);
+        assert!(pending.contains(Ua::CapacityChanged));
+        assert!(!pending.contains(Ua::ModeParametersChanged));
+        assert_eq!(
+            drain(pending),
+            [
+                Sense::I_T_NEXUS_LOSS_OCCURRED,
+                Sense::CAPACITY_DATA_HAS_CHANGED,
+                Sense::REPORTED_LUNS_DATA_HAS_CHANGED,
+            ]
+        );
+    }
+
+    #[test]
+    fn of_the_resets_the_highest_is_kept() {
+        let mut pending = Pending::NONE;
+        pending.post(Ua::NexusLoss);
+        pending.post(Ua::LogicalUnitReset);
+        pending.post(Ua::ModeParametersChanged);
+        pending.post(Ua::NexusLoss);
+        assert_eq!(
+            drain(pending),
+            [
+                Sense::BUS_DEVICE_RESET_FUNCTION_OCCURRED,
+                Sense::MODE_PARAMETERS_CHANGED,
+            ]
+        );
+        let mut pending = Pending::NEW_NEXUS;
+        pending.post(Ua::BusReset);
+        assert_eq!(
+            drain(pending),
+            [Sense::POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED]
+        );
+    }
+
+    #[test]
+    fn clear_drops_one() {
+        let mut pending = Pending::NONE;
+        pending.post(Ua::ReportedLunsChanged);
+        pending.post(Ua::InquiryDataChanged);
+        pending.clear(Ua::ReportedLunsChanged);
+        pending.clear(Ua::PowerOn);
+        assert_eq!(drain(pending), [Sense::INQUIRY_DATA_HAS_CHANGED]);
+    }
+
+    #[test]
+    fn the_order_has_every_condition_with_its_own_sense() {
+        for (at, ua) in ORDER.iter().enumerate() {
+            assert_eq!(at, *ua as usize);
+            assert_eq!(ua.sense().key, crate::proto::scsi::SenseKey::UnitAttention);
+            let mut pending = Pending::NONE;
+            pending.post(*ua);
+            assert_eq!(pending.first(), Some(*ua));
+            assert_eq!(drain(pending), [ua.sense()]);
+            for other in &ORDER[..at] {
+                assert_ne!(other.sense(), ua.sense());
+            }
+        }
+    }
+}

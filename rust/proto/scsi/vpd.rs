@@ -93,8 +93,10 @@ pub fn device_id(info: &DeviceInfo<'_>, port: &Port<'_>, out: &mut [u8]) -> usiz
         put.bytes(&[0x01, 0x03, 0x00, 0x10]);
         put.bytes(&naa(info.company_id, info.serial()));
 
-        // Logical unit, ASCII, T10 vendor ID.
+        // Logical unit, ASCII, T10 vendor ID. One byte of length leaves room
+        // for the first 231 of the serial number.
         let serial = info.serial();
+        let serial = serial.get(..T10_SERIAL_MAX_LEN).unwrap_or(serial);
         put.bytes(&[0x02, 0x01, 0x00]);
         put.u8(len8(
             info.vendor
@@ -245,6 +247,9 @@ pub fn naa(company_id: u32, serial: &[u8]) -> [u8; 16] {
     naa
 }
 
+/// What 255 bytes have left beside vendor and product.
+const T10_SERIAL_MAX_LEN: usize = 255 - 8 - 16;
+
 /// The longest iSCSI name (RFC 7143 section 4.2.7.2).
 const TARGET_NAME_MAX_LEN: usize = 223;
 
@@ -269,11 +274,284 @@ fn name_string(put: &mut Put<'_>, name: &[u8], suffix: &[u8]) {
     put.zeros(padded.saturating_sub(text));
 }
 
-/// A half byte as a digit: RFC 7143 section 3 names target ports with upper
-/// case hexadecimal digits as well as with lower case ones.
+/// The low half of a byte as a digit.
 fn hex(half: u8) -> u8 {
     match half & 0x0f {
         digit @ 0..=9 => b'0'.saturating_add(digit),
         digit => b'a'.saturating_add(digit).saturating_sub(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::scsi::device::Thin;
+    use std::vec::Vec;
+
+    const PORT: Port<'static> = Port {
+        target_name: b"iqn.2024-01.org.example:disk0",
+        portal_group: 1,
+        relative_id: 2,
+        group: None,
+    };
+
+    /// The full page, checked to be clipped right at every length.
+    #[track_caller]
+    fn build(code: u8, info: &DeviceInfo<'_>, port: &Port<'_>) -> Vec<u8> {
+        let mut full = [0xa5; 1200];
+        let len = page(code, info, port, &mut full).unwrap();
+        assert!(full[len..].iter().all(|byte| *byte == 0xa5));
+        for clip in 0..len {
+            let mut part = [0xa5; 1200];
+            assert_eq!(page(code, info, port, &mut part[..clip]), Ok(len));
+            assert_eq!(part[..clip], full[..clip]);
+            assert!(part[clip..].iter().all(|byte| *byte == 0xa5));
+        }
+        assert_eq!(full[0], 0);
+        assert_eq!(full[1], code);
+        let length = usize::from(u16::from_be_bytes([full[2], full[3]]));
+        assert_eq!(length, len - 4);
+        full[..len].to_vec()
+    }
+
+    fn disk(serial: &[u8]) -> DeviceInfo<'_> {
+        DeviceInfo::new(serial, 512, 2048)
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_all_of_it_exists() {
+        let info = disk(b"s");
+        let list = build(SUPPORTED, &info, &PORT);
+        assert_eq!(list[4..], [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2]);
+        assert!(list[4..].windows(2).all(|pair| pair[0] < pair[1]));
+        for code in 0..=255 {
+            let exists = page(code, &info, &PORT, &mut []).is_ok();
+            assert_eq!(exists, list[4..].contains(&code), "{code:02x}");
+        }
+        assert_eq!(
+            page(0xb3, &info, &PORT, &mut []),
+            Err(Sense::invalid_cdb(2, None))
+        );
+    }
+
+    #[test]
+    fn serial_number() {
+        assert_eq!(
+            build(SERIAL, &disk(b"abc-1"), &PORT),
+            [0, 0x80, 0, 5, b'a', b'b', b'c', b'-', b'1']
+        );
+        assert_eq!(build(SERIAL, &disk(&[b'x'; 254]), &PORT).len(), 258);
+        assert_eq!(build(SERIAL, &disk(&[b'x'; 255]), &PORT).len(), 258);
+    }
+
+    #[test]
+    fn device_identification() {
+        let info = disk(b"b0ba2bd4-17a3-4f3b-9c6d-0f5e8a7c1234");
+        let mut want = std::vec![0x00, 0x83, 0x00, 0x00];
+        want.extend([0x01, 0x03, 0x00, 0x10]);
+        want.extend([0x60, 0x01, 0x40, 0x5b, 0x0b, 0xa2, 0xbd, 0x41]);
+        want.extend([0x7a, 0x34, 0xf3, 0xb9, 0xc6, 0xd0, 0xf5, 0xe8]);
+        want.extend([0x02, 0x01, 0x00, 60]);
+        want.extend(b"FERRITE disk            b0ba2bd4-17a3-4f3b-9c6d-0f5e8a7c1234");
+        want.extend([0x51, 0x94, 0x00, 0x04, 0x00, 0x00, 0x00, 0x02]);
+        want.extend([0x53, 0x98, 0x00, 40]);
+        want.extend(b"iqn.2024-01.org.example:disk0,t,0x0001\0\0");
+        want.extend([0x53, 0xa8, 0x00, 32]);
+        want.extend(b"iqn.2024-01.org.example:disk0\0\0\0");
+        want[3] = u8::try_from(want.len() - 4).unwrap();
+        assert_eq!(build(DEVICE_ID, &info, &PORT), want);
+    }
+
+    #[test]
+    fn target_port_group_and_tag() {
+        let port = Port {
+            portal_group: 0xfa09,
+            group: Some(0x1234),
+            ..PORT
+        };
+        let id = build(DEVICE_ID, &disk(b"0"), &port);
+        let at = id.windows(4).position(|d| d == [0x51, 0x95, 0, 4]).unwrap();
+        assert_eq!(id[at + 4..at + 8], [0, 0, 0x12, 0x34]);
+        assert!(id.windows(9).any(|text| text == b",t,0xfa09"));
+    }
+
+    /// Every designator ends where the next begins, whatever the lengths.
+    #[test]
+    fn designators_fill_the_page() {
+        for name in [1, 3, 4, 220, 221, 222, 223, 224, 300] {
+            for serial in [0, 1, 230, 231, 232, 254, 300] {
+                let serial = std::vec![b'7'; serial];
+                let name = std::vec![b'n'; name];
+                let port = Port {
+                    target_name: &name,
+                    group: Some(1),
+                    ..PORT
+                };
+                let id = build(DEVICE_ID, &disk(&serial), &port);
+                let mut rest = &id[4..];
+                let mut kinds = Vec::new();
+                while let [_, kind, 0, len, tail @ ..] = rest {
+                    kinds.push(*kind);
+                    rest = &tail[usize::from(*len)..];
+                    if kind & 0x0f == 8 {
+                        assert_eq!(len % 4, 0);
+                        let text = &tail[..usize::from(*len)];
+                        let nulls = text.iter().rev().take_while(|byte| **byte == 0);
+                        assert!((1..=4).contains(&nulls.count()));
+                    }
+                }
+                assert!(rest.is_empty());
+                assert_eq!(kinds, [0x03, 0x01, 0x94, 0x95, 0x98, 0xa8]);
+            }
+        }
+    }
+
+    #[test]
+    fn naa_skips_what_is_not_a_digit_and_pads_with_zeros() {
+        assert_eq!(
+            naa(0x00_1405, b"b0ba2bd4-17a3-4f3b-9c6d-0f5e8a7c1234"),
+            0x6001_405b_0ba2_bd41_7a34_f3b9_c6d0_f5e8_u128.to_be_bytes()
+        );
+        assert_eq!(
+            naa(0x00_1405, b"DISK-1"),
+            0x6001_405d_1000_0000_0000_0000_0000_0000_u128.to_be_bytes()
+        );
+        assert_eq!(
+            naa(0xab_cdef, b""),
+            0x6abc_def0_0000_0000_0000_0000_0000_0000_u128.to_be_bytes()
+        );
+        assert_eq!(
+            naa(0x00_1405, b"0123456789ABCDEFabcdef012"),
+            0x6001_4050_1234_5678_9abc_defa_bcde_f012_u128.to_be_bytes()
+        );
+        // The 26th digit and bits above the identifier are not used.
+        assert_eq!(
+            naa(0xff00_1405, b"0123456789ABCDEFabcdef0129"),
+            naa(0x00_1405, b"0123456789ABCDEFabcdef012")
+        );
+    }
+
+    #[test]
+    fn extended_inquiry_data() {
+        let mut info = disk(b"s");
+        let mut want = [0; 64];
+        want[..7].copy_from_slice(&[0, 0x86, 0, 0x3c, 0, 0x01, 0x01]);
+        assert_eq!(build(EXTENDED_INQUIRY, &info, &PORT), want);
+        info.mode.write_cache = false;
+        info.ordered = true;
+        want[5] = 0x03;
+        want[6] = 0x00;
+        assert_eq!(build(EXTENDED_INQUIRY, &info, &PORT), want);
+        info.head_of_queue = true;
+        info.changeable.write_cache = true;
+        want[5] = 0x07;
+        want[6] = 0x01;
+        assert_eq!(build(EXTENDED_INQUIRY, &info, &PORT), want);
+    }
+
+    fn limits() -> DeviceInfo<'static> {
+        let mut info = disk(b"s");
+        info.write_same_non_zero = true;
+        info.max_compare_and_write = 255;
+        info.optimal_granularity = 0x0102;
+        info.max_transfer = 0x0304_0506;
+        info.optimal_transfer = 0x0708_090a;
+        info.thin = Thin {
+            unmap: true,
+            write_same16: true,
+            write_same10: false,
+            anchor: false,
+            reads_zeros: true,
+            thin_provisioned: true,
+            max_unmap_blocks: 0x0b0c_0d0e,
+            max_unmap_descriptors: 0x0f10_1112,
+            granularity: 0x1314_1516,
+            alignment: Some(0x1718_191a),
+            threshold_exponent: 0x1b,
+        };
+        info.max_write_same = 0x2122_2324_2526_2728;
+        info.atomic.max_len = 0x3132_3334;
+        info.atomic.alignment = 0x3536_3738;
+        info.atomic.granularity = 0x393a_3b3c;
+        info.atomic.max_len_with_boundary = 0x4142_4344;
+        info.atomic.max_boundary = 0x4546_4748;
+        info
+    }
+
+    #[test]
+    fn block_limits_of_everything() {
+        let page = build(BLOCK_LIMITS, &limits(), &PORT);
+        assert_eq!(
+            page,
+            [
+                0x00, 0xb0, 0x00, 0x3c, 0x01, 0xff, 0x01, 0x02, // WSNZ, CAW, granularity
+                0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, // maximum, optimal
+                0, 0, 0, 0, 0x0b, 0x0c, 0x0d, 0x0e, // prefetch, unmap LBA count
+                0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, // descriptors, granularity
+                0x97, 0x18, 0x19, 0x1a, 0x21, 0x22, 0x23, 0x24, // UGAVALID, WRITE SAME
+                0x25, 0x26, 0x27, 0x28, 0x31, 0x32, 0x33, 0x34, // atomic
+                0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, // atomic
+                0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, // atomic
+            ]
+        );
+    }
+
+    #[test]
+    fn limits_of_what_is_missing_are_zero() {
+        let mut info = limits();
+        info.thin.unmap = false;
+        let page = build(BLOCK_LIMITS, &info, &PORT);
+        assert_eq!(page[20..28], [0; 8]);
+        assert_eq!(page[28..32], [0x13, 0x14, 0x15, 0x16]);
+        info.thin.write_same16 = false;
+        let page = build(BLOCK_LIMITS, &info, &PORT);
+        assert_eq!(page[20..36], [0; 16]);
+    }
+
+    #[test]
+    fn characteristics() {
+        let mut info = disk(b"s");
+        info.rotation_rate = 7200;
+        let mut want = [0; 64];
+        want[..6].copy_from_slice(&[0, 0xb1, 0, 0x3c, 0x1c, 0x20]);
+        assert_eq!(build(BLOCK_CHARACTERISTICS, &info, &PORT), want);
+        info.rotation_rate = 1;
+        want[4..6].copy_from_slice(&[0, 1]);
+        assert_eq!(build(BLOCK_CHARACTERISTICS, &info, &PORT), want);
+    }
+
+    #[test]
+    fn logical_block_provisioning() {
+        let mut info = limits();
+        assert_eq!(
+            build(PROVISIONING, &info, &PORT),
+            [0, 0xb2, 0, 4, 0x1b, 0xc4, 0x02, 0]
+        );
+        info.thin.thin_provisioned = false;
+        info.thin.reads_zeros = false;
+        info.thin.write_same16 = false;
+        info.thin.write_same10 = true;
+        info.thin.anchor = true;
+        assert_eq!(
+            build(PROVISIONING, &info, &PORT),
+            [0, 0xb2, 0, 4, 0x1b, 0xa2, 0x01, 0]
+        );
+        info.thin.unmap = false;
+        info.thin.write_same10 = false;
+        assert_eq!(
+            build(PROVISIONING, &info, &PORT),
+            [0, 0xb2, 0, 4, 0, 0, 0, 0]
+        );
+    }
+
+    #[test]
+    fn no_unit() {
+        let mut out = [0xa5; 8];
+        assert_eq!(no_unit_page(0, &mut out), Ok(5));
+        assert_eq!(out, [0x7f, 0, 0, 1, 0, 0xa5, 0xa5, 0xa5]);
+        assert_eq!(
+            no_unit_page(0x83, &mut out),
+            Err(Sense::invalid_cdb(2, None))
+        );
     }
 }
