@@ -211,3 +211,41 @@ debug_release() {
 kernel_dir() {
 	echo "$cache/kernels/$1"
 }
+
+# The version of the source package a release was built from.
+version_of_release() {
+	local version
+	version=$(awk -v r="$1" '$2 == r { print $3; exit }' "$suite_file")
+	[ -n "$version" ] || version=$(apt_versions "linux-headers-$1" | awk '{ print $1; exit }')
+	[ -n "$version" ] || die "$suite and its backports have no kernel $1 (no package linux-headers-$1)"
+	echo "$version"
+}
+
+# --- packages, unpacked but not installed --------------------------------------------------
+
+# fetch VERSION PACKAGE...: downloads the first of the packages that exists in that version
+# into $cache/deb and prints its path; apt checks the archive's signature and the hash.
+fetch() {
+	local version=$1 package dir=$cache/deb
+	shift
+	mkdir -p "$dir"
+	for package; do
+		if in_root "$root" sh -c 'cd "$1" && apt-get -q download "$2=$3"' - "$dir" "$package" "$version" \
+			>"$logs/fetch-$package.log" 2>&1; then
+			find "$dir" -name "${package}_*.deb" | sort | tail -n 1
+			return
+		fi
+	done
+	tail -n 5 "$logs/fetch-$package.log" >&2
+	die "the suite has no $* in version $version"
+}
+
+# unpack DEB DIR: the files of a package, put there in one step.
+unpack() {
+	remove_tree "$2.new"
+	mkdir -p "$2.new"
+	in_root "$root" dpkg-deb -x "$1" "$2.new"
+	rm -f "$1"
+	remove_tree "$2"
+	mv -T "$2.new" "$2"
+}
