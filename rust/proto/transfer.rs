@@ -627,3 +627,834 @@ impl Iterator for ReadPlan {
         Some(cut)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::string::ToString;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// 64 KiB of which 16 KiB may come unsolicited, 8 KiB of it immediate, in
+    /// bursts of 16 KiB and two at a time.
+    const PARAMS: WriteParams = WriteParams {
+        edtl: 65536,
+        wanted: 65536,
+        immediate_len: 8192,
+        final_bit: false,
+        initial_r2t: false,
+        immediate_data: true,
+        first_burst: 16384,
+        max_burst: 16384,
+        max_outstanding_r2t: 2,
+    };
+
+    fn unsolicited(data_sn: u32, offset: u32, len: u32, final_bit: bool) -> DataOutHdr {
+        DataOutHdr {
+            ttt_index: None,
+            data_sn,
+            offset,
+            len,
+            final_bit,
+        }
+    }
+
+    fn solicited(slot: u8, data_sn: u32, offset: u32, len: u32, final_bit: bool) -> DataOutHdr {
+        DataOutHdr {
+            ttt_index: Some(slot),
+            ..unsolicited(data_sn, offset, len, final_bit)
+        }
+    }
+
+    fn cut(slot: u8, r2t_sn: u32, offset: u32, len: u32) -> Option<R2tCut> {
+        Some(R2tCut {
+            slot,
+            r2t_sn,
+            offset,
+            len,
+        })
+    }
+
+    #[test]
+    fn the_walk_of_a_write() {
+        let mut plan = WritePlan::new(&PARAMS).unwrap();
+        assert_eq!(plan.kept(0, 8192), 8192);
+        // Nothing is asked for before the unsolicited data has ended.
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!(plan.data_out(unsolicited(0, 8192, 4096, false)), Ok(4096));
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!(plan.data_out(unsolicited(1, 12288, 4096, true)), Ok(4096));
+        assert_eq!(plan.received(), 16384);
+        // Two at a time.
+        assert_eq!(plan.next_r2t(), cut(0, 0, 16384, 16384));
+        assert_eq!(plan.next_r2t(), cut(1, 1, 32768, 16384));
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!((plan.outstanding_r2ts(), plan.r2t_sn()), (2, 2));
+        assert_eq!(
+            plan.data_out(solicited(0, 0, 16384, 16384, true)),
+            Ok(16384)
+        );
+        assert_eq!(plan.next_r2t(), cut(0, 2, 49152, 16384));
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!(
+            plan.data_out(solicited(1, 0, 32768, 16384, true)),
+            Ok(16384)
+        );
+        assert_eq!(plan.data_out(solicited(0, 0, 49152, 8192, false)), Ok(8192));
+        assert!(!plan.is_complete() && !plan.is_settled());
+        // All bytes, but no F bit yet; an empty PDU may bring it.
+        assert_eq!(plan.data_out(solicited(0, 1, 57344, 8192, false)), Ok(8192));
+        assert!(!plan.is_complete());
+        assert_eq!(plan.data_out(solicited(0, 2, 65536, 0, true)), Ok(0));
+        assert!(plan.is_complete() && plan.is_settled() && !plan.is_stopped());
+        assert_eq!((plan.received(), plan.outstanding_r2ts()), (65536, 0));
+        assert_eq!(plan.next_r2t(), None);
+    }
+
+    #[test]
+    fn all_data_immediate_is_complete_at_once() {
+        for edtl in [0, 1, 512, 16384] {
+            let plan = WritePlan::new(&WriteParams {
+                edtl,
+                wanted: edtl,
+                immediate_len: edtl,
+                final_bit: true,
+                ..PARAMS
+            });
+            let mut plan = plan.unwrap();
+            assert!(plan.is_complete());
+            assert_eq!((plan.received(), plan.next_r2t()), (edtl, None));
+        }
+    }
+
+    #[test]
+    fn bursts_end_where_the_data_does() {
+        for (edtl, cuts) in [
+            (1, vec![1]),
+            (16383, vec![16383]),
+            (16384, vec![16384]),
+            (16385, vec![16384, 1]),
+            (32768, vec![16384, 16384]),
+            (u32::MAX, vec![16384; 32]),
+        ] {
+            let params = WriteParams {
+                edtl,
+                wanted: edtl,
+                immediate_len: 0,
+                final_bit: true,
+                max_outstanding_r2t: u32::MAX,
+                ..PARAMS
+            };
+            let mut plan = WritePlan::new(&params).unwrap();
+            let asked: Vec<u32> = core::iter::from_fn(|| plan.next_r2t())
+                .map(|cut| cut.len)
+                .collect();
+            assert_eq!(asked, cuts, "{edtl}");
+        }
+    }
+
+    #[test]
+    fn the_last_byte_of_the_longest_transfer_can_be_asked_for() {
+        let params = WriteParams {
+            edtl: u32::MAX,
+            wanted: u32::MAX,
+            immediate_len: 0,
+            final_bit: true,
+            max_burst: MAX_LENGTH,
+            ..PARAMS
+        };
+        let mut plan = WritePlan::new(&params).unwrap();
+        let mut end = 0;
+        while let Some(cut) = plan.next_r2t() {
+            assert_eq!(cut.offset, end);
+            end += cut.len;
+            let pdu = solicited(cut.slot, 0, cut.offset, cut.len, true);
+            assert_eq!(plan.data_out(pdu), Ok(cut.len));
+        }
+        assert_eq!(end, u32::MAX);
+        assert!(plan.is_complete());
+    }
+
+    /// Sections 4.2.5.2, 11.3.4 and 13.11, at the edges of each.
+    #[test]
+    fn commands_that_announce_too_much_are_refused() {
+        let new = |change: fn(&mut WriteParams)| {
+            let mut params = PARAMS;
+            change(&mut params);
+            WritePlan::new(&params).map(|_| ()).inspect_err(|error| {
+                assert!(!error.to_string().is_empty());
+            })
+        };
+        let unexpected = Err(TransferError::UnexpectedUnsolicited);
+        assert_eq!(new(|_| ()), Ok(()));
+        // ImmediateData=No.
+        assert_eq!(new(|p| p.immediate_data = false), unexpected);
+        assert_eq!(
+            new(|p| {
+                p.immediate_data = false;
+                p.immediate_len = 0;
+            }),
+            Ok(())
+        );
+        // InitialR2T=Yes allows immediate data, but no Data-Out.
+        assert_eq!(new(|p| p.initial_r2t = true), unexpected);
+        assert_eq!(
+            new(|p| {
+                p.initial_r2t = true;
+                p.final_bit = true;
+            }),
+            Ok(())
+        );
+        // FirstBurstLength bounds immediate data.
+        assert_eq!(new(|p| p.immediate_len = 16384), Ok(()));
+        assert_eq!(new(|p| p.immediate_len = 16385), unexpected);
+        // So does the Expected Data Transfer Length.
+        let beyond = new(|p| p.edtl = 8191);
+        assert_eq!(
+            beyond,
+            Err(TransferError::ImmediateBeyondEdtl {
+                len: 8192,
+                edtl: 8191
+            })
+        );
+        let error = beyond.unwrap_err();
+        assert_eq!(error.reject_reason(), Some(RejectReason::InvalidPduField));
+        // All data is there, so F must be 1.
+        let not_final = new(|p| p.edtl = 8192);
+        assert_eq!(not_final, Err(TransferError::FinalBitClear));
+        let error = not_final.unwrap_err();
+        assert_eq!(error.reject_reason(), Some(RejectReason::ProtocolError));
+        assert_eq!(error.sense(), None);
+    }
+
+    #[test]
+    fn unsolicited_data_ends_at_first_burst_length_or_at_the_end() {
+        for (edtl, end) in [(65536, 16384), (16384, 16384), (10000, 10000)] {
+            let params = WriteParams {
+                edtl,
+                wanted: edtl,
+                ..PARAMS
+            };
+            let fresh = || WritePlan::new(&params).unwrap();
+            let rest = end - 8192;
+            let amount = |len| {
+                Err(TransferError::IncorrectAmount {
+                    expected_end: end,
+                    offset: 8192,
+                    len,
+                })
+            };
+            assert_eq!(fresh().data_out(unsolicited(0, 8192, rest, true)), Ok(rest));
+            assert_eq!(
+                fresh().data_out(unsolicited(0, 8192, rest, false)),
+                Ok(rest)
+            );
+            // One less is too little only with the F bit.
+            assert_eq!(
+                fresh().data_out(unsolicited(0, 8192, rest - 1, false)),
+                Ok(rest - 1)
+            );
+            assert_eq!(
+                fresh().data_out(unsolicited(0, 8192, rest - 1, true)),
+                amount(rest - 1)
+            );
+            for final_bit in [false, true] {
+                let mut plan = fresh();
+                assert_eq!(
+                    plan.data_out(unsolicited(0, 8192, rest + 1, final_bit)),
+                    amount(rest + 1)
+                );
+                assert!(plan.is_stopped() && !plan.is_complete());
+                assert_eq!(plan.received(), 8192);
+                assert_eq!(plan.is_settled(), final_bit);
+            }
+            let error = amount(0).map(|_: u32| ()).unwrap_err();
+            assert_eq!(error.sense(), Some((0x0c, 0x0d)));
+            assert_eq!(error.reject_reason(), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_must_be_what_was_asked_for() {
+        let fresh = || {
+            let params = WriteParams {
+                immediate_len: 0,
+                final_bit: true,
+                ..PARAMS
+            };
+            let mut plan = WritePlan::new(&params).unwrap();
+            assert_eq!(plan.next_r2t(), cut(0, 0, 0, 16384));
+            assert_eq!(plan.next_r2t(), cut(1, 1, 16384, 16384));
+            plan
+        };
+        let amount = |len| TransferError::IncorrectAmount {
+            expected_end: 16384,
+            offset: 0,
+            len,
+        };
+        let refusals = [
+            (
+                solicited(0, 0, 0, 16385, false),
+                amount(16385),
+                Some((0x0c, 0x0d)),
+                None,
+            ),
+            (
+                solicited(0, 0, 0, 16385, true),
+                amount(16385),
+                Some((0x0c, 0x0d)),
+                None,
+            ),
+            (
+                solicited(0, 0, 0, 16383, true),
+                amount(16383),
+                Some((0x0c, 0x0d)),
+                None,
+            ),
+            (
+                solicited(0, 0, 0, u32::MAX, true),
+                amount(u32::MAX),
+                Some((0x0c, 0x0d)),
+                None,
+            ),
+            (
+                solicited(0, 1, 0, 16384, true),
+                TransferError::DataSn {
+                    expected: 0,
+                    got: 1,
+                },
+                Some((0x47, 0x05)),
+                None,
+            ),
+            (
+                solicited(0, 0, 1, 16383, true),
+                TransferError::Offset {
+                    expected: 0,
+                    got: 1,
+                },
+                Some((0x4b, 0x05)),
+                Some(RejectReason::InvalidPduField),
+            ),
+            (
+                solicited(0, 0, u32::MAX, 16384, true),
+                TransferError::Offset {
+                    expected: 0,
+                    got: u32::MAX,
+                },
+                Some((0x4b, 0x05)),
+                Some(RejectReason::InvalidPduField),
+            ),
+            (
+                solicited(1, 0, 16384, 16384, true),
+                TransferError::R2tOrder {
+                    expected: 0,
+                    got: 1,
+                },
+                Some((0x4b, 0x00)),
+                Some(RejectReason::ProtocolError),
+            ),
+            (
+                unsolicited(0, 0, 16384, true),
+                TransferError::UnexpectedUnsolicited,
+                Some((0x0c, 0x0c)),
+                None,
+            ),
+        ];
+        for (pdu, error, sense, reject) in refusals {
+            let mut plan = fresh();
+            assert_eq!(plan.data_out(pdu), Err(error), "{pdu:?}");
+            assert_eq!((error.sense(), error.reject_reason()), (sense, reject));
+            assert!(!error.to_string().is_empty());
+            assert!(plan.is_stopped() && !plan.is_complete());
+            assert_eq!((plan.received(), plan.next_r2t()), (0, None));
+        }
+        // Of these the task knows nothing, so it goes on.
+        for slot in [2, 31, 32, 255] {
+            let mut plan = fresh();
+            let error = TransferError::UnknownSlot(slot);
+            assert_eq!(
+                plan.data_out(solicited(slot, 0, 0, 16384, true)),
+                Err(error)
+            );
+            assert_eq!(error.sense(), None);
+            assert_eq!(error.reject_reason(), Some(RejectReason::InvalidPduField));
+            assert!(!plan.is_stopped());
+            assert_eq!(plan.data_out(solicited(0, 0, 0, 16384, true)), Ok(16384));
+            // Answered once, it is not outstanding any more.
+            assert_eq!(
+                plan.data_out(solicited(0, 0, 0, 16384, true)),
+                Err(TransferError::UnknownSlot(0))
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_write_settles_when_all_that_was_asked_for_has_come() {
+        let params = WriteParams {
+            immediate_len: 0,
+            final_bit: true,
+            ..PARAMS
+        };
+        let mut plan = WritePlan::new(&params).unwrap();
+        plan.next_r2t().unwrap();
+        plan.next_r2t().unwrap();
+        // The first answer is wrong, and ends its sequence all the same.
+        assert!(plan.data_out(solicited(0, 7, 0, 16384, true)).is_err());
+        assert_eq!(plan.outstanding_r2ts(), 1);
+        assert!(!plan.is_settled());
+        // Whatever comes for the other is taken and dropped.
+        assert_eq!(plan.data_out(solicited(1, 9, 77, 1, false)), Ok(0));
+        assert!(!plan.is_settled());
+        assert_eq!(plan.data_out(solicited(1, 0, 16384, 16384, true)), Ok(0));
+        assert!(plan.is_settled() && !plan.is_complete());
+        assert_eq!((plan.received(), plan.next_r2t()), (0, None));
+    }
+
+    #[test]
+    fn a_refused_command_waits_for_the_data_that_it_announced() {
+        let mut plan = WritePlan::refused(false);
+        assert!(plan.is_stopped() && !plan.is_settled());
+        assert_eq!(plan.kept(0, 512), 0);
+        assert_eq!(plan.data_out(unsolicited(0, 0, 8192, false)), Ok(0));
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!(plan.data_out(unsolicited(1, 8192, 8192, true)), Ok(0));
+        assert!(plan.is_settled() && !plan.is_complete());
+        assert!(WritePlan::refused(true).is_settled());
+        assert_eq!(
+            plan.data_out(unsolicited(0, 0, 1, true)),
+            Err(TransferError::UnexpectedUnsolicited)
+        );
+    }
+
+    #[test]
+    fn what_the_command_does_not_want_is_not_asked_for_or_kept() {
+        // 8192 bytes immediate and 8192 unsolicited, of which 10000 are wanted.
+        let params = WriteParams {
+            wanted: 10000,
+            ..PARAMS
+        };
+        let mut plan = WritePlan::new(&params).unwrap();
+        assert_eq!(plan.data_out(unsolicited(0, 8192, 1024, false)), Ok(1024));
+        assert_eq!(plan.data_out(unsolicited(1, 9216, 1024, false)), Ok(784));
+        assert_eq!(plan.data_out(unsolicited(2, 10240, 6144, true)), Ok(0));
+        assert_eq!(plan.next_r2t(), None);
+        assert!(plan.is_complete());
+        // R2Ts stop there as well.
+        let params = WriteParams {
+            wanted: 20000,
+            immediate_len: 0,
+            final_bit: true,
+            ..PARAMS
+        };
+        let mut plan = WritePlan::new(&params).unwrap();
+        assert_eq!(plan.next_r2t(), cut(0, 0, 0, 16384));
+        assert_eq!(plan.next_r2t(), cut(1, 1, 16384, 3616));
+        assert_eq!(plan.next_r2t(), None);
+        assert_eq!(plan.data_out(solicited(0, 0, 0, 16384, true)), Ok(16384));
+        assert_eq!(plan.data_out(solicited(1, 0, 16384, 3616, true)), Ok(3616));
+        assert!(plan.is_complete());
+        // More than the initiator has is not asked for either.
+        let params = WriteParams {
+            wanted: u32::MAX,
+            immediate_len: 0,
+            final_bit: true,
+            max_burst: MAX_LENGTH,
+            ..PARAMS
+        };
+        let mut plan = WritePlan::new(&params).unwrap();
+        assert_eq!(plan.next_r2t(), cut(0, 0, 0, 65536));
+    }
+
+    /// What the target and the initiator do in turn.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// The target sends an R2T, if one is due.
+        R2t,
+        /// The initiator sends this many bytes of what it owes, or all.
+        Data {
+            len: u32,
+            /// Puts the F bit on an empty PDU of its own.
+            late_final: bool,
+        },
+        /// A PDU that differs from the one that is due.
+        Wrong(DataOutHdr, [bool; 5]),
+    }
+
+    fn hdr() -> impl Strategy<Value = DataOutHdr> {
+        let number = || {
+            prop_oneof![
+                0..4u32,
+                0..70_000u32,
+                any::<u32>(),
+                (u32::MAX - 4)..=u32::MAX
+            ]
+        };
+        (
+            prop::option::of(0..34u8),
+            number(),
+            number(),
+            number(),
+            any::<bool>(),
+        )
+            .prop_map(|(ttt_index, data_sn, offset, len, final_bit)| DataOutHdr {
+                ttt_index,
+                data_sn,
+                offset,
+                len,
+                final_bit,
+            })
+    }
+
+    fn data() -> impl Strategy<Value = Step> {
+        (prop_oneof![0..20_000u32, Just(u32::MAX)], any::<bool>())
+            .prop_map(|(len, late_final)| Step::Data { len, late_final })
+    }
+
+    fn params() -> impl Strategy<Value = WriteParams> {
+        let length = || prop_oneof![0..2000u32, 0..70_000u32];
+        let burst = || prop_oneof![512..2048u32, 512..70_000u32];
+        (
+            (length(), length(), any::<bool>(), length()),
+            (any::<[bool; 3]>(), burst(), burst(), 0..40u32),
+        )
+            .prop_map(
+                |((edtl, wanted, all, immediate), (bits, first, max, slots))| {
+                    let [final_bit, initial_r2t, immediate_data] = bits;
+                    WriteParams {
+                        edtl,
+                        wanted: if all { edtl } else { wanted },
+                        immediate_len: immediate,
+                        final_bit,
+                        initial_r2t,
+                        immediate_data,
+                        // As negotiated: FirstBurstLength is not above
+                        // MaxBurstLength (section 13.14).
+                        first_burst: first.min(max),
+                        max_burst: max,
+                        max_outstanding_r2t: slots,
+                    }
+                },
+            )
+    }
+
+    /// The parameters of a command that is legal under the negotiated values.
+    fn legal(mut params: WriteParams) -> WriteParams {
+        let most = params.first_burst.min(params.edtl);
+        params.immediate_len = if params.immediate_data {
+            params.immediate_len.min(most)
+        } else {
+            0
+        };
+        params.final_bit |= params.initial_r2t || params.immediate_len == params.edtl;
+        params
+    }
+
+    /// The initiator's side of a write, and each byte that the target keeps.
+    struct Model {
+        /// Who asked, from where, to where; the first is under way.
+        due: VecDeque<(Option<u8>, u32, u32)>,
+        data_sn: u32,
+        kept: Vec<u8>,
+        asked: u32,
+        r2ts: u32,
+    }
+
+    impl Model {
+        fn new(params: &WriteParams) -> Model {
+            let mut model = Model {
+                due: VecDeque::new(),
+                data_sn: 0,
+                kept: vec![0; params.edtl as usize],
+                asked: params.immediate_len,
+                r2ts: 0,
+            };
+            if !params.final_bit {
+                model.asked = params.first_burst.min(params.edtl);
+                model
+                    .due
+                    .push_back((None, params.immediate_len, model.asked));
+            }
+            model
+        }
+
+        fn keep(&mut self, offset: u32, len: u32) {
+            for byte in &mut self.kept[offset as usize..][..len as usize] {
+                *byte += 1;
+            }
+        }
+
+        /// The PDU that the initiator would send next.
+        fn next(&self, len: u32, late_final: bool) -> Option<DataOutHdr> {
+            let &(ttt_index, from, to) = self.due.front()?;
+            let len = len.min(to - from);
+            Some(DataOutHdr {
+                ttt_index,
+                data_sn: self.data_sn,
+                offset: from,
+                len,
+                final_bit: from + len == to && !(late_final && len != 0),
+            })
+        }
+
+        /// Whether the PDU is legal.
+        fn allows(&self, pdu: &DataOutHdr) -> bool {
+            self.due.front().is_some_and(|&(ttt_index, from, to)| {
+                let end = u64::from(pdu.offset) + u64::from(pdu.len);
+                pdu.ttt_index == ttt_index
+                    && pdu.data_sn == self.data_sn
+                    && pdu.offset == from
+                    && end <= u64::from(to)
+                    && (!pdu.final_bit || end == u64::from(to))
+            })
+        }
+
+        /// The PDU has been accepted.
+        fn sent(&mut self, pdu: &DataOutHdr) {
+            let (_, from, _) = self.due.front_mut().unwrap();
+            *from += pdu.len;
+            self.data_sn += 1;
+            if pdu.final_bit {
+                self.due.pop_front();
+                self.data_sn = 0;
+            }
+        }
+
+        /// An R2T has come. It must be legal.
+        fn r2t(&mut self, cut: &R2tCut, params: &WriteParams) {
+            assert!(self.due.iter().all(|due| due.0.is_some()), "too early");
+            assert_eq!((cut.offset, cut.r2t_sn), (self.asked, self.r2ts));
+            assert!(cut.len != 0 && cut.len <= params.max_burst);
+            assert!(u64::from(cut.offset) + u64::from(cut.len) <= u64::from(params.edtl));
+            assert!(u64::from(cut.offset) + u64::from(cut.len) <= u64::from(params.wanted));
+            assert!(
+                self.due.iter().all(|due| due.0 != Some(cut.slot)),
+                "slot in use"
+            );
+            assert!(cut.slot < MAX_OUTSTANDING_R2T);
+            self.due
+                .push_back((Some(cut.slot), cut.offset, cut.offset + cut.len));
+            assert!(self.due.len() <= params.max_outstanding_r2t.clamp(1, 32) as usize);
+            self.asked += cut.len;
+            self.r2ts += 1;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever a legal initiator does, in whatever rhythm, the write
+        /// completes, and each byte is kept exactly once.
+        #[test]
+        fn any_legal_write_completes_exactly(
+            params in params().prop_map(legal),
+            steps in prop::collection::vec(prop_oneof![Just(Step::R2t), data()], 0..60),
+        ) {
+            let mut plan = WritePlan::new(&params).unwrap();
+            let mut model = Model::new(&params);
+            model.keep(0, plan.kept(0, params.immediate_len));
+            // After those steps, both do all that is left.
+            let rest = [Step::R2t, Step::Data { len: u32::MAX, late_final: false }];
+            for step in steps.into_iter().chain(rest.into_iter().cycle()) {
+                prop_assert!(!plan.is_stopped());
+                prop_assert_eq!(plan.is_settled(), model.due.is_empty());
+                let outstanding = model.due.iter().filter(|due| due.0.is_some()).count();
+                prop_assert_eq!(plan.outstanding_r2ts() as usize, outstanding);
+                if plan.is_complete() {
+                    break;
+                }
+                match step {
+                    Step::R2t => {
+                        // One is due unless all was asked for, unsolicited data
+                        // is under way, or enough are outstanding.
+                        let unsolicited = model.due.front().is_some_and(|due| due.0.is_none());
+                        let full = outstanding == params.max_outstanding_r2t.clamp(1, 32) as usize;
+                        let due = model.asked < params.edtl.min(params.wanted)
+                            && !unsolicited
+                            && !full;
+                        let cut = plan.next_r2t();
+                        prop_assert_eq!(cut.is_some(), due);
+                        if let Some(cut) = cut {
+                            model.r2t(&cut, &params);
+                        }
+                    }
+                    Step::Data { len, late_final } => {
+                        if let Some(pdu) = model.next(len, late_final) {
+                            let kept = plan.data_out(pdu);
+                            prop_assert!(kept.is_ok(), "{:?}: {:?}", pdu, kept);
+                            model.keep(pdu.offset, kept.unwrap());
+                            model.sent(&pdu);
+                        }
+                    }
+                    Step::Wrong(..) => unreachable!(),
+                }
+            }
+            prop_assert!(model.due.is_empty());
+            let wanted = params.wanted.min(params.edtl) as usize;
+            prop_assert!(model.kept[..wanted].iter().all(|&times| times == 1));
+            prop_assert!(model.kept[wanted..].iter().all(|&times| times == 0));
+            prop_assert_eq!(plan.received(), model.asked);
+            prop_assert_eq!(plan.r2t_sn(), model.r2ts);
+            prop_assert_eq!(plan.next_r2t(), None);
+        }
+
+        /// What is not legal is refused, and not a byte of it is kept; what
+        /// ends the task stops the plan, which settles when the F bits came.
+        #[test]
+        fn anything_illegal_is_refused(
+            params in params().prop_map(legal),
+            steps in prop::collection::vec(
+                prop_oneof![
+                    2 => Just(Step::R2t),
+                    3 => data(),
+                    1 => (hdr(), any::<[bool; 5]>()).prop_map(|(pdu, mix)| Step::Wrong(pdu, mix)),
+                ],
+                0..60,
+            ),
+        ) {
+            let mut plan = WritePlan::new(&params).unwrap();
+            let mut model = Model::new(&params);
+            model.keep(0, plan.kept(0, params.immediate_len));
+            let mut stopped = false;
+            for step in steps {
+                let pdu = match step {
+                    Step::R2t => {
+                        let cut = plan.next_r2t();
+                        prop_assert!(cut.is_none() || !stopped);
+                        if let Some(cut) = cut {
+                            model.r2t(&cut, &params);
+                        }
+                        continue;
+                    }
+                    Step::Data { len, late_final } => match model.next(len, late_final) {
+                        Some(pdu) => pdu,
+                        None => continue,
+                    },
+                    Step::Wrong(other, mix) => {
+                        let mut pdu = model.next(other.len, false).unwrap_or(other);
+                        if mix[0] { pdu.ttt_index = other.ttt_index; }
+                        if mix[1] { pdu.data_sn = other.data_sn; }
+                        if mix[2] { pdu.offset = other.offset; }
+                        if mix[3] { pdu.len = other.len; }
+                        if mix[4] { pdu.final_bit = !pdu.final_bit; }
+                        pdu
+                    }
+                };
+                let before = plan.received();
+                let result = plan.data_out(pdu);
+                if stopped {
+                    prop_assert!(!matches!(result, Ok(kept) if kept != 0));
+                    prop_assert_eq!(plan.received(), before);
+                    if result.is_ok() && pdu.final_bit {
+                        model.due.retain(|due| due.0 != pdu.ttt_index);
+                    }
+                } else if model.allows(&pdu) {
+                    prop_assert!(result.is_ok(), "{:?}: {:?}", pdu, result);
+                    model.keep(pdu.offset, result.unwrap());
+                    model.sent(&pdu);
+                } else {
+                    prop_assert!(result.is_err(), "{:?}: {:?}", pdu, result);
+                    prop_assert_eq!(plan.received(), before);
+                    let error = result.unwrap_err();
+                    stopped = error.sense().is_some();
+                    if stopped && pdu.final_bit {
+                        model.due.retain(|due| due.0 != pdu.ttt_index);
+                    }
+                }
+                prop_assert_eq!(plan.is_stopped(), stopped);
+                prop_assert_eq!(plan.is_settled(), model.due.is_empty());
+                prop_assert!(!(stopped && plan.is_complete()));
+            }
+            prop_assert!(model.kept.iter().all(|&times| times <= 1));
+        }
+
+        /// A command is refused exactly where it is not legal.
+        #[test]
+        fn only_legal_commands_get_a_plan(params in params()) {
+            let most = params.first_burst.min(params.edtl);
+            let legal = params.immediate_len <= most
+                && (params.immediate_data || params.immediate_len == 0)
+                && (params.final_bit
+                    || (!params.initial_r2t && params.immediate_len < params.edtl));
+            prop_assert_eq!(WritePlan::new(&params).is_ok(), legal);
+        }
+
+        /// Data-In PDUs cover the data exactly and in order, within the limits.
+        #[test]
+        fn data_in_covers_exactly(
+            len in prop_oneof![0..5000u32, 0..400_000u32],
+            max_segment in prop_oneof![512..2000u32, 0..400_000u32, any::<u32>()],
+            max_burst in prop_oneof![512..2000u32, 0..400_000u32, any::<u32>()],
+        ) {
+            let (segment, burst) = (
+                max_segment.clamp(512, 0xff_ffff),
+                max_burst.clamp(512, 0xff_ffff),
+            );
+            let mut plan = ReadPlan::new(len, max_segment, max_burst);
+            let (mut end, mut count, mut in_burst) = (0, 0, 0);
+            let mut finished = len == 0;
+            while let Some(cut) = plan.next() {
+                prop_assert!(!finished);
+                prop_assert_eq!((cut.offset, cut.data_sn), (end, count));
+                prop_assert!(cut.len != 0 && cut.len <= segment);
+                end += cut.len;
+                count += 1;
+                in_burst += cut.len;
+                prop_assert!(in_burst <= burst);
+                prop_assert_eq!(cut.end_of_burst, in_burst == burst || end == len);
+                prop_assert_eq!(cut.last, end == len);
+                // Section 11.7.7: whole words, unless F.
+                prop_assert!(cut.end_of_burst || cut.len % 4 == 0);
+                if cut.end_of_burst {
+                    in_burst = 0;
+                }
+                finished = cut.last;
+                prop_assert_eq!((plan.data_sn(), plan.remaining()), (count, len - end));
+            }
+            prop_assert!(finished);
+            prop_assert_eq!(end, len);
+        }
+    }
+
+    #[test]
+    fn a_read_is_cut_at_the_edges_of_segment_and_burst() {
+        let cuts = |len, segment, burst| {
+            ReadPlan::new(len, segment, burst)
+                .map(|cut| (cut.len, cut.end_of_burst))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cuts(0, 8192, 262_144), []);
+        assert_eq!(cuts(8191, 8192, 262_144), [(8191, true)]);
+        assert_eq!(cuts(8192, 8192, 262_144), [(8192, true)]);
+        assert_eq!(cuts(8193, 8192, 262_144), [(8192, false), (1, true)]);
+        assert_eq!(
+            cuts(4096, 2048, 3072),
+            [(2048, false), (1024, true), (1024, true)]
+        );
+        assert_eq!(
+            cuts(1030, 515, 1024),
+            [(512, false), (512, true), (6, true)]
+        );
+        assert_eq!(cuts(1 << 24, MAX_LENGTH, MAX_LENGTH).len(), 3);
+    }
+
+    #[test]
+    fn the_longest_read_comes_to_its_end() {
+        let plan = ReadPlan::new(u32::MAX, MAX_LENGTH, MAX_LENGTH);
+        let mut end = 0;
+        for cut in plan {
+            assert_eq!(cut.offset, end);
+            end = cut.offset.checked_add(cut.len).unwrap();
+            assert_eq!(cut.last, end == u32::MAX);
+        }
+        assert_eq!(end, u32::MAX);
+    }
+
+    /// The plans are parts of every task.
+    #[test]
+    fn the_plans_are_small() {
+        assert!(size_of::<WritePlan>() <= 64);
+        assert!(size_of::<ReadPlan>() <= 32);
+    }
+}

@@ -314,3 +314,336 @@ impl Marks {
 const WORDS: usize = (MAX_DEPTH / 64) as usize;
 
 const _: () = assert!(MAX_DEPTH.is_power_of_two() && MAX_DEPTH >= 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    #[test]
+    fn commands_in_order_are_delivered_and_fill_the_window() {
+        let mut window = CmdWindow::new(Sn(u32::MAX), 4);
+        assert_eq!(
+            (window.exp_cmd_sn(), window.max_cmd_sn()),
+            (Sn(u32::MAX), Sn(2))
+        );
+        for n in 0..4 {
+            assert!(!window.is_closed());
+            assert_eq!(window.admit(Sn(u32::MAX).add(n), false), Admit::Now);
+        }
+        // All four are unfinished: ExpCmdSN = MaxCmdSN + 1 (section 11.4.10).
+        assert_eq!((window.exp_cmd_sn(), window.max_cmd_sn()), (Sn(3), Sn(2)));
+        assert!(window.is_closed());
+        assert_eq!(window.admit(Sn(3), false), Admit::Ignore);
+        assert!(window.release(1));
+        assert_eq!(window.max_cmd_sn(), Sn(3));
+        assert_eq!(window.admit(Sn(4), false), Admit::Ignore);
+        assert_eq!(window.admit(Sn(3), false), Admit::Now);
+        assert_eq!(window.unfinished(), 4);
+    }
+
+    #[test]
+    fn the_window_ends_exactly_at_its_ends() {
+        let mut window = CmdWindow::new(Sn(100), 8);
+        for outside in [99, 108, 100 + MAX_DEPTH, 100u32.wrapping_add(1 << 31), 0] {
+            assert!(!window.contains(Sn(outside)), "{outside}");
+            assert_eq!(window.admit(Sn(outside), false), Admit::Ignore, "{outside}");
+        }
+        assert_eq!(window.admit(Sn(107), false), Admit::Hold);
+        assert_eq!(window.admit(Sn(100), false), Admit::Now);
+        // What has been delivered is a duplicate now.
+        assert_eq!(window.admit(Sn(100), false), Admit::Ignore);
+    }
+
+    #[test]
+    fn immediate_commands_change_nothing() {
+        let mut window = CmdWindow::new(Sn(7), 1);
+        for sn in [7, 8, 6, 0, u32::MAX] {
+            assert_eq!(window.admit(Sn(sn), true), Admit::Now);
+        }
+        assert_eq!((window.exp_cmd_sn(), window.max_cmd_sn()), (Sn(7), Sn(7)));
+        assert_eq!(window.unfinished(), 0);
+        assert_eq!(window.admit(Sn(7), false), Admit::Now);
+        // Also when the window is closed.
+        assert_eq!(window.admit(Sn(8), true), Admit::Now);
+    }
+
+    #[test]
+    fn held_commands_come_in_order_when_the_hole_is_filled() {
+        let mut window = CmdWindow::new(Sn(10), 8);
+        assert_eq!(window.admit(Sn(12), false), Admit::Hold);
+        assert_eq!(window.admit(Sn(11), false), Admit::Hold);
+        assert_eq!(window.admit(Sn(14), false), Admit::Hold);
+        assert_eq!(window.admit(Sn(12), false), Admit::Ignore);
+        assert!(!window.is_next(Sn(11)) && window.next_held().is_none());
+        assert!(!window.advance());
+        assert_eq!(window.exp_cmd_sn(), Sn(10));
+
+        assert_eq!(window.admit(Sn(10), false), Admit::Now);
+        assert_eq!(window.next_held(), Some(Sn(11)));
+        // A duplicate of a held command, though it is the expected one now.
+        assert_eq!(window.admit(Sn(11), false), Admit::Ignore);
+        assert!(window.is_next(Sn(11)) && window.advance());
+        assert!(window.is_next(Sn(12)) && window.advance());
+        assert!(!window.is_next(Sn(14)) && !window.advance());
+        assert_eq!((window.exp_cmd_sn(), window.unfinished()), (Sn(13), 3));
+        assert_eq!(window.admit(Sn(13), false), Admit::Now);
+        assert_eq!(window.next_held(), Some(Sn(14)));
+    }
+
+    #[test]
+    fn a_forgotten_command_can_come_again() {
+        let mut window = CmdWindow::new(Sn(0), 8);
+        assert_eq!(window.admit(Sn(1), false), Admit::Hold);
+        assert!(window.forget(Sn(1)));
+        assert!(!window.forget(Sn(1)) && !window.forget(Sn(2)) && !window.forget(Sn(9)));
+        assert_eq!(window.admit(Sn(0), false), Admit::Now);
+        assert_eq!(window.next_held(), None);
+        assert_eq!(window.admit(Sn(1), false), Admit::Now);
+    }
+
+    #[test]
+    fn a_plugged_hole_lets_the_rest_through() {
+        let mut window = CmdWindow::new(Sn(0), 8);
+        assert_eq!(window.admit(Sn(2), false), Admit::Hold);
+        assert!(window.plug(Sn(1)));
+        // It counts as received, so it is a duplicate.
+        assert_eq!(window.admit(Sn(1), false), Admit::Ignore);
+        assert_eq!(window.exp_cmd_sn(), Sn(0));
+        assert!(window.plug(Sn(0)));
+        assert_eq!(window.exp_cmd_sn(), Sn(2));
+        assert_eq!(window.next_held(), Some(Sn(2)));
+        assert!(window.advance());
+        // Two of three are plugged: only one is unfinished.
+        assert_eq!((window.unfinished(), window.max_cmd_sn()), (1, Sn(9)));
+        // A held command that is aborted.
+        assert_eq!(window.admit(Sn(4), false), Admit::Hold);
+        assert!(window.plug(Sn(4)));
+        assert_eq!(window.admit(Sn(3), false), Admit::Now);
+        assert_eq!((window.next_held(), window.exp_cmd_sn()), (None, Sn(5)));
+        // Outside the window.
+        assert!(!window.plug(Sn(4)) && !window.plug(window.max_cmd_sn().next()));
+    }
+
+    #[test]
+    fn a_smaller_depth_never_moves_max_cmd_sn_back() {
+        let mut window = CmdWindow::new(Sn(0), 8);
+        assert!(!window.set_depth(2));
+        assert_eq!((window.depth(), window.max_cmd_sn()), (2, Sn(7)));
+        for sn in 0..8 {
+            assert_eq!(window.admit(Sn(sn), false), Admit::Now);
+        }
+        assert!(!window.release(6));
+        assert!(window.is_closed());
+        assert!(window.release(1));
+        assert_eq!(window.max_cmd_sn(), Sn(8));
+        assert!(window.set_depth(4));
+        assert_eq!(window.max_cmd_sn(), Sn(10));
+    }
+
+    #[test]
+    fn the_depth_is_bounded() {
+        assert_eq!(CmdWindow::new(Sn(0), 0).max_cmd_sn(), Sn(0));
+        assert_eq!(CmdWindow::new(Sn(0), 1).max_cmd_sn(), Sn(0));
+        assert_eq!(CmdWindow::new(Sn(0), 512).max_cmd_sn(), Sn(511));
+        assert_eq!(CmdWindow::new(Sn(0), u32::MAX).max_cmd_sn(), Sn(511));
+        let mut window = CmdWindow::new(Sn(0), 4);
+        window.set_depth(u32::MAX);
+        assert_eq!(window.depth(), MAX_DEPTH);
+        window.set_depth(0);
+        assert_eq!(window.depth(), 1);
+    }
+
+    #[test]
+    fn releasing_more_than_there_is_opens_no_more_than_the_depth() {
+        let mut window = CmdWindow::new(Sn(0), 4);
+        assert!(!window.release(1000));
+        assert_eq!((window.max_cmd_sn(), window.unfinished()), (Sn(3), 0));
+    }
+
+    /// What happens to a window.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// A numbered command this many after ExpCmdSN.
+        Command(i32),
+        Immediate(i32),
+        Release(u32),
+        Depth(u32),
+        Plug(i32),
+        Forget(i32),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let near = prop_oneof![
+            8 => Just(0),
+            8 => -3..20i32,
+            2 => -600..1200i32,
+            1 => any::<i32>(),
+        ];
+        prop_oneof![
+            10 => near.clone().prop_map(Event::Command),
+            1 => near.clone().prop_map(Event::Immediate),
+            6 => (0..4u32).prop_map(Event::Release),
+            1 => (0..600u32).prop_map(Event::Depth),
+            2 => near.clone().prop_map(Event::Plug),
+            1 => near.prop_map(Event::Forget),
+        ]
+    }
+
+    /// The window again, in sets of numbers that do not wrap, and without a
+    /// thought to speed.
+    #[derive(Debug)]
+    struct Model {
+        exp: i64,
+        max: i64,
+        depth: i64,
+        unfinished: i64,
+        held: BTreeSet<i64>,
+        plugged: BTreeSet<i64>,
+        delivered: Vec<i64>,
+    }
+
+    impl Model {
+        fn inside(&self, n: i64) -> bool {
+            (self.exp..=self.max).contains(&n)
+        }
+
+        fn settle(&mut self) {
+            while self.plugged.remove(&self.exp) {
+                self.exp += 1;
+            }
+            self.max = self
+                .max
+                .max(self.exp - 1 + (self.depth - self.unfinished).max(0));
+        }
+
+        fn deliver(&mut self, n: i64) {
+            self.delivered.push(n);
+            self.unfinished += 1;
+            self.exp += 1;
+            self.settle();
+        }
+
+        fn admit(&mut self, n: i64) -> Admit {
+            if !self.inside(n) || self.held.contains(&n) || self.plugged.contains(&n) {
+                Admit::Ignore
+            } else if n == self.exp {
+                self.deliver(n);
+                Admit::Now
+            } else {
+                self.held.insert(n);
+                Admit::Hold
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// The window does what the model does: it admits nothing outside,
+        /// loses and repeats no CmdSN, and its ends never move back.
+        #[test]
+        fn agrees_with_the_model(
+            first: u32,
+            depth in prop_oneof![1..8u32, 1..600u32],
+            events in prop::collection::vec(event(), 1..200),
+        ) {
+            let base = 1i64 << 33;
+            let sn = |n: i64| Sn(first.wrapping_add((n - base) as u32));
+            let mut window = CmdWindow::new(Sn(first), depth);
+            let depth = i64::from(depth.clamp(1, MAX_DEPTH));
+            let mut model = Model {
+                exp: base,
+                max: base + depth - 1,
+                depth,
+                unfinished: 0,
+                held: BTreeSet::new(),
+                plugged: BTreeSet::new(),
+                delivered: Vec::new(),
+            };
+            let mut delivered = Vec::new();
+            for event in events {
+                let (exp, max) = (model.exp, model.max);
+                match event {
+                    Event::Command(offset) => {
+                        let n = model.exp + i64::from(offset);
+                        let admit = window.admit(sn(n), false);
+                        prop_assert_eq!(admit, model.admit(n));
+                        if admit == Admit::Now {
+                            delivered.push(sn(n));
+                        }
+                    }
+                    Event::Immediate(offset) => {
+                        let n = model.exp + i64::from(offset);
+                        prop_assert_eq!(window.admit(sn(n), true), Admit::Now);
+                    }
+                    Event::Release(n) => {
+                        let n = i64::from(n).min(model.unfinished);
+                        model.unfinished -= n;
+                        model.settle();
+                        prop_assert_eq!(window.release(n as u32), model.max > max);
+                    }
+                    Event::Depth(depth) => {
+                        model.depth = i64::from(depth.clamp(1, MAX_DEPTH));
+                        model.settle();
+                        prop_assert_eq!(window.set_depth(depth), model.max > max);
+                    }
+                    Event::Plug(offset) => {
+                        let n = model.exp + i64::from(offset);
+                        let inside = model.inside(n);
+                        if inside {
+                            model.held.remove(&n);
+                            model.plugged.insert(n);
+                            model.settle();
+                        }
+                        prop_assert_eq!(window.plug(sn(n)), inside);
+                    }
+                    Event::Forget(offset) => {
+                        let n = model.exp + i64::from(offset);
+                        prop_assert_eq!(window.forget(sn(n)), model.held.remove(&n));
+                    }
+                }
+                while let Some(next) = window.next_held() {
+                    prop_assert!(model.held.remove(&model.exp));
+                    prop_assert_eq!(next, sn(model.exp));
+                    model.deliver(model.exp);
+                    prop_assert!(window.is_next(next) && window.advance());
+                    delivered.push(next);
+                }
+                prop_assert!(!model.held.contains(&model.exp));
+                prop_assert!(model.exp >= exp && model.max >= max && model.max >= model.exp - 1);
+                prop_assert_eq!(window.exp_cmd_sn(), sn(model.exp));
+                prop_assert_eq!(window.max_cmd_sn(), sn(model.max));
+                prop_assert_eq!(i64::from(window.unfinished()), model.unfinished);
+                prop_assert!(model.max - model.exp < i64::from(MAX_DEPTH));
+                prop_assert_eq!(window.is_closed(), model.max < model.exp);
+            }
+            // In order, none twice; and the model has lost none.
+            let wanted: Vec<_> = model.delivered.iter().map(|&n| sn(n)).collect();
+            prop_assert_eq!(delivered, wanted);
+            prop_assert!(model.delivered.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+
+        /// With the depth as it is, no more are ever unfinished.
+        #[test]
+        fn no_more_than_the_depth_are_unfinished(
+            first: u32,
+            depth in 1..40u32,
+            offers in prop::collection::vec((0..60u32, 0..3u32), 1..300),
+        ) {
+            let mut window = CmdWindow::new(Sn(first), depth);
+            for (offset, finished) in offers {
+                window.admit(window.exp_cmd_sn().add(offset), false);
+                while window.advance() {}
+                prop_assert!(window.unfinished() <= depth);
+                let finished = finished.min(window.unfinished());
+                window.release(finished);
+                // What is unfinished and what may still come are the depth.
+                let room = window.max_cmd_sn().next().distance(window.exp_cmd_sn());
+                prop_assert_eq!(window.unfinished() + room, depth);
+            }
+        }
+    }
+}
