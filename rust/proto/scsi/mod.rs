@@ -15,6 +15,8 @@
 //! The standards are SAM-5, SPC-4 and SBC-3, quoted by the title of the clause.
 
 mod cdb;
+mod check;
+mod decode;
 mod put;
 
 pub mod capacity;

@@ -335,7 +335,7 @@ fn page(rest: &[u8], mode: &mut ModeState, info: &DeviceInfo<'_>) -> Result<usiz
     };
     let mut bytes = [0; PAGE_MAX_LEN];
     let fields = asked.iter().zip(current).zip(changeable).zip(&mut bytes);
-    for (at, (((asked, current), changeable), byte)) in fields.enumerate() {
+    for ((((asked, current), changeable), byte), at) in fields.zip(0..PAGE_MAX_LEN) {
         // PS is reserved in MODE SELECT.
         let reserved = if at == 0 { 0x80 } else { 0 };
         let wrong = (asked ^ current) & !changeable & !reserved;

@@ -6,8 +6,8 @@
 //! [`Command::parse`] and REPORT SUPPORTED OPERATION CODES, so what is parsed
 //! and what is reported cannot differ.
 
-use super::command::decode;
 use super::command::Command;
+use super::decode;
 use super::device::DeviceInfo;
 use super::device::Feature;
 use super::sense::Sense;
@@ -257,7 +257,7 @@ const SERVICE_ACTION: u8 = 0x1f;
 const NACA: u8 = 0x04;
 
 /// The start of [`TABLE`]'s rows per operation code.
-const INDEX: [u8; 256] = index();
+static INDEX: [u8; 256] = index();
 
 #[allow(
     clippy::indexing_slicing,

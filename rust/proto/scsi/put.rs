@@ -79,7 +79,6 @@ impl<'a> Put<'a> {
     ///
     /// For length fields that stand before what they measure.
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
-        debug_assert!(at.saturating_add(bytes.len()) <= self.len);
         let room = self.out.get_mut(at..).unwrap_or(&mut []);
         for (to, from) in room.iter_mut().zip(bytes) {
             *to = *from;

@@ -238,11 +238,12 @@ pub fn naa(company_id: u32, serial: &[u8]) -> [u8; 16] {
         .iter()
         .filter_map(|digit| char::from(*digit).to_digit(16))
         .filter_map(|digit| u8::try_from(digit).ok());
-    for (at, byte) in naa.iter_mut().enumerate().skip(3) {
-        if at > 3 {
-            *byte |= digits.next().unwrap_or(0) << 4;
-        }
+    let (prefix, rest) = naa.split_at_mut(4);
+    if let Some(byte) = prefix.last_mut() {
         *byte |= digits.next().unwrap_or(0);
+    }
+    for byte in rest {
+        *byte = (digits.next().unwrap_or(0) << 4) | digits.next().unwrap_or(0);
     }
     naa
 }
