@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Does what deltas say, and undoes it when it fails in the middle.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use crate::configfs;
+use crate::configfs::KernelLog;
+use crate::configfs::Tree;
+use crate::delta::Change;
+use crate::delta::Conflict;
+use crate::delta::Delta;
+use crate::delta::Object;
+use crate::delta::Step;
+use crate::delta::Value;
+use crate::error::errno_text;
+use crate::error::Error;
+use crate::error::Result;
+use crate::secret::Secret;
+
+/// What was done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Done {
+    /// To which object.
+    pub object: Object,
+    /// What.
+    pub change: Change,
+    /// With which particulars.
+    pub detail: String,
+}
+
+/// What was not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// To which object.
+    pub object: Object,
+    /// Why, as a sentence without its full stop.
+    pub reason: String,
+    /// What the kernel logged.
+    pub log: Vec<String>,
+}
+
+/// The outcome of several deltas.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// What was done.
+    pub done: Vec<Done>,
+    /// What was not.
+    pub problems: Vec<Problem>,
+}
+
+/// Applies deltas to a tree.
+pub struct Applier<'t> {
+    tree: &'t dyn Tree,
+    log: KernelLog,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// How to take back one step. A removal is not taken back: the values of what was
+/// removed are gone, and an object without its write protection or its secrets is
+/// worse than none.
+enum Undo {
+    RemoveDir(PathBuf),
+    RemoveLink(PathBuf),
+    WriteBack(PathBuf, Secret),
+}
+
+impl<'t> Applier<'t> {
+    /// Works on `tree`. Stops between two steps once `interrupted` is set.
+    pub fn new(tree: &'t dyn Tree, log: KernelLog, interrupted: Arc<AtomicBool>) -> Self {
+        Applier {
+            tree,
+            log,
+            interrupted,
+        }
+    }
+
+    /// Does all of it or nothing: at the first failure everything is taken back that
+    /// was made or changed. Removals stay, and the error names them.
+    pub fn all(&mut self, deltas: &[Delta]) -> Result<Report> {
+        let mut report = Report::default();
+        let mut undo = Vec::new();
+        for delta in deltas {
+            let mut changed = false;
+            for step in &delta.steps {
+                let result = self.check_interrupt().and_then(|()| {
+                    self.perform(step, &mut undo)
+                        .map_err(|error| self.refused(delta, step, error))
+                });
+                match result {
+                    Ok(did) => changed |= did,
+                    Err(error) => {
+                        self.take_back(undo);
+                        return Err(with_removed(error, &report));
+                    }
+                }
+            }
+            if changed {
+                report.done.push(done(delta));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Does what can be done. What fails is taken back by itself, and whatever needs
+    /// it is left out. `conflicts` are objects that count as failed from the start.
+    pub fn each(&mut self, deltas: &[Delta], conflicts: &[Conflict]) -> Result<Report> {
+        let mut report = Report::default();
+        let mut failed: BTreeMap<Object, ()> = BTreeMap::new();
+        for conflict in conflicts {
+            failed.insert(conflict.object.clone(), ());
+            report.problems.push(Problem {
+                object: conflict.object.clone(),
+                reason: format!("{}; --replace makes it anew", conflict.reason),
+                log: Vec::new(),
+            });
+        }
+        for delta in deltas {
+            self.check_interrupt()?;
+            if let Some(missing) = delta.needs.iter().find(|need| failed.contains_key(need)) {
+                let reason = if delta.change == Change::Remove {
+                    format!("{missing} is still there")
+                } else {
+                    format!("{missing} is not as wanted")
+                };
+                report.problems.push(Problem {
+                    object: delta.object.clone(),
+                    reason: format!("not {}: {reason}", delta.change.done()),
+                    log: Vec::new(),
+                });
+                failed.insert(delta.object.clone(), ());
+                continue;
+            }
+            match self.one(delta, &mut report.problems) {
+                Ok(true) => report.done.push(done(delta)),
+                Ok(false) => {}
+                Err(problem) => {
+                    report.problems.push(problem);
+                    failed.insert(delta.object.clone(), ());
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// One delta of several. Settings that are not required cost only themselves.
+    fn one(&mut self, delta: &Delta, problems: &mut Vec<Problem>) -> Result<bool, Problem> {
+        let mut undo = Vec::new();
+        let mut changed = false;
+        for step in &delta.steps {
+            match self.perform(step, &mut undo) {
+                Ok(did) => changed |= did,
+                Err(error) => {
+                    let problem = self.problem(delta, step, &error);
+                    if matches!(
+                        step,
+                        Step::Set {
+                            required: false,
+                            ..
+                        }
+                    ) {
+                        problems.push(problem);
+                    } else {
+                        self.take_back(undo);
+                        return Err(problem);
+                    }
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// Performs a step. The answer is whether anything changed.
+    fn perform(&mut self, step: &Step, undo: &mut Vec<Undo>) -> io::Result<bool> {
+        self.log.take();
+        let tree = self.tree;
+        match step {
+            Step::Make(path) => {
+                tree.make_dir(path)?;
+                undo.push(Undo::RemoveDir(path.clone()));
+            }
+            Step::Ensure(path) => {
+                if tree.kind(path)?.is_some() {
+                    return Ok(false);
+                }
+                tree.make_dir(path)?;
+                undo.push(Undo::RemoveDir(path.clone()));
+            }
+            Step::Remove(path) => {
+                tree.remove_dir(path)?;
+            }
+            Step::RemoveIfEmpty(path) => {
+                let has_objects = tree
+                    .entries(path)?
+                    .iter()
+                    .any(|(_, kind)| *kind == configfs::Kind::Dir);
+                if has_objects {
+                    return Ok(false);
+                }
+                tree.remove_dir(path)?;
+            }
+            Step::Write(path, value) => {
+                let old = self.old_value(path, undo);
+                tree.write(path, value.stored())?;
+                undo.extend(old);
+            }
+            Step::Set { path, value, .. } => {
+                let read = match tree.read(path) {
+                    Ok(read) => Some(Secret::new(configfs::shown(path, &read))),
+                    // No such attribute and nothing to put into it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && value.reads_as("") => {
+                        return Ok(false);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+                    Err(_) => None,
+                };
+                if read
+                    .as_ref()
+                    .is_some_and(|read| value.reads_as(read.expose()))
+                {
+                    return Ok(false);
+                }
+                let old = self.old_value(path, undo);
+                tree.write(path, value.stored())?;
+                undo.extend(old);
+            }
+            Step::Prepare(path, value) => {
+                // The `Set` that follows decides; this only narrows the gap until then.
+                let _ = tree.write(path, value.stored());
+            }
+            Step::Link(path, to) => {
+                tree.make_link(path, to)?;
+                undo.push(Undo::RemoveLink(path.clone()));
+            }
+            Step::Unlink(path) => {
+                tree.remove_link(path)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// How to restore an attribute; nothing if its object goes away anyway.
+    fn old_value(&self, path: &Path, undo: &[Undo]) -> Option<Undo> {
+        let made_here = undo
+            .iter()
+            .any(|step| matches!(step, Undo::RemoveDir(dir) if path.starts_with(dir)));
+        if made_here {
+            return None;
+        }
+        let read = self.tree.read(path).ok()?;
+        let old = Secret::new(configfs::shown(path, &read));
+        Some(Undo::WriteBack(path.to_path_buf(), old))
+    }
+
+    /// Takes steps back, the last one first. What cannot be taken back stays.
+    fn take_back(&self, undo: Vec<Undo>) {
+        for step in undo.into_iter().rev() {
+            let tree = self.tree;
+            let _ = match &step {
+                Undo::RemoveDir(path) => tree.remove_dir(path),
+                Undo::RemoveLink(path) => tree.remove_link(path),
+                Undo::WriteBack(path, old) => {
+                    let is_auth = path.parent().is_some_and(|dir| {
+                        dir.ends_with("auth") || dir.ends_with("discovery_auth")
+                    });
+                    // The kernel's word for "none" in credentials.
+                    if is_auth && old.expose().is_empty() {
+                        tree.write(path, "NULL")
+                    } else {
+                        tree.write(path, old.expose())
+                    }
+                }
+            };
+        }
+    }
+
+    fn refused(&mut self, delta: &Delta, step: &Step, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::AlreadyExists && matches!(step, Step::Make(_)) {
+            return Error::Exists {
+                object: delta.object.to_string(),
+                hint: None,
+            };
+        }
+        Error::Refused {
+            action: action(delta, step),
+            hint: hint(delta, step, &error),
+            log: self.log.take(),
+            source: plain(error),
+        }
+    }
+
+    fn problem(&mut self, delta: &Delta, step: &Step, error: &io::Error) -> Problem {
+        let mut reason =
+            if error.kind() == io::ErrorKind::NotFound && matches!(step, Step::Set { .. }) {
+                let name = step.path().file_name().unwrap_or_default();
+                format!("the kernel has no {} here", name.to_string_lossy())
+            } else {
+                format!(
+                    "the kernel refused to {}: {}",
+                    action(delta, step),
+                    errno_text(error)
+                )
+            };
+        if let Some(hint) = hint(delta, step, error) {
+            reason.push_str(&format!(" ({hint})"));
+        }
+        Problem {
+            object: delta.object.clone(),
+            reason,
+            log: self.log.take(),
+        }
+    }
+}
+
+/// Adds to an error what had been removed before it.
+fn with_removed(mut error: Error, report: &Report) -> Error {
+    let removed: Vec<String> = report
+        .done
+        .iter()
+        .filter(|done| done.change == Change::Remove)
+        .map(|done| done.object.to_string())
+        .collect();
+    if let (Error::Refused { hint, .. }, false) = (&mut error, removed.is_empty()) {
+        let text = format!("removed before that: {}", removed.join("; "));
+        *hint = Some(match hint.take() {
+            Some(hint) => format!("{hint}; {text}"),
+            None => text,
+        });
+    }
+    error
+}
+
+fn done(delta: &Delta) -> Done {
+    let detail = if delta.change == Change::Modify && delta.detail.is_empty() {
+        let names: Vec<String> = delta
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Set { .. } | Step::Write(..)))
+            .filter_map(|step| step.path().file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.join(", ")
+    } else {
+        delta.detail.clone()
+    };
+    Done {
+        object: delta.object.clone(),
+        change: delta.change,
+        detail,
+    }
+}
+
+/// What a step does, as the rest of a sentence that begins "the kernel refused to".
+fn action(delta: &Delta, step: &Step) -> String {
+    let object = &delta.object;
+    let name = step
+        .path()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    match step {
+        Step::Make(_) => format!("create {object}"),
+        Step::Ensure(_) => format!("create {name} for {object}"),
+        Step::Remove(_) | Step::RemoveIfEmpty(_) => format!("remove {object}"),
+        Step::Link(_, to) => format!("link {object} to {}", to.display()),
+        Step::Unlink(_) => format!("unlink {object}"),
+        Step::Write(_, _) if name == "enable" && matches!(object, Object::Backstore(_)) => {
+            format!("open {} for {object}", delta.detail)
+        }
+        Step::Set { .. } if name == "enable" => format!("{} {object}", delta.change.verb()),
+        Step::Write(_, value) | Step::Prepare(_, value) | Step::Set { value, .. } => match value {
+            Value::Secret(_) => format!("set {name} of {object}"),
+            _ => format!("set {name} of {object} to {:?}", value.to_string()),
+        },
+    }
+}
+
+/// What the administrator may do about an errno.
+fn hint(delta: &Delta, step: &Step, error: &io::Error) -> Option<String> {
+    let hint = match (&delta.object, step, error.kind()) {
+        (_, _, io::ErrorKind::PermissionDenied) => "run this as root".to_string(),
+        (Object::Backstore(_), Step::Write(path, _), kind) if path.ends_with("enable") => {
+            match kind {
+                io::ErrorKind::NotFound => format!("is {} there?", delta.detail),
+                io::ErrorKind::ResourceBusy => format!(
+                    "{} is in use: see `lsblk` and `findmnt`; unmount it, or let go of it",
+                    delta.detail
+                ),
+                _ => format!(
+                    "{} must be a block device; a regular file becomes one with `losetup`",
+                    delta.detail
+                ),
+            }
+        }
+        (Object::Portal(..), Step::Make(_), io::ErrorKind::AddrInUse) => {
+            "another service listens there: see `ss -tlnp`".to_string()
+        }
+        (Object::Portal(..), Step::Make(_), io::ErrorKind::AddrNotAvailable) => {
+            "no interface has this address: see `ip address`".to_string()
+        }
+        (_, Step::Set { .. } | Step::Write(..), io::ErrorKind::NotFound) => {
+            "this kernel has no such attribute".to_string()
+        }
+        (_, Step::Remove(_), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
+            "something is still in it, or refers to it: see `ferritectl status`".to_string()
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
+/// The same error with a text that ends in no "(os error N)".
+fn plain(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), errno_text(&error))
+}

@@ -1,0 +1,705 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line: `ferritectl <noun> <verb>`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::names;
+use crate::names::Name;
+use crate::names::Portal;
+
+/// Only the rule of an error: clap names the value itself.
+fn rule<T>(result: Result<T>) -> Result<T, String> {
+    result.map_err(|error| match error {
+        Error::Value { rule, .. } => rule,
+        other => other.to_string(),
+    })
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    rule(Name::parse(text))
+}
+
+fn portal(text: &str) -> Result<Portal, String> {
+    rule(Portal::parse(text))
+}
+
+fn lun(text: &str) -> Result<u64, String> {
+    rule(names::parse_lun(text))
+}
+
+fn tpgt(text: &str) -> Result<u16, String> {
+    rule(names::parse_tpgt(text))
+}
+
+fn device(text: &str) -> Result<String, String> {
+    rule(names::check_device_path(text)).map(|()| text.to_string())
+}
+
+fn user(text: &str) -> Result<String, String> {
+    rule(names::check_user(text)).map(|()| text.to_string())
+}
+
+fn link(text: &str) -> Result<String, String> {
+    rule(names::check_link_name(text)).map(|()| text.to_string())
+}
+
+/// A `KEY=VALUE` pair of the command line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Assignment {
+    /// The attribute.
+    pub key: String,
+    /// Its new value.
+    pub value: String,
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| "KEY=VALUE is needed".to_string())?;
+    rule(names::check_attribute_name(key))?;
+    rule(names::check_attribute_value(key, value))?;
+    Ok(Assignment {
+        key: key.to_string(),
+        value: value.to_string(),
+    })
+}
+
+/// Configures the Ferrite iSCSI target.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ferritectl",
+    version,
+    about = "Configures the Ferrite iSCSI target",
+    long_about = "Configures the Ferrite iSCSI target of the Linux kernel: which block \
+                  devices are exported, under which names, at which addresses, and to whom. \
+                  Changes take effect at once and last until the module is unloaded; `save` \
+                  and `restore` keep them beyond that.",
+    after_help = ExitCode::table(),
+    disable_help_subcommand = true,
+    max_term_width = 80
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The directory of configfs to work on [default: /sys/kernel/config/ferrite, or as
+    /// the module parameter configfs_root says]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Common options"
+    )]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON, to standard output as to standard error
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub json: bool,
+
+    /// Print the steps that a change would take, and take none
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub dry_run: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Block devices that LUNs are backed by
+    #[command(subcommand)]
+    Backstore(BackstoreCommand),
+    /// Targets: iSCSI names that initiators log in to
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Target portal groups: the settings of a target
+    #[command(subcommand)]
+    Tpg(TpgCommand),
+    /// Portals: addresses where a target portal group listens
+    #[command(subcommand)]
+    Portal(PortalCommand),
+    /// LUNs: backstores as parts of a target portal group
+    #[command(subcommand)]
+    Lun(LunCommand),
+    /// Access control: which initiators may log in, and what they see
+    #[command(subcommand)]
+    Acl(AclCommand),
+    /// CHAP names and secrets
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// Attributes of a target portal group
+    #[command(subcommand)]
+    Attr(KeyCommand),
+    /// Parameters of a target portal group: the keys of RFC 7143 section 13
+    #[command(subcommand)]
+    Param(KeyCommand),
+    /// Sessions: who is logged in
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Show everything as a tree
+    Status,
+    /// Write the whole configuration, secrets included, to a file
+    Save {
+        /// The file; `-` is the standard output
+        #[arg(default_value = crate::files::DEFAULT_FILE)]
+        file: PathBuf,
+    },
+    /// Make the configuration that was saved in a file
+    #[command(
+        long_about = "Make the configuration that was saved in a file. What exists \
+        already as it should is left alone, so a second restore changes nothing. What cannot \
+        be restored is named with the reason, everything else is restored, and the exit \
+        status is 6. A target portal group is not enabled unless its access control is as \
+        saved."
+    )]
+    Restore {
+        /// The file; `-` is the standard input
+        #[arg(default_value = crate::files::DEFAULT_FILE)]
+        file: PathBuf,
+        /// Also remove what the file does not have, and make anew what cannot be changed
+        /// in place; sessions that use it are cut
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove the whole configuration
+    Clear {
+        /// Confirm it
+        #[arg(long)]
+        yes: bool,
+        /// Leave the backstores
+        #[arg(long)]
+        keep_backstores: bool,
+    },
+    /// Show the versions of this program and of the module
+    Version,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The directory; without one, the main page goes to the standard output
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `backstore …`
+#[derive(Debug, Subcommand)]
+pub enum BackstoreCommand {
+    /// Open a block device
+    Create {
+        /// Its name: NAME, or iblock_<n>/NAME
+        name: String,
+        /// The path of the block device; one below /dev/disk/by-id stays the same
+        #[arg(value_parser = device)]
+        device: String,
+        /// Refuse writes
+        #[arg(long)]
+        read_only: bool,
+        /// Let others open the device for writing too
+        #[arg(long)]
+        shared: bool,
+        /// Serial number, which the NAA identifier is made of too [default: a random UUID]
+        #[arg(long)]
+        serial: Option<String>,
+        /// T10 vendor identification, at most 8 characters
+        #[arg(long)]
+        vendor: Option<String>,
+        /// Product identification, at most 16 characters
+        #[arg(long)]
+        product: Option<String>,
+        /// Product revision, at most 4 characters
+        #[arg(long)]
+        revision: Option<String>,
+        /// Set an attribute
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+    /// Close a block device
+    Delete {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+        /// Delete its LUNs too
+        #[arg(long)]
+        force: bool,
+    },
+    /// List all
+    List,
+    /// Show one with its attributes
+    Show {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+    },
+    /// Print attributes
+    Get {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set attributes, all or none
+    Set {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+}
+
+/// `target …`
+#[derive(Debug, Subcommand)]
+pub enum TargetCommand {
+    /// Make a target, with a portal group that is not enabled yet
+    Create {
+        /// Its iSCSI name, such as iqn.2026-01.org.example:store
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Name,
+        /// The tag of its portal group
+        #[arg(long, value_name = "TAG", value_parser = tpgt, default_value = "1")]
+        tpg: u16,
+        /// TargetAlias, a text for people
+        #[arg(long)]
+        alias: Option<String>,
+        /// Make no portal group
+        #[arg(long, conflicts_with_all = ["tpg", "alias"])]
+        no_tpg: bool,
+    },
+    /// Delete a target and everything in it, but no backstore
+    Delete {
+        /// Its name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Name,
+        /// Cut its sessions
+        #[arg(long)]
+        force: bool,
+    },
+    /// List all
+    List,
+    /// Show one
+    Show {
+        /// Its name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Name,
+    },
+}
+
+/// A portal group, by its target and perhaps its tag.
+#[derive(Args, Clone, Debug)]
+pub struct TpgArgs {
+    /// The target's name
+    #[arg(value_name = "TARGET", value_parser = name)]
+    pub target: Name,
+    /// The tag of the portal group [default: the only one]
+    #[arg(long, value_name = "TAG", value_parser = tpgt)]
+    pub tpg: Option<u16>,
+}
+
+/// A portal group, by its target and perhaps its tag as an argument.
+#[derive(Args, Clone, Debug)]
+pub struct TagArgs {
+    /// The target's name
+    #[arg(value_name = "TARGET", value_parser = name)]
+    pub target: Name,
+    /// The tag of the portal group [default: the only one]
+    #[arg(value_name = "TAG", value_parser = tpgt)]
+    pub tag: Option<u16>,
+}
+
+/// `tpg …`
+#[derive(Debug, Subcommand)]
+pub enum TpgCommand {
+    /// Make a portal group, not enabled
+    Create {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Name,
+        /// Its tag [default: the lowest that is free]
+        #[arg(value_name = "TAG", value_parser = tpgt)]
+        tag: Option<u16>,
+    },
+    /// Delete a portal group and everything in it
+    Delete {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TagArgs,
+        /// Cut its sessions
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let initiators log in
+    Enable {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TagArgs,
+    },
+    /// Log initiators out and keep them out
+    Disable {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TagArgs,
+        /// Cut its sessions
+        #[arg(long)]
+        force: bool,
+    },
+    /// List those of a target, or of all
+    List {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
+    },
+    /// Show one with its attributes and parameters
+    Show {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TagArgs,
+    },
+    /// Print attributes and parameters
+    Get {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set attributes and parameters, all or none
+    Set {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+}
+
+/// `attr …` and `param …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print them
+    Get {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set them, all or none
+    Set {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+}
+
+/// `portal …`
+#[derive(Debug, Subcommand)]
+pub enum PortalCommand {
+    /// Listen at an address
+    Create {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// ADDRESS, ADDRESS:PORT or [IPV6]:PORT; the default port is 3260
+        #[arg(value_parser = portal)]
+        portal: Portal,
+    },
+    /// Listen there no more
+    Delete {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// ADDRESS, ADDRESS:PORT or [IPV6]:PORT
+        #[arg(value_parser = portal)]
+        portal: Portal,
+    },
+    /// List those of a target, or of all
+    List {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
+    },
+}
+
+/// `lun …`
+#[derive(Debug, Subcommand)]
+pub enum LunCommand {
+    /// Make a LUN out of a backstore
+    Create {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// Its number [default: the lowest that is free]
+        #[arg(long, value_name = "LUN", value_parser = lun)]
+        lun: Option<u64>,
+        /// The name of the link in configfs [default: the backstore's name]
+        #[arg(long, value_name = "NAME", value_parser = link)]
+        link: Option<String>,
+        /// Map it for every ACL of the portal group, under the same number
+        #[arg(long)]
+        map_all: bool,
+    },
+    /// Delete a LUN and its mappings
+    Delete {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// Its number
+        #[arg(value_parser = lun)]
+        lun: u64,
+        /// Do so although initiators that see it are logged in
+        #[arg(long)]
+        force: bool,
+    },
+    /// List those of a target, or of all
+    List {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
+    },
+}
+
+/// `acl …`
+#[derive(Debug, Subcommand)]
+pub enum AclCommand {
+    /// Let an initiator log in
+    Create {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// Map this LUN, under the same number; may be given several times
+        #[arg(long, value_name = "LUN", value_parser = lun)]
+        map: Vec<u64>,
+        /// Map all LUNs that there are now
+        #[arg(long, conflicts_with = "map")]
+        map_all: bool,
+        /// Refuse writes to the mapped LUNs
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Let an initiator log in no more
+    Delete {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// Cut its sessions
+        #[arg(long)]
+        force: bool,
+    },
+    /// List those of a target, or of all
+    List {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
+    },
+    /// Show one with its attributes and mapped LUNs
+    Show {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+    },
+    /// Let an initiator see a LUN, or change whether it may write to it
+    Map {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// The LUN of the portal group
+        #[arg(value_parser = lun)]
+        lun: u64,
+        /// The number that the initiator sees [default: the same]
+        #[arg(long = "as", value_name = "LUN", value_parser = lun)]
+        mapped: Option<u64>,
+        /// Refuse writes
+        #[arg(long, conflicts_with = "read_write")]
+        read_only: bool,
+        /// Allow writes; so it is for a new mapping unless the portal group says otherwise
+        #[arg(long)]
+        read_write: bool,
+    },
+    /// Hide a LUN from an initiator
+    Unmap {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// The number that the initiator sees
+        #[arg(value_parser = lun)]
+        mapped: u64,
+        /// Do so although the initiator is logged in
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print attributes
+    Get {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set attributes, cmdsn_depth or tag, all or none
+    Set {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+}
+
+/// Whose credentials.
+#[derive(Args, Clone, Debug)]
+pub struct AuthScope {
+    /// The target's name
+    #[arg(
+        value_name = "TARGET",
+        value_parser = name,
+        required_unless_present = "discovery",
+        conflicts_with = "discovery"
+    )]
+    pub target: Option<Name>,
+    /// The tag of the portal group [default: the only one]
+    #[arg(long, value_name = "TAG", value_parser = tpgt, requires = "target")]
+    pub tpg: Option<u16>,
+    /// Those of this initiator's ACL, instead of those for initiators without an ACL
+    #[arg(long, value_name = "INITIATOR", value_parser = name, requires = "target")]
+    pub acl: Option<Name>,
+    /// Those of discovery sessions
+    #[arg(long)]
+    pub discovery: bool,
+}
+
+/// `auth …`
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Set CHAP names and secrets
+    #[command(
+        long_about = "Set CHAP names and secrets. A secret is read from the file that \
+        --secret-file names, else typed without echo, else, when the standard input is no \
+        terminal, read from there: a line for --user and then a line for --mutual-user. \
+        It has 12 to 255 bytes; the two secrets must differ (RFC 7143 section 9.2.1)."
+    )]
+    Set {
+        /// Whose credentials
+        #[command(flatten)]
+        scope: AuthScope,
+        /// The name that the initiator proves (CHAP_N)
+        #[arg(long, value_name = "NAME", value_parser = user)]
+        user: Option<String>,
+        /// The file with the initiator's secret; nobody else may be able to read it
+        #[arg(long, value_name = "FILE", requires = "user")]
+        secret_file: Option<PathBuf>,
+        /// The initiator's secret; others can see it in the list of processes
+        #[arg(
+            long,
+            value_name = "SECRET",
+            requires = "user",
+            conflicts_with = "secret_file"
+        )]
+        secret: Option<String>,
+        /// The name that the target proves to the initiator (mutual CHAP)
+        #[arg(long, value_name = "NAME", value_parser = user)]
+        mutual_user: Option<String>,
+        /// The file with the target's secret
+        #[arg(long, value_name = "FILE", requires = "mutual_user")]
+        mutual_secret_file: Option<PathBuf>,
+        /// The target's secret; others can see it in the list of processes
+        #[arg(
+            long,
+            value_name = "SECRET",
+            requires = "mutual_user",
+            conflicts_with = "mutual_secret_file"
+        )]
+        mutual_secret: Option<String>,
+        /// Take secrets of fewer than 12 bytes
+        #[arg(long)]
+        allow_weak: bool,
+        /// Demand CHAP of discovery sessions
+        #[arg(long, requires = "discovery", conflicts_with = "no_enforce")]
+        enforce: bool,
+        /// Let anybody discover targets
+        #[arg(long, requires = "discovery")]
+        no_enforce: bool,
+    },
+    /// Remove CHAP names and secrets
+    Clear {
+        /// Whose credentials
+        #[command(flatten)]
+        scope: AuthScope,
+        /// Only what the target proves to the initiator
+        #[arg(long)]
+        mutual: bool,
+    },
+    /// Show CHAP names, and whether there are secrets
+    Show {
+        /// Whose credentials
+        #[command(flatten)]
+        scope: AuthScope,
+    },
+    /// Write a new random secret to a file
+    Generate {
+        /// The file, which must not exist; it is made readable by its owner alone
+        file: PathBuf,
+    },
+}
+
+/// `session …`
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// List those of a target, or of all
+    List {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
+    },
+    /// Show those of an initiator, with the negotiated parameters
+    Show {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name)]
+        initiator: Name,
+    },
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ferritectl portal …`
+
+use serde::Serialize;
+
+use crate::cli::PortalCommand;
+use crate::cmd::find_tpg;
+use crate::cmd::listed;
+use crate::cmd::targets;
+use crate::context::Context;
+use crate::delta;
+use crate::delta::Object;
+use crate::error::Error;
+use crate::error::Result;
+use crate::names::Name;
+use crate::names::Portal;
+use crate::output;
+use crate::state::Attributes;
+
+/// A portal as it is listed.
+#[derive(Debug, Serialize)]
+struct View {
+    portal: Portal,
+    target: Name,
+    tpg: u16,
+}
+
+/// Runs a verb.
+pub fn run(context: &mut Context<'_, '_>, command: PortalCommand) -> Result<()> {
+    match command {
+        PortalCommand::Create { tpg, portal } => {
+            context.lock()?;
+            let configfs = context.configfs();
+            let (target, tag) = find_tpg(&configfs, &tpg.target, tpg.tpg)?;
+            // The kernel compares spellings only.
+            if let Some(existing) = find(&configfs.portals(&target, tag)?, &portal) {
+                return Err(Error::Exists {
+                    object: Object::Portal(target, tag, existing).to_string(),
+                    hint: None,
+                });
+            }
+            let none = Attributes::default();
+            context.change(&[delta::create_portal(&target, tag, &portal, &none)])
+        }
+        PortalCommand::Delete { tpg, portal } => {
+            context.lock()?;
+            let configfs = context.configfs();
+            let (target, tag) = find_tpg(&configfs, &tpg.target, tpg.tpg)?;
+            let portals = configfs.portals(&target, tag)?;
+            let existing = find(&portals, &portal).ok_or_else(|| {
+                Error::not_found(
+                    Object::Portal(target.clone(), tag, portal.clone()).to_string(),
+                    listed("portal", &portals),
+                )
+            })?;
+            context.change(&[delta::remove_portal(&target, tag, &existing)])
+        }
+        PortalCommand::List { target } => list(context, &target),
+    }
+}
+
+/// The portal of the same address, in the spelling that it has in configfs.
+pub fn find(portals: &[Portal], wanted: &Portal) -> Option<Portal> {
+    portals.iter().find(|portal| *portal == wanted).cloned()
+}
+
+fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
+    let configfs = context.configfs();
+    let mut views = Vec::new();
+    for target in targets(&configfs, target)? {
+        for tpg in configfs.tags(&target)? {
+            for portal in configfs.portals(&target, tpg)? {
+                views.push(View {
+                    portal,
+                    target: target.clone(),
+                    tpg,
+                });
+            }
+        }
+    }
+    if context.mode.json {
+        return context.json(&views);
+    }
+    let rows: Vec<Vec<String>> = views
+        .iter()
+        .map(|view| {
+            vec![
+                view.portal.to_string(),
+                view.target.to_string(),
+                view.tpg.to_string(),
+            ]
+        })
+        .collect();
+    let header = ["PORTAL", "TARGET", "TPG"];
+    context.print(&output::table(context.env.style, &header, &rows))
+}

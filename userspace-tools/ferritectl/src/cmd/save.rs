@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ferritectl save` and `ferritectl restore`
+
+use std::io::Read;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::context::Context;
+use crate::delta;
+use crate::error::Error;
+use crate::error::Result;
+use crate::files;
+use crate::output;
+use crate::state::Auth;
+use crate::state::Configuration;
+
+/// Writes the configuration to a file.
+pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
+    let configfs = context.configfs();
+    let mut configuration = configfs.configuration()?;
+    let mut missing = configfs.take_notes();
+    missing.extend(unrestorable(&mut configuration));
+    missing.extend(hidden_secrets(&configuration));
+    let text = files::to_text(&configuration);
+    let summary = format!(
+        "{}, {}",
+        output::count(configuration.backstores.len(), "backstore"),
+        output::count(configuration.targets.len(), "target")
+    );
+    if file == Path::new("-") {
+        context.print(&text)?;
+    } else if context.mode.dry_run {
+        context.say(&format!("would save {summary} to {}", file.display()))?;
+    } else {
+        files::replace(file, &text)?;
+        if context.mode.json {
+            context.json(&serde_json::json!({
+                "file": file,
+                "backstores": configuration.backstores.len(),
+                "targets": configuration.targets.len(),
+                "not_saved": missing,
+            }))?;
+        } else {
+            context.say(&format!("saved {summary} to {}", file.display()))?;
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for line in &missing {
+        context.warn(&format!("not saved: {line}"))?;
+    }
+    Err(Error::Partial(format!(
+        "the file lacks {}",
+        output::count(missing.len(), "thing")
+    )))
+}
+
+/// Takes out what no file can hold: a backstore that was never given a device.
+fn unrestorable(configuration: &mut Configuration) -> Vec<String> {
+    let mut missing = Vec::new();
+    configuration.backstores.retain(|id, backstore| {
+        let keep = crate::names::check_device_path(&backstore.path).is_ok();
+        if !keep {
+            missing.push(format!("backstore {id}: it has no usable device path"));
+        }
+        keep
+    });
+    let backstores = &configuration.backstores;
+    for (name, target) in &mut configuration.targets {
+        for (tag, tpg) in &mut target.tpgs {
+            tpg.luns.retain(|number, lun| {
+                let keep = backstores.contains_key(&lun.backstore);
+                if !keep {
+                    missing.push(format!("LUN {number} of TPG {tag} of {name}"));
+                }
+                keep
+            });
+            let luns = &tpg.luns;
+            for (initiator, acl) in &mut tpg.acls {
+                acl.mapped_luns.retain(|mapped, lun| {
+                    let keep = luns.contains_key(&lun.lun);
+                    if !keep {
+                        missing.push(format!(
+                            "mapped LUN {mapped} of ACL {initiator} of TPG {tag} of {name}"
+                        ));
+                    }
+                    keep
+                });
+            }
+        }
+    }
+    missing
+}
+
+/// Names without secrets: a restore would lock these initiators out.
+fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
+    let mut hidden = Vec::new();
+    let mut look = |auth: &Auth, whose: String| {
+        for credentials in [&auth.initiator, &auth.target] {
+            if let (Some(user), None) = (&credentials.user, &credentials.secret) {
+                hidden.push(format!("the secret of CHAP name {user} of {whose}"));
+            }
+        }
+    };
+    look(
+        &configuration.discovery_auth.auth,
+        "discovery authentication".into(),
+    );
+    for (name, target) in &configuration.targets {
+        for (tag, tpg) in &target.tpgs {
+            look(&tpg.auth, format!("TPG {tag} of {name}"));
+            for (initiator, acl) in &tpg.acls {
+                look(&acl.auth, format!("ACL {initiator} of TPG {tag} of {name}"));
+            }
+        }
+    }
+    hidden
+}
+
+/// Makes the configuration of a file.
+pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Result<()> {
+    let (wanted, exposed) = if file == Path::new("-") {
+        let mut text = Zeroizing::new(String::new());
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Error::file(file, error))?;
+        (files::from_text(file, &text)?, false)
+    } else {
+        files::load(file)?
+    };
+    if exposed {
+        context.warn(&format!(
+            "warning: others may read the secrets in {}; `chmod 600` it",
+            file.display()
+        ))?;
+    }
+    context.lock()?;
+    let configfs = context.configfs();
+    let current = configfs.configuration()?;
+    let plan = delta::plan(&current, &wanted, replace);
+    if context.mode.dry_run {
+        for conflict in &plan.conflicts {
+            context.warn(&format!(
+                "{}: {}; --replace makes it anew",
+                conflict.object, conflict.reason
+            ))?;
+        }
+        return context.show_plan(&plan.deltas);
+    }
+    let report = context.apply_plan(&plan)?;
+    context.show_report(&report)?;
+    if !plan.extras.is_empty() && !context.mode.json {
+        context.say("left alone, because the file does not have it (--replace removes it):")?;
+        for object in &plan.extras {
+            context.say(&format!("    {object}"))?;
+        }
+    }
+    if report.problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Partial(format!(
+        "{} could not be restored",
+        output::count(report.problems.len(), "thing")
+    )))
+}

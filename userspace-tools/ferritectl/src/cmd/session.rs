@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ferritectl session …`
+
+use serde::Serialize;
+
+use crate::cli::SessionCommand;
+use crate::cli::TpgArgs;
+use crate::cmd::find_tpg;
+use crate::cmd::targets;
+use crate::configfs::Configfs;
+use crate::context::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::info::Session;
+use crate::layout;
+use crate::names::Name;
+use crate::output;
+use crate::state::Attributes;
+
+/// A session as it is shown.
+#[derive(Debug, Serialize)]
+pub struct View {
+    /// The initiator's name.
+    pub initiator: String,
+    /// The target that it is logged in to.
+    pub target: Name,
+    /// The portal group.
+    pub tpg: u16,
+    /// It has no ACL of its own, so the kernel shows no particulars.
+    pub dynamic: bool,
+    /// The particulars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// Runs a verb.
+pub fn run(context: &mut Context<'_, '_>, command: SessionCommand) -> Result<()> {
+    match command {
+        SessionCommand::List { target } => list(context, &target),
+        SessionCommand::Show { tpg, initiator } => show(context, &tpg, &initiator),
+    }
+}
+
+/// The sessions of a portal group.
+pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<View>> {
+    let mut views = Vec::new();
+    for initiator in configfs.initiators(target, tpg)? {
+        for session in configfs.sessions(target, tpg, &initiator)? {
+            views.push(View {
+                initiator: session.initiator.clone(),
+                target: target.clone(),
+                tpg,
+                dynamic: false,
+                session: Some(session),
+            });
+        }
+    }
+    for initiator in configfs.dynamic_sessions(target, tpg)? {
+        views.push(View {
+            initiator: initiator.to_string(),
+            target: target.clone(),
+            tpg,
+            dynamic: true,
+            session: None,
+        });
+    }
+    Ok(views)
+}
+
+fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
+    let configfs = context.configfs();
+    let mut views = Vec::new();
+    for target in targets(&configfs, target)? {
+        for tpg in configfs.tags(&target)? {
+            views.extend(of_tpg(&configfs, &target, tpg)?);
+        }
+    }
+    if context.mode.json {
+        return context.json(&views);
+    }
+    let rows: Vec<Vec<String>> = views
+        .iter()
+        .map(|view| {
+            vec![
+                view.initiator.clone(),
+                view.target.to_string(),
+                view.tpg.to_string(),
+                addresses(view).join(", "),
+                state(view),
+            ]
+        })
+        .collect();
+    let header = ["INITIATOR", "TARGET", "TPG", "ADDRESS", "STATE"];
+    context.print(&output::table(context.env.style, &header, &rows))
+}
+
+/// Where the initiator's connections come from.
+pub fn addresses(view: &View) -> Vec<String> {
+    let Some(session) = &view.session else {
+        return Vec::new();
+    };
+    let mut addresses: Vec<String> = session
+        .connections
+        .iter()
+        .map(|connection| connection.address.clone())
+        .filter(|address| !address.is_empty())
+        .collect();
+    addresses.dedup();
+    addresses
+}
+
+fn state(view: &View) -> String {
+    match &view.session {
+        Some(session) => session.state.to_ascii_lowercase().replace('_', " "),
+        None => "without an ACL".to_string(),
+    }
+}
+
+fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Result<()> {
+    let configfs = context.configfs();
+    let (target, tpg) = find_tpg(&configfs, &args.target, args.tpg)?;
+    let views: Vec<View> = of_tpg(&configfs, &target, tpg)?
+        .into_iter()
+        .filter(|view| view.initiator.eq_ignore_ascii_case(initiator.as_str()))
+        .collect();
+    if views.is_empty() {
+        return Err(Error::not_found(
+            format!("session of {initiator} with TPG {tpg} of {target}"),
+            "`ferritectl session list` shows who is logged in",
+        ));
+    }
+    // They read as words while nobody is logged in; somebody is.
+    let dir = layout::acl(&target, tpg, initiator).join("param");
+    let parameters = configfs.readings(&dir)?;
+    if context.mode.json {
+        return context.json(&serde_json::json!({
+            "sessions": views, "parameters": parameters,
+        }));
+    }
+    for view in &views {
+        context.say(&format!("{} at TPG {tpg} of {target}", view.initiator))?;
+        let Some(session) = &view.session else {
+            context.say("  it has no ACL of its own: the kernel shows no particulars")?;
+            continue;
+        };
+        if !session.alias.is_empty() {
+            context.say(&format!("  alias {}", session.alias))?;
+        }
+        context.say(&format!(
+            "  session {}, ISID {}, TSIH {}, {}, {}",
+            session.id,
+            session.isid,
+            session.tsih,
+            session.session_type.to_ascii_lowercase(),
+            state(view)
+        ))?;
+        if let Some(window) = session.window {
+            context.say(&format!(
+                "  window {} of {} open, ExpCmdSN {}, MaxCmdSN {}",
+                window.open, window.depth, window.exp_cmd_sn, window.max_cmd_sn
+            ))?;
+        }
+        for connection in &session.connections {
+            context.say(&format!(
+                "  connection {} from {} by {}, {}",
+                connection.cid,
+                connection.address,
+                connection.transport,
+                connection.state.to_ascii_lowercase().replace('_', " ")
+            ))?;
+        }
+    }
+    negotiated(context, &parameters)
+}
+
+fn negotiated(context: &mut Context<'_, '_>, parameters: &Attributes) -> Result<()> {
+    super::backstore::section(context, "negotiated parameters", parameters)
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a command works with: the tree, the outputs, and how to apply changes.
+
+use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::apply::Applier;
+use crate::apply::Done;
+use crate::apply::Problem;
+use crate::apply::Report;
+use crate::configfs;
+use crate::configfs::Configfs;
+use crate::configfs::KernelLog;
+use crate::configfs::Lock;
+use crate::configfs::Tree;
+use crate::delta::Delta;
+use crate::delta::Plan;
+use crate::error::Error;
+use crate::error::Result;
+use crate::output::Style;
+use crate::secret::Secret;
+
+/// The world outside, as far as the program needs it.
+pub struct Env<'a> {
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// Asks for a secret without showing it.
+    pub ask: &'a mut dyn FnMut(&str) -> io::Result<Secret>,
+    /// Opens the tree below a root.
+    pub open: &'a dyn Fn(PathBuf) -> Box<dyn Tree>,
+    /// `/sys`.
+    pub sys: PathBuf,
+    /// `/dev/kmsg`.
+    pub kmsg: PathBuf,
+    /// How to print.
+    pub style: Style,
+    /// The name that the program was called by, which begins its messages.
+    pub program: &'static str,
+    /// Set when the program should stop.
+    pub interrupted: Arc<AtomicBool>,
+    /// Lets signals set `interrupted` instead of ending the program.
+    pub catch_signals: &'a dyn Fn(&Arc<AtomicBool>),
+}
+
+/// How a command was called.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Print JSON.
+    pub json: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What a command works with.
+pub struct Context<'e, 'a> {
+    /// The outside.
+    pub env: &'e mut Env<'a>,
+    /// How it was called.
+    pub mode: Mode,
+    tree: Box<dyn Tree>,
+    lock: Option<Lock>,
+}
+
+impl<'e, 'a> Context<'e, 'a> {
+    /// Opens the tree below `root`, or below the default root.
+    pub fn open(env: &'e mut Env<'a>, root: Option<&Path>, mode: Mode) -> Result<Self> {
+        let root = match root {
+            Some(root) => root.to_path_buf(),
+            None => configfs::default_root(&env.sys)?,
+        };
+        let tree = (env.open)(root.clone());
+        match tree.entries(Path::new("")) {
+            Ok(_) => Ok(Context {
+                env,
+                mode,
+                tree,
+                lock: None,
+            }),
+            Err(error) => Err(Error::Unavailable {
+                reason: format!("{}: {}", root.display(), crate::error::errno_text(&error)),
+                hint: "--root names a directory of configfs such as /sys/kernel/config/ferrite"
+                    .into(),
+            }),
+        }
+    }
+
+    /// The configuration, for reading.
+    pub fn configfs(&self) -> Configfs<'_> {
+        Configfs::new(&*self.tree)
+    }
+
+    /// The root of the tree.
+    pub fn root(&self) -> &Path {
+        self.tree.root()
+    }
+
+    /// Keeps other commands from changing the configuration. A command that changes
+    /// it calls this before it reads what it decides by.
+    pub fn lock(&mut self) -> Result<()> {
+        if self.lock.is_none() && !self.mode.dry_run {
+            self.lock = Some(configfs::lock(self.tree.root())?);
+        }
+        Ok(())
+    }
+
+    /// Lets others change the configuration again.
+    pub fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    /// Applies changes, all or none, and reports them.
+    pub fn change(&mut self, deltas: &[Delta]) -> Result<()> {
+        let report = self.change_quietly(deltas)?;
+        if self.mode.dry_run {
+            return self.show_plan(deltas);
+        }
+        self.show_report(&report)
+    }
+
+    /// Applies changes, all or none. With `--dry-run` nothing is done.
+    pub fn change_quietly(&mut self, deltas: &[Delta]) -> Result<Report> {
+        if self.mode.dry_run {
+            return Ok(Report::default());
+        }
+        self.applier().all(deltas)
+    }
+
+    /// Applies what can be applied of a plan.
+    pub fn apply_plan(&mut self, plan: &Plan) -> Result<Report> {
+        self.applier().each(&plan.deltas, &plan.conflicts)
+    }
+
+    fn applier(&self) -> Applier<'_> {
+        (self.env.catch_signals)(&self.env.interrupted);
+        Applier::new(
+            &*self.tree,
+            KernelLog::open(&self.env.kmsg),
+            self.env.interrupted.clone(),
+        )
+    }
+
+    /// Prints what would be done.
+    pub fn show_plan(&mut self, deltas: &[Delta]) -> Result<()> {
+        if self.mode.json {
+            let changes: Vec<_> = deltas
+                .iter()
+                .map(|delta| {
+                    json!({
+                        "change": delta.change.verb(),
+                        "object": delta.object.to_string(),
+                        "detail": delta.detail,
+                        "interrupts": delta.interrupts,
+                        "steps": delta.steps.iter().map(|s| s.to_string()).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            return self.json(&json!({"dry_run": true, "changes": changes}));
+        }
+        if deltas.is_empty() {
+            return self.say("nothing to change");
+        }
+        for delta in deltas {
+            let detail = parenthesised(&delta.detail);
+            self.say(&format!(
+                "would {} {}{detail}",
+                delta.change.verb(),
+                delta.object
+            ))?;
+            for step in &delta.steps {
+                self.say(&format!("    {step}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what was done, and what was not.
+    pub fn show_report(&mut self, report: &Report) -> Result<()> {
+        if self.mode.json {
+            return self.json(&json!({
+                "changes": report.done.iter().map(done_json).collect::<Vec<_>>(),
+                "problems": report.problems.iter().map(problem_json).collect::<Vec<_>>(),
+            }));
+        }
+        if report.done.is_empty() && report.problems.is_empty() {
+            return self.say("nothing to change");
+        }
+        for done in &report.done {
+            let detail = parenthesised(&done.detail);
+            self.say(&format!("{} {}{detail}", done.change.done(), done.object))?;
+        }
+        for problem in &report.problems {
+            self.warn(&format!("{}: {}", problem.object, problem.reason))?;
+            for line in &problem.log {
+                self.warn(&format!("  kernel: {line}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a line.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        writeln!(self.env.out, "{line}")?;
+        Ok(())
+    }
+
+    /// Prints text that ends its own lines.
+    pub fn print(&mut self, text: &str) -> Result<()> {
+        self.env.out.write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    /// Prints a line to standard error.
+    pub fn warn(&mut self, line: &str) -> Result<()> {
+        writeln!(self.env.err, "{}: {line}", self.env.program)?;
+        Ok(())
+    }
+
+    /// Prints a value as JSON.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        self.say(&text)
+    }
+}
+
+fn parenthesised(detail: &str) -> String {
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({detail})")
+    }
+}
+
+fn done_json(done: &Done) -> serde_json::Value {
+    json!({
+        "change": done.change.verb(),
+        "object": done.object.to_string(),
+        "detail": done.detail,
+    })
+}
+
+fn problem_json(problem: &Problem) -> serde_json::Value {
+    json!({
+        "object": problem.object.to_string(),
+        "reason": problem.reason,
+        "kernel_log": problem.log,
+    })
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files outside configfs: saved configurations, secrets, and sizes of devices.
+
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::secret::Secret;
+use crate::state::Configuration;
+use crate::state::SavedConfiguration;
+use crate::state::FORMAT_VERSION;
+
+/// Where a configuration is saved unless the command names a file.
+pub const DEFAULT_FILE: &str = "/etc/ferrite/config.json";
+
+/// A saved configuration is refused if it is greater than this.
+const MAX_FILE: u64 = 64 << 20;
+
+/// A configuration as the text of a file.
+pub fn to_text(configuration: &Configuration) -> Zeroizing<String> {
+    let saved = SavedConfiguration {
+        format_version: FORMAT_VERSION,
+        configuration: configuration.clone(),
+    };
+    // Plain data with string keys: there is nothing that JSON cannot hold.
+    let mut text = serde_json::to_string_pretty(&saved).unwrap_or_default();
+    text.push('\n');
+    Zeroizing::new(text)
+}
+
+/// Reads a configuration out of the text of a file.
+pub fn from_text(path: &Path, text: &str) -> Result<Configuration> {
+    let bad = |reason: String| Error::BadFile {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let saved: SavedConfiguration =
+        serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    if saved.format_version != FORMAT_VERSION {
+        return Err(bad(format!(
+            "format_version is {}, this program knows {FORMAT_VERSION}",
+            saved.format_version
+        )));
+    }
+    saved.configuration.check().map_err(bad)?;
+    Ok(saved.configuration)
+}
+
+/// Reads a saved configuration. The answer's second part says that others may read
+/// the file although it holds secrets.
+pub fn load(path: &Path) -> Result<(Configuration, bool)> {
+    let fail = |error| Error::file(path, error);
+    let file = fs::File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_FILE)
+        .read_to_string(&mut text)
+        .map_err(fail)?;
+    if text.len() as u64 == MAX_FILE {
+        return Err(Error::BadFile {
+            path: path.to_path_buf(),
+            reason: "it is greater than 64 MiB".into(),
+        });
+    }
+    let configuration = from_text(path, &text)?;
+    let open = metadata.permissions().mode() & 0o077 != 0;
+    let exposed = open && metadata.is_file() && has_secrets(&configuration);
+    Ok((configuration, exposed))
+}
+
+fn has_secrets(configuration: &Configuration) -> bool {
+    let has =
+        |auth: &crate::state::Auth| auth.initiator.secret.is_some() || auth.target.secret.is_some();
+    has(&configuration.discovery_auth.auth)
+        || configuration.targets.values().any(|target| {
+            target
+                .tpgs
+                .values()
+                .any(|tpg| has(&tpg.auth) || tpg.acls.values().any(|acl| has(&acl.auth)))
+        })
+}
+
+/// Replaces a file by new text, readable by its owner alone. Whoever reads it meanwhile,
+/// or after a crash, finds the old text or the new one.
+pub fn replace(path: &Path, text: &str) -> Result<()> {
+    let fail = |error: io::Error| Error::file(path, error);
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    if path == Path::new(DEFAULT_FILE) {
+        fs::create_dir_all(dir).map_err(fail)?;
+    }
+    if path.is_dir() {
+        return Err(fail(io::Error::other("it is a directory")));
+    }
+    // A link stays a link: what it leads to is replaced.
+    let real = match fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_path_buf(),
+        Err(error) => return Err(fail(error)),
+    };
+    let dir = match real.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
+        _ => dir.to_path_buf(),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".ferrite-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(&dir)
+        .map_err(fail)?;
+    file.write_all(text.as_bytes()).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(&real).map_err(|error| fail(error.error))?;
+    fs::File::open(&dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(fail)
+}
+
+/// Reads a secret: the first line of a file that nobody else may read.
+pub fn read_secret(path: &Path) -> Result<Secret> {
+    let fail = |error| Error::file(path, error);
+    let file = fs::File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    let mode = metadata.permissions().mode();
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(Error::BadFile {
+            path: path.to_path_buf(),
+            reason: format!(
+                "others may read this secret (mode {:03o}); `chmod 600` it",
+                mode & 0o777
+            ),
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(4096).read_to_string(&mut text).map_err(fail)?;
+    Ok(first_line(&text))
+}
+
+/// The first line of some text as a secret.
+pub fn first_line(text: &str) -> Secret {
+    let line = text.split('\n').next().unwrap_or_default();
+    Secret::new(line.strip_suffix('\r').unwrap_or(line))
+}
+
+/// Writes a secret to a file that must not exist.
+pub fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let fail = |error| Error::file(path, error);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(fail)?;
+    let text = Zeroizing::new(format!("{}\n", secret.expose()));
+    file.write_all(text.as_bytes()).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
+/// The size of a block device in bytes; `sys` is `/sys`.
+pub fn device_size(sys: &Path, major: u32, minor: u32) -> Option<u64> {
+    let path = sys.join(format!("dev/block/{major}:{minor}/size"));
+    let sectors: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    sectors.checked_mul(512)
+}
+
+/// The version of the loaded module; `None` if it is not loaded. `sys` is `/sys`.
+pub fn module_version(sys: &Path) -> Option<String> {
+    let module = sys.join("module/ferrite");
+    if !module.is_dir() {
+        return None;
+    }
+    let version = fs::read_to_string(module.join("version")).unwrap_or_default();
+    Some(version.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, "newer").unwrap();
+        assert!(fs::symlink_metadata(&link)
+            .unwrap()
+            .file_type()
+            .is_symlink());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert!(replace(dir.path(), "x").is_err());
+        assert!(replace(&dir.path().join("none/x"), "x").is_err());
+    }
+
+    #[test]
+    fn secrets_must_be_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, "correct horse\r\nbattery\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = read_secret(&path).unwrap_err();
+        assert!(error.to_string().contains("mode 640"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(read_secret(&path).unwrap().expose(), "correct horse");
+        assert!(write_secret(&path, &Secret::new("x")).is_err());
+        let path = dir.path().join("made");
+        write_secret(&path, &Secret::new("battery staple")).unwrap();
+        assert_eq!(read_secret(&path).unwrap().expose(), "battery staple");
+    }
+
+    #[test]
+    fn other_formats_are_refused() {
+        let path = Path::new("f");
+        assert!(from_text(path, r#"{"format_version": 1, "configuration": {}}"#).is_ok());
+        for (text, says) in [
+            (
+                r#"{"format_version": 2, "configuration": {}}"#,
+                "format_version is 2",
+            ),
+            (r#"{"configuration": {}}"#, "format_version"),
+            (
+                r#"{"fabric_modules": [], "storage_objects": []}"#,
+                "unknown field",
+            ),
+            ("", "EOF"),
+        ] {
+            let error = from_text(path, text).unwrap_err();
+            assert_eq!(error.exit_code().code(), 8);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let text = to_text(&Configuration::default());
+        assert_eq!(from_text(path, &text).unwrap(), Configuration::default());
+    }
+
+    #[test]
+    fn size_comes_from_sysfs() {
+        let sys = tempfile::tempdir().unwrap();
+        let dir = sys.path().join("dev/block/8:16");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("size"), "2048\n").unwrap();
+        assert_eq!(device_size(sys.path(), 8, 16), Some(1 << 20));
+        assert_eq!(device_size(sys.path(), 8, 17), None);
+    }
+}
