@@ -112,6 +112,14 @@ impl Key {
         TABLE.get(index).unwrap_or(&TABLE[0])
     }
 
+    /// Whether it says who the initiator is and what it wants.
+    pub(super) fn is_identity(self) -> bool {
+        matches!(
+            self,
+            Self::InitiatorName | Self::InitiatorAlias | Self::TargetName | Self::SessionType
+        )
+    }
+
     /// The key as it stands in a text.
     pub fn name(self) -> &'static str {
         self.row().name

@@ -38,7 +38,10 @@ pub use host::Proof;
 pub use host::SessionType;
 
 use self::keys::Key;
-use self::negotiation::Negotiation;
+use self::negotiation::{
+    Collected, //
+    Negotiation,
+};
 use self::params::Alias;
 use self::security::Security;
 use crate::proto::chap;
@@ -195,16 +198,29 @@ impl Login {
         buffers: Buffers<'_>,
         host: &mut H,
     ) -> Step {
-        match self.advance(request, data, buffers, host) {
-            Ok(step) => step,
-            Err(fault) => self.refuse(Some(request), fault),
+        if self.is_over() {
+            return Step::Drop(Fault::Over);
         }
+        self.advance(request, data, buffers, host)
+            .unwrap_or_else(|fault| {
+                self.refuse(request.isid(), request.tsih(), request.itt(), fault)
+            })
     }
 
     /// Takes a PDU that is not a Login Request, which ends the login
     /// (RFC 7143 section 4.2.4).
     pub fn handle_other(&mut self) -> Step {
-        self.refuse(None, Fault::NotLogin)
+        match self.first {
+            Some(first) if !self.is_over() => {
+                self.refuse(first.isid, first.tsih, first.itt, Fault::NotLogin)
+            }
+            // Section 4.2.4: before the first Login Request it ends the
+            // connection at once.
+            _ => {
+                self.state = State::Over;
+                Step::Drop(Fault::NotLogin)
+            }
+        }
     }
 
     /// What the login has come to, after [`Step::Done`].
@@ -320,9 +336,16 @@ impl Login {
         let mut out = Writer::new(out);
 
         let keys = self.negotiation.read(text, turn.stage, &admission.offer)?;
+        if let Some(names) = &self.names {
+            names.check(&keys)?;
+        }
         if let Some(alias) = keys.initiator_alias {
-            self.initiator_alias = Alias::parse(alias)
-                .map_err(|_| Fault::Key(Key::InitiatorAlias, KeyFault::BadDeclaration))?;
+            let fault = |fault| Fault::Key(Key::InitiatorAlias, fault);
+            if !self.initiator_alias.is_empty() && self.initiator_alias.as_str() != alias {
+                return Err(fault(KeyFault::Repeated));
+            }
+            self.initiator_alias =
+                Alias::parse(alias).map_err(|_| fault(KeyFault::BadDeclaration))?;
         }
         self.told.first(admission, &mut out)?;
         self.negotiation.answer(text, &mut out)?;
@@ -490,18 +513,8 @@ impl Login {
             .map_or(SessionType::Normal, |names| names.session_type)
     }
 
-    fn refuse(&mut self, request: Option<&LoginRequest>, fault: Fault) -> Step {
-        let over = matches!(self.state, State::Finished { .. } | State::Over);
+    fn refuse(&mut self, isid: [u8; 6], tsih: u16, itt: u32, fault: Fault) -> Step {
         self.state = State::Over;
-        let tags = match request {
-            Some(request) => Some((request.isid(), request.tsih(), request.itt())),
-            None => self.first.map(|first| (first.isid, first.tsih, first.itt)),
-        };
-        // Section 4.2.4: another PDU before the first Login Request ends the
-        // connection at once.
-        let Some((isid, tsih, itt)) = tags.filter(|_| !over) else {
-            return Step::Drop(fault);
-        };
         // Section 6.3.1: in a reject the T bit and both stages are reserved.
         let response = LoginResponse {
             status: fault.status(),
@@ -509,6 +522,10 @@ impl Login {
         };
         let data = 0..0;
         Step::Refuse(Reply { response, data }, fault)
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Finished { .. } | State::Over)
     }
 }
 
@@ -585,6 +602,31 @@ impl Names {
             target,
             session_type,
         })
+    }
+
+    /// Checks that a text does not say anything else than the first one.
+    ///
+    /// Section 13: names "MUST NOT be redeclared within the Login Phase".
+    fn check(&self, keys: &Collected<'_>) -> Result<(), Fault> {
+        let same = |name: Option<&str>, known: Option<&IscsiName>| {
+            name.is_none_or(|name| {
+                IscsiName::parse(name.as_bytes()).is_ok_and(|name| Some(&name) == known)
+            })
+        };
+        let session_type = match self.session_type {
+            SessionType::Normal => "Normal",
+            SessionType::Discovery => "Discovery",
+        };
+        let changed = if !same(keys.initiator_name, Some(&self.initiator)) {
+            Key::InitiatorName
+        } else if !same(keys.target_name, self.target.as_ref()) {
+            Key::TargetName
+        } else if keys.session_type.is_some_and(|name| name != session_type) {
+            Key::SessionType
+        } else {
+            return Ok(());
+        };
+        Err(Fault::Key(changed, KeyFault::Repeated))
     }
 }
 

@@ -42,8 +42,6 @@ pub(super) struct Negotiation {
     leading: bool,
     /// What the initiator has sent, in all stages.
     seen: KeySet,
-    /// Whether a text was read before, so that the names are known.
-    started: bool,
     /// What it was or is to be answered with Reject.
     rejected: KeySet,
     /// What it was or is to be answered with Irrelevant.
@@ -63,7 +61,10 @@ pub(super) struct Collected<'a> {
     pub(super) chap_c: Option<&'a str>,
     pub(super) chap_n: Option<&'a str>,
     pub(super) chap_r: Option<&'a str>,
+    pub(super) initiator_name: Option<&'a str>,
     pub(super) initiator_alias: Option<&'a str>,
+    pub(super) target_name: Option<&'a str>,
+    pub(super) session_type: Option<&'a str>,
 }
 
 impl Negotiation {
@@ -75,7 +76,6 @@ impl Negotiation {
             discovery: false,
             leading: true,
             seen: KeySet::EMPTY,
-            started: false,
             rejected: KeySet::EMPTY,
             irrelevant: KeySet::EMPTY,
             proposed: KeySet::EMPTY,
@@ -104,6 +104,7 @@ impl Negotiation {
         offer: &TpgParams,
     ) -> Result<Collected<'t>, Fault> {
         let mut collected = Collected::default();
+        let mut now = KeySet::EMPTY;
         for pair in Pairs::new(text) {
             let pair = pair?;
             let Some(row) = keys::find(pair.key) else {
@@ -116,7 +117,10 @@ impl Negotiation {
             if pair.value.len() > row.max_value_len() {
                 return Err(fault(KeyFault::TooLong));
             }
-            if !self.seen.insert(row.key) {
+            // Initiators in the field repeat the names in each stage. That is
+            // let pass where nothing changes, which the caller checks.
+            let again = !self.seen.insert(row.key) && !row.key.is_identity();
+            if !now.insert(row.key) || again {
                 return Err(fault(KeyFault::Repeated));
             }
             if matches!(pair.value, "Reject" | "Irrelevant" | "NotUnderstood") {
@@ -136,7 +140,6 @@ impl Negotiation {
             self.settle(row, pair.value, offer).map_err(fault)?;
         }
         self.settle_first_burst(offer);
-        self.started = true;
         Ok(collected)
     }
 
@@ -239,14 +242,7 @@ impl Negotiation {
             Usage::InitializeOnly | Usage::All => true,
             Usage::FullFeatureOnly => false,
         };
-        // Section 6.3: the names are in the first text. The target has picked
-        // its terms by them, so the type of the session has to be, too.
-        let names = matches!(
-            row.key,
-            Key::InitiatorName | Key::TargetName | Key::SessionType
-        );
-        let late = names && self.started;
-        stage && usage && !late && row.senders != Senders::Target && row.rule != Rule::OtherMethod
+        stage && usage && row.senders != Senders::Target && row.rule != Rule::OtherMethod
     }
 
     /// Settles one key by the rule of its row.
@@ -399,7 +395,10 @@ impl<'a> Collected<'a> {
             Key::ChapC => &mut self.chap_c,
             Key::ChapN => &mut self.chap_n,
             Key::ChapR => &mut self.chap_r,
+            Key::InitiatorName => &mut self.initiator_name,
             Key::InitiatorAlias => &mut self.initiator_alias,
+            Key::TargetName => &mut self.target_name,
+            Key::SessionType => &mut self.session_type,
             _ => return,
         };
         *place = Some(value);

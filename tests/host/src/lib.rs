@@ -1,3 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Tests of `ferrite-proto` through its public interface.
+
+pub mod login;
