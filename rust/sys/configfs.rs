@@ -85,32 +85,57 @@ use kernel::{
 
 /// Why something was not done: what the system call returns, and the rule for
 /// the kernel log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Refusal {
-    /// What the system call returns.
-    pub(crate) errno: Error,
-    /// The rule that was broken; empty when the error number says it all.
-    pub(crate) rule: &'static str,
+    errno: Error,
+    rule: Rule,
+}
+
+/// The rule that was broken.
+#[derive(Debug)]
+enum Rule {
+    /// The error number says it all.
+    Errno,
+    Text(&'static str),
+    Made(KVec<u8>),
 }
 
 impl Refusal {
     /// The value itself is wrong: `EINVAL`.
     pub(crate) const fn invalid(rule: &'static str) -> Self {
-        Self {
-            errno: EINVAL,
-            rule,
-        }
+        Self::because(EINVAL, rule)
     }
 
     /// The value may be right, but not now or not here.
     pub(crate) const fn because(errno: Error, rule: &'static str) -> Self {
-        Self { errno, rule }
+        Self {
+            errno,
+            rule: Rule::Text(rule),
+        }
+    }
+
+    /// The value itself is wrong, as `rule` says: `EINVAL`.
+    pub(crate) fn breaks(rule: &dyn fmt::Display) -> Self {
+        let made = KVec::from_elem(0u8, 200, GFP_KERNEL).map(|mut text| {
+            let mut page = Page::new(&mut text);
+            cut(&mut page, 190, |part| write!(part, "{rule}"));
+            let len = page.len;
+            text.truncate(len);
+            text
+        });
+        Self {
+            errno: EINVAL,
+            rule: made.map_or(Rule::Errno, Rule::Made),
+        }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(errno: Error) -> Self {
-        Self { errno, rule: "" }
+        Self {
+            errno,
+            rule: Rule::Errno,
+        }
     }
 }
 
@@ -905,7 +930,7 @@ unsafe extern "C" fn store<T, N: Name, W: StoreFn<T>, const ADMIN: bool>(
                 Value::Text(value)
             };
             // SAFETY: `frag_sem` keeps the item and its parents where they are.
-            unsafe { log(item, Some(N::NAME), &head.family, value, refusal) };
+            unsafe { log(item, Some(N::NAME), &head.family, value, &refusal) };
             errno(refusal.errno)
         }
     }
@@ -939,7 +964,7 @@ where
                     None,
                     &parent.family,
                     Value::Text(name.to_bytes()),
-                    refusal,
+                    &refusal,
                 )
             };
             return refusal.errno.to_ptr();
@@ -1012,7 +1037,7 @@ where
         Err(refusal) => {
             // SAFETY: The mutex keeps the parents of both where they are, if
             // they still have any.
-            unsafe { log(source, None, &from.family, Value::Link(target), refusal) };
+            unsafe { log(source, None, &from.family, Value::Link(target), &refusal) };
             refusal.errno.to_errno()
         }
     }
@@ -1093,7 +1118,7 @@ unsafe fn log(
     file: Option<&CStr>,
     family: &Family,
     value: Value<'_>,
-    refusal: Refusal,
+    refusal: &Refusal,
 ) {
     if !misc::may_log() {
         return;
@@ -1120,10 +1145,13 @@ unsafe fn log(
         Value::Secret => {}
     }
     cut(&mut line, 240, |part| {
-        match (refusal.rule, refusal.errno.name()) {
-            ("", Some(name)) => write!(part, ": {}", name.to_bytes().escape_ascii()),
-            ("", None) => write!(part, ": error {}", refusal.errno.to_errno()),
-            (rule, _) => write!(part, ": {rule}"),
+        match (&refusal.rule, refusal.errno.name()) {
+            (Rule::Text(rule), _) => write!(part, ": {rule}"),
+            (Rule::Made(rule), _) => {
+                write!(part, ": {}", core::str::from_utf8(rule).unwrap_or_default())
+            }
+            (Rule::Errno, Some(name)) => write!(part, ": {}", name.to_bytes().escape_ascii()),
+            (Rule::Errno, None) => write!(part, ": error {}", refusal.errno.to_errno()),
         }
     });
     if let Ok(line) = core::str::from_utf8(line.written()) {
@@ -1188,7 +1216,10 @@ struct Cut<'a, 'b> {
 
 impl Write for Cut<'_, '_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        let short = s.get(..self.left).unwrap_or(s);
+        let end = (0..=self.left.min(s.len()))
+            .rev()
+            .find(|at| s.is_char_boundary(*at));
+        let short = s.get(..end.unwrap_or(0)).unwrap_or_default();
         self.left = self.left.saturating_sub(short.len());
         self.line.put(short.as_bytes())?;
         if short.len() < s.len() {

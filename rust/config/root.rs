@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The top directory.
+
+use super::{
+    backstore::CoreDir,
+    iscsi::IscsiDir,
+    text, //
+};
+use crate::{
+    sys::configfs::{
+        self,
+        files,
+        Dir,
+        Files,
+        Page,
+        Refusal,
+        SubDir, //
+    },
+    target::Targets, //
+};
+use core::fmt::Write;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CStr,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// The version of the module.
+pub(super) const VERSION: &str = "0.1.0";
+
+/// What the top directory stands for.
+#[pin_data]
+pub(super) struct Root {
+    targets: Arc<Targets>,
+    /// Where tools keep what belongs to the target; with its NUL.
+    #[pin]
+    dbroot: Mutex<KVec<u8>>,
+}
+
+impl Root {
+    /// Nothing configured yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(targets: Arc<Targets>) -> Result<Arc<Self>> {
+        let mut dbroot = KVec::new();
+        dbroot.extend_from_slice(b"/etc/target\0", GFP_KERNEL)?;
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                targets,
+                dbroot <- new_mutex!(dbroot),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+/// The top directory.
+pub(super) struct RootDir;
+
+impl Dir for RootDir {
+    type Object = Root;
+    const FILES: Files<Root> = files![
+        Attr::ro(c"version", show_version),
+        Attr::rw(c"dbroot", show_dbroot, store_dbroot),
+    ];
+    const SUBDIRS: &'static [SubDir<Root>] = &[
+        SubDir::new::<CoreDir, _>(c"core", targets),
+        SubDir::new::<IscsiDir, _>(c"iscsi", targets),
+    ];
+}
+
+fn targets(root: &Arc<Root>) -> Arc<Targets> {
+    root.targets.clone()
+}
+
+fn show_version(_: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    write!(out, "Ferrite {VERSION} on Linux/")?;
+    out.put(configfs::kernel_machine().to_bytes())?;
+    out.put(b" on ")?;
+    out.put(configfs::kernel_release().to_bytes())?;
+    Ok(out.put(b"\n")?)
+}
+
+fn show_dbroot(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    let dbroot = root.dbroot.lock();
+    out.put(dbroot.strip_suffix(b"\0").unwrap_or_default())?;
+    Ok(out.put(b"\n")?)
+}
+
+fn store_dbroot(root: &Arc<Root>, value: &[u8]) -> Result<(), Refusal> {
+    let path = text::label(value, 1..=255)?;
+    if !path.starts_with(b"/") {
+        return Err(Refusal::invalid("must be an absolute path"));
+    }
+    let mut new = KVec::new();
+    new.extend_from_slice(path, GFP_KERNEL)?;
+    new.push(0, GFP_KERNEL)?;
+    let mut dbroot = root.dbroot.lock();
+    if *dbroot.as_slice() == *new.as_slice() {
+        return Ok(());
+    }
+    if root.targets.has_devices() {
+        return Err(Refusal::because(
+            EBUSY,
+            "cannot change while there are backstores",
+        ));
+    }
+    let name = CStr::from_bytes_with_nul(&new).map_err(|_| EINVAL)?;
+    configfs::check_is_dir(name)?;
+    *dbroot = new;
+    Ok(())
+}
