@@ -15,3 +15,5 @@
 #include <net/tcp.h>
 
 #include "ferrite.h"
+#include "block.h"
+#include "configfs.h"

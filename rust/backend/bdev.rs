@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands on a block device.
+
+use crate::{
+    proto::scsi::{
+        command::Command,
+        sense::Sense,
+        status::Status,
+        unmap, //
+    },
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        bdev::{
+            Bdev,
+            BlkError,
+            Tier, //
+        },
+        bio::{
+            self,
+            BioTask,
+            Op, //
+        },
+        pages::{
+            Gfp,
+            PageBuf, //
+        },
+        work, //
+    },
+    target::Device,
+    task::{
+        self,
+        Body,
+        Head,
+        Outcome,
+        Task,
+        Verb, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// WRITE SAME with data is written in pieces of this many bytes.
+const PATTERN: usize = 1 << 20;
+
+/// What an I/O of a task is.
+struct Io {
+    op: Op,
+    sector: u64,
+    bytes: usize,
+}
+
+/// The device of a task, which is there when it has been checked.
+fn device_of(head: &Head) -> Option<Arc<Device>> {
+    head.nexus.as_ref().map(|n| n.device().clone())
+}
+
+fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
+    let shift = device.block_shift().saturating_sub(9);
+    match *command {
+        Command::Read { lba, .. } => Some(Io {
+            op: Op::Read,
+            sector: lba << shift,
+            bytes: data.len(),
+        }),
+        Command::Write { lba, fua, .. } => Some(Io {
+            op: Op::Write {
+                fua: fua || device.write_through(),
+                preflush: false,
+            },
+            sector: lba << shift,
+            bytes: data.len(),
+        }),
+        Command::SynchronizeCache { .. } => Some(Io {
+            op: Op::Flush,
+            sector: 0,
+            bytes: 0,
+        }),
+        _ => None,
+    }
+}
+
+/// Starts the I/O of a READ, WRITE or SYNCHRONIZE CACHE. Submit thread: what
+/// would have to wait goes on to the slow workqueue.
+pub(crate) fn start(mut task: Task) {
+    let (head, body) = task.both();
+    let Some(device) = device_of(head) else {
+        return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    let (Some(bdev), Verb::Command(command)) = (device.bdev(), body.verb) else {
+        return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+    };
+    let Some(io) = io_of(&command, &device, &body.data) else {
+        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
+    };
+    let pieces = body.data.pieces(0, io.bytes).count();
+    let nowait = bdev.tier() == Tier::Nowait && bdev.fits_nowait(io.sector, io.bytes, pieces);
+    if !nowait {
+        body.may_block = true;
+        return work::slow(task, start_waiting);
+    }
+    stats::one(Stat::BioSubmit);
+    go(task, bdev, io, true);
+}
+
+/// As [`start`], on the slow workqueue: the queue may make us wait.
+fn start_waiting(mut task: Task) {
+    let (head, body) = task.both();
+    if head.is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let Some(device) = device_of(head) else {
+        return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    let (Some(bdev), Verb::Command(command)) = (device.bdev(), body.verb) else {
+        return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+    };
+    let Some(io) = io_of(&command, &device, &body.data) else {
+        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
+    };
+    stats::one(Stat::BioSlow);
+    go(task, bdev, io, false);
+}
+
+fn go(task: Task, bdev: &Arc<Bdev>, io: Io, nowait: bool) {
+    // The owner may be gone before `submit` returns: the device stays by the
+    // caller's reference.
+    if let Err((task, error)) = bio::submit(task, bdev, io.op, io.sector, 0..io.bytes, nowait) {
+        Body::complete(task, Err(error));
+    }
+}
+
+impl BioTask<Head> for Body {
+    fn data(&mut self) -> &mut PageBuf {
+        &mut self.data
+    }
+
+    /// Any context, hardirq included.
+    fn complete(mut task: Task, result: Result<(), BlkError>) {
+        let body = task.get();
+        let Verb::Command(command) = body.verb else {
+            return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+        };
+        match result {
+            Ok(()) => {
+                if matches!(command, Command::Read { .. }) {
+                    body.data_in = body.data.len();
+                }
+                task::finish(task, Outcome::GOOD);
+            }
+            Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
+                body.may_block = true;
+                stats::one(Stat::BioAgain);
+                work::slow(task, start_waiting);
+            }
+            Err(error) => {
+                let outcome = explain(error, &command);
+                task::finish(task, outcome);
+            }
+        }
+    }
+}
+
+/// What an initiator is told of a failure of the device.
+fn explain(error: BlkError, command: &Command) -> Outcome {
+    let lba = command.extent().map_or(0, |(lba, _)| lba);
+    match error {
+        BlkError::NoSpace => Sense::SPACE_ALLOCATION_FAILED_WRITE_PROTECT.into(),
+        BlkError::ReservationConflict => Outcome::status(Status::ReservationConflict),
+        BlkError::Offline | BlkError::Closed => Sense::NOT_READY_CAUSE_NOT_REPORTABLE.into(),
+        BlkError::Resource | BlkError::Again => Outcome::status(Status::Busy),
+        BlkError::ReadOnly => Sense::WRITE_PROTECTED.into(),
+        BlkError::OutOfRange => Sense::LBA_OUT_OF_RANGE.with_info(lba).into(),
+        BlkError::NotSupported => Sense::INVALID_COMMAND_OPERATION_CODE.into(),
+        BlkError::Timeout | BlkError::Transport => Sense::LOGICAL_UNIT_COMMUNICATION_FAILURE.into(),
+        BlkError::Medium
+        | BlkError::Io
+        | BlkError::Target
+        | BlkError::Protection
+        | BlkError::DurationLimit
+        | BlkError::Invalid => match command {
+            Command::Read { .. } => Sense::UNRECOVERED_READ_ERROR.with_info(lba).into(),
+            _ => Sense::WRITE_ERROR.with_info(lba).into(),
+        },
+    }
+}
+
+/// Carries out what needs more than one step, waiting for the device. Slow
+/// workqueue.
+pub(crate) fn carry_out(task: &mut Task) -> Outcome {
+    let (head, body) = task.both();
+    let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
+        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+    };
+    let Some(bdev) = device.bdev() else {
+        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+    };
+    let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
+    let done = match command {
+        Command::Unmap { list_len, .. } => {
+            return unmap_all(&device, bdev, read_only, usize::from(list_len), body)
+        }
+        Command::WriteSame { .. } => return write_same(&device, bdev, &command, read_only, body),
+        Command::StartStopUnit { .. } => bdev.flush(),
+        _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
+    };
+    match done {
+        Ok(()) => Outcome::GOOD,
+        Err(error) => explain(error, &command),
+    }
+}
+
+fn unmap_all(
+    device: &Device,
+    bdev: &Bdev,
+    read_only: bool,
+    list_len: usize,
+    body: &mut Body,
+) -> Outcome {
+    if body.data.len() < list_len {
+        return Sense::PARAMETER_LIST_LENGTH_ERROR.into();
+    }
+    let Ok(mut list) = KVec::from_elem(0u8, list_len, GFP_KERNEL) else {
+        return Outcome::status(Status::Busy);
+    };
+    if body.data.read_at(0, &mut list).is_err() {
+        return Sense::PARAMETER_LIST_LENGTH_ERROR.into();
+    }
+    // All descriptors are checked before the first is acted on.
+    let parsed = device.with_info(read_only, |info| unmap::parse(&list, info));
+    let extents = match parsed {
+        Ok(extents) => extents,
+        Err(sense) => return sense.into(),
+    };
+    let shift = device.block_shift().saturating_sub(9);
+    let zeros = device.unmaps_to_zeros();
+    for (lba, blocks) in extents {
+        let (sector, sectors) = (lba << shift, u64::from(blocks) << shift);
+        let done = if zeros {
+            bdev.zeroout(sector, sectors, true)
+        } else {
+            bdev.discard(sector, sectors)
+        };
+        if let Err(error) = done {
+            return match error {
+                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => {
+                    explain(error, &Command::Unmap { anchor: false, list_len: 0 })
+                }
+                _ => Sense::WRITE_ERROR.with_info(lba).into(),
+            };
+        }
+    }
+    Outcome::GOOD
+}
+
+fn write_same(
+    device: &Device,
+    bdev: &Bdev,
+    command: &Command,
+    read_only: bool,
+    body: &mut Body,
+) -> Outcome {
+    let Command::WriteSame { unmap, ndob, .. } = *command else {
+        return Sense::INTERNAL_TARGET_FAILURE.into();
+    };
+    let extent = device.with_info(read_only, |info| command.write_same_extent(info));
+    let (lba, blocks) = match extent {
+        Ok(extent) => extent,
+        Err(sense) => return sense.into(),
+    };
+    let block = 1usize << device.block_shift();
+    let shift = device.block_shift().saturating_sub(9);
+    let (sector, sectors) = (lba << shift, blocks << shift);
+    let mut pattern = KVec::new();
+    let mut zeros = ndob;
+    if !ndob {
+        // WRITE SAME takes exactly one block (SBC-3 5.50).
+        if body.data.len() != block {
+            return Sense::INVALID_FIELD_IN_CDB.into();
+        }
+        match KVec::from_elem(0u8, block, GFP_KERNEL) {
+            Ok(buffer) => pattern = buffer,
+            Err(_) => return Outcome::status(Status::Busy),
+        }
+        if body.data.read_at(0, &mut pattern).is_err() {
+            return Sense::INTERNAL_TARGET_FAILURE.into();
+        }
+        zeros = pattern.iter().all(|b| *b == 0);
+    }
+    let done = if zeros {
+        bdev.zeroout(sector, sectors, unmap)
+    } else {
+        write_pattern(bdev, sector, sectors, &pattern)
+    };
+    let done = done.and_then(|()| {
+        if device.write_through() {
+            bdev.flush()
+        } else {
+            Ok(())
+        }
+    });
+    match done {
+        Ok(()) => Outcome::GOOD,
+        Err(error) => explain(error, command),
+    }
+}
+
+fn write_pattern(
+    bdev: &Bdev,
+    sector: u64,
+    sectors: u64,
+    pattern: &[u8],
+) -> Result<(), BlkError> {
+    let bytes = usize::try_from(sectors << 9).unwrap_or(usize::MAX).min(PATTERN);
+    let mut data = PageBuf::new(bytes, Gfp::Sleep).map_err(|_| BlkError::Resource)?;
+    data.fill_pattern(0, bytes, pattern)
+        .map_err(|_| BlkError::Invalid)?;
+    let mut at = sector;
+    let end = sector.saturating_add(sectors);
+    while at < end {
+        let n = ((end - at) << 9).min(bytes as u64) as usize;
+        bio::write_wait(bdev, at, &data, 0..n, false)?;
+        at = at.saturating_add((n >> 9) as u64);
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What carries commands out on a medium. There is one kind: a block device.
+
+mod bdev;
+
+pub(crate) use bdev::{
+    carry_out,
+    start, //
+};

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Drives the login machine: what it asks, configuration answers.
+
+use super::{
+    control::{
+        self,
+        Control, //
+    },
+    out::{
+        Answer,
+        Note, //
+    },
+    rx::Inbound,
+    Conn, //
+};
+use crate::{
+    proto::{
+        chap::{
+            Algorithm,
+            Credentials as Chap,
+            NoCredentials,
+            Whose,
+            MAX_DIGEST_LEN,
+            MAX_NAME_LEN, //
+        },
+        login::{
+            params::{
+                Digest,
+                TpgParams, //
+            },
+            Admission,
+            AuthPolicy,
+            Host,
+            Identity as Who,
+            Login,
+            LoginResult,
+            Reply,
+            SessionType,
+            Step, //
+        },
+        text::{
+            Buffers,
+            TEXT_BUFFER_LEN, //
+        },
+        wire::{
+            LoginStatus,
+            Request, //
+        }, //
+    },
+    session::{
+        Identity,
+        Session,
+        Why, //
+    },
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::misc,
+    target::{
+        Acl,
+        AclAttrib,
+        CredentialField,
+        Credentials,
+        DiscoveryAuth,
+        Tpg,
+        TpgAttrib, //
+    },
+    task::Link, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+/// Commands beyond a session's window for which there is a place.
+const EXTRA_TASKS: u32 = 16;
+
+/// The window of a discovery session.
+const DISCOVERY_DEPTH: u32 = 16;
+
+/// A login under way.
+pub(super) struct LoginState {
+    machine: Login,
+    text: KVec<u8>,
+    out: KVec<u8>,
+    found: Found,
+}
+
+/// What the login is about, as it becomes known.
+#[derive(Default)]
+struct Found {
+    tpg: Option<Arc<Tpg>>,
+    acl: Option<Arc<Acl>>,
+    discovery: Option<Arc<DiscoveryAuth>>,
+    session: Option<Arc<Session>>,
+}
+
+impl LoginState {
+    pub(super) fn new() -> Result<KBox<Self>> {
+        Ok(KBox::new(
+            Self {
+                machine: Login::new(),
+                text: KVec::new(),
+                out: KVec::new(),
+                found: Found::default(),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    fn make_room(&mut self) -> Result {
+        if self.text.is_empty() {
+            self.text = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.out = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// The login did not come to its end: takes back what it had made.
+    pub(super) fn undo(&mut self) {
+        if let Some(session) = self.found.session.take() {
+            session.teardown();
+        }
+    }
+}
+
+/// Takes a Login Request.
+pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) {
+    let Some(state) = control.login.as_mut() else {
+        return conn.clone().end(Why::Protocol);
+    };
+    if state.make_room().is_err() {
+        return conn.clone().end(Why::Lost);
+    }
+    let state = &mut **state;
+    let mut asker = Asker {
+        conn,
+        found: &mut state.found,
+    };
+    let buffers = Buffers {
+        text: &mut state.text,
+        out: &mut state.out,
+    };
+    let step = match Request::parse(&inbound.header) {
+        Ok(Request::Login(request)) => {
+            conn.login_cmd_sn.store(request.cmd_sn().0, Relaxed);
+            state
+                .machine
+                .handle(request, &inbound.data, buffers, &mut asker)
+        }
+        _ => state.machine.handle_other(),
+    };
+    match step {
+        Step::Respond(reply) => {
+            let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
+            control::answer(conn, login_note(&reply, None), data, |_| {});
+        }
+        Step::Done(reply) => {
+            finish(conn, state, &mut control.text, reply);
+            control.login = None;
+        }
+        Step::Refuse(reply, fault) => {
+            stats::one(Stat::LoginsRefused);
+            tell(conn, state, &fault);
+            let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
+            let note = login_note(&reply, Some(Why::Refused));
+            control::answer(conn, note, data, |_| {});
+        }
+        Step::Drop(fault) => {
+            stats::one(Stat::LoginsRefused);
+            tell(conn, state, &fault);
+            conn.clone().end(Why::Refused);
+        }
+    }
+}
+
+fn tell(conn: &Arc<Conn>, state: &LoginState, fault: &dyn core::fmt::Display) {
+    if !misc::may_log() {
+        return;
+    }
+    let fault = crate::error::Shown(fault);
+    match state.machine.initiator() {
+        Some(name) => pr_info!(
+            "{} at {:?}: login refused: {}\n",
+            name.as_str(),
+            conn.peer,
+            fault
+        ),
+        None => pr_info!("{:?}: login refused: {}\n", conn.peer, fault),
+    }
+}
+
+fn login_note(reply: &Reply, then: Option<Why>) -> Note {
+    let mut note = Note::new(Answer::Login(reply.response.clone()));
+    note.then = then;
+    note
+}
+
+/// The last response: the full feature phase begins.
+fn finish(
+    conn: &Arc<Conn>,
+    state: &mut LoginState,
+    next: &mut Option<KBox<super::text::TextState>>,
+    reply: Reply,
+) {
+    // Without the proof there is no full feature phase.
+    let proof = state.machine.take_proof();
+    let (Some(_proof), Some(session), Some(result)) =
+        (proof, state.found.session.take(), state.machine.result())
+    else {
+        return conn.clone().end(Why::Refused);
+    };
+    let params = result.conn;
+    let max_burst = result.session.max_burst_length;
+    let tasks = session.depth().saturating_add(EXTRA_TASKS) as usize;
+    stats::one(Stat::Logins);
+    if !session.is_discovery() {
+        pr_info!(
+            "{} at {:?}: logged in to {}\n",
+            session.initiator().as_str(),
+            conn.peer,
+            result.target.map_or("", |t| t.as_str())
+        );
+    }
+    let link: Arc<dyn Link> = conn.clone();
+    session.join(link);
+    conn.session.populate(session);
+    let Ok(text) = super::text::TextState::new(params) else {
+        return conn.clone().end(Why::Lost);
+    };
+    *next = Some(text);
+    let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
+    let mut ready = true;
+    control::answer(conn, login_note(&reply, None), data, |owner| {
+        let header = params.header_digest == Digest::Crc32c;
+        let digest = params.data_digest == Digest::Crc32c;
+        let max_send = params.max_xmit_data_segment_length;
+        if let Some(mut rx) = conn.rx.open(owner) {
+            ready = rx.prepare(tasks).is_ok();
+            rx.activate(header, digest, params.max_recv_data_segment_length, max_send);
+        }
+        if let Some(mut tx) = conn.tx.open(owner) {
+            tx.activate(header, digest, max_send, max_burst);
+        }
+    });
+    if !ready {
+        conn.clone().end(Why::Lost);
+    }
+}
+
+/// Answers the machine's questions.
+struct Asker<'a> {
+    conn: &'a Arc<Conn>,
+    found: &'a mut Found,
+}
+
+impl Asker<'_> {
+    /// The credentials that hold for this initiator: its own where it has
+    /// any, else those of the portal group; for discovery those of discovery.
+    fn with_credentials<R>(&self, use_them: impl FnOnce(&Credentials) -> R) -> Option<R> {
+        if let Some(acl) = &self.found.acl {
+            if acl.credentials().has_one_way() {
+                return Some(use_them(acl.credentials()));
+            }
+        }
+        if let Some(tpg) = &self.found.tpg {
+            return Some(use_them(tpg.credentials()));
+        }
+        self.found
+            .discovery
+            .as_ref()
+            .map(|d| use_them(d.credentials()))
+    }
+
+    fn discovery(&mut self, who: &Who<'_>) -> Result<Admission, LoginStatus> {
+        let mut tag = None;
+        if let Some(name) = who.target {
+            let (_, tpg) = self.locate(name)?;
+            tag = Some(tpg.tag());
+        }
+        let auth = self.conn.targets.discovery().clone();
+        let admission = Admission {
+            offer: TpgParams::default(),
+            auth: AuthPolicy {
+                required: auth.enforce(),
+                algorithms: auth.algorithms(),
+                credentials: auth.credentials().has_one_way(),
+            },
+            portal_group_tag: tag,
+            session: None,
+        };
+        if who.tsih != 0 {
+            return Err(LoginStatus::SESSION_DOES_NOT_EXIST);
+        }
+        self.found.discovery = Some(auth);
+        Ok(admission)
+    }
+
+    /// The portal group of a target that this connection came by.
+    fn locate(
+        &self,
+        name: &crate::proto::name::IscsiName,
+    ) -> Result<(Arc<crate::target::Target>, Arc<Tpg>), LoginStatus> {
+        let target = self
+            .conn
+            .targets
+            .find_target(name)
+            .ok_or(LoginStatus::NOT_FOUND)?;
+        let door = self.conn.door;
+        let tpg = target
+            .find_tpg(|tpg| tpg.listens_at(&door))
+            .ok_or(LoginStatus::NOT_FOUND)?;
+        Ok((target, tpg))
+    }
+
+    fn normal(&mut self, who: &Who<'_>) -> Result<Admission, LoginStatus> {
+        let name = who.target.ok_or(LoginStatus::MISSING_PARAMETER)?;
+        let (_, tpg) = self.locate(name)?;
+        if !tpg.is_enabled() {
+            return Err(LoginStatus::SERVICE_UNAVAILABLE);
+        }
+        let seconds = u64::from(tpg.attrib(TpgAttrib::LoginTimeout));
+        self.conn
+            .login_timeout_ms
+            .store(seconds.saturating_mul(1000), Relaxed);
+        let acl = tpg.find_acl(who.initiator);
+        if acl.is_none() && tpg.attrib(TpgAttrib::GenerateNodeAcls) == 0 {
+            return Err(LoginStatus::AUTHORIZATION_FAILURE);
+        }
+        let session = match who.tsih {
+            0 => None,
+            tsih => Some(self.joinable(&tpg, tsih, who)?),
+        };
+        let own = acl
+            .as_ref()
+            .map_or(-1, |acl| acl.attrib(AclAttrib::Authentication));
+        let required = match own {
+            0 => false,
+            1 => true,
+            _ => tpg.attrib(TpgAttrib::Authentication) != 0,
+        };
+        let mut offer = TpgParams::default();
+        tpg.with_params(|params| offer = params.clone());
+        let algorithms = tpg.algorithms();
+        self.found.acl = acl;
+        self.found.tpg = Some(tpg.clone());
+        let credentials = self
+            .with_credentials(Credentials::has_one_way)
+            .unwrap_or(false);
+        Ok(Admission {
+            offer,
+            auth: AuthPolicy {
+                required,
+                algorithms,
+                credentials,
+            },
+            portal_group_tag: Some(tpg.tag()),
+            session,
+        })
+    }
+
+    /// The session that a connection wants to join. As a session has one
+    /// connection, that is to replace it (RFC 7143 6.3.4).
+    fn joinable(
+        &self,
+        tpg: &Tpg,
+        tsih: u16,
+        who: &Who<'_>,
+    ) -> Result<crate::proto::login::params::SessionParams, LoginStatus> {
+        let session = tpg
+            .find_session(tsih)
+            .ok_or(LoginStatus::SESSION_DOES_NOT_EXIST)?;
+        if !session.is_port(who.initiator, who.isid) {
+            return Err(LoginStatus::CANT_INCLUDE_IN_SESSION);
+        }
+        if session.cid() != who.cid {
+            return Err(LoginStatus::TOO_MANY_CONNECTIONS);
+        }
+        Ok(*session.params())
+    }
+}
+
+impl Chap for Asker<'_> {
+    fn random(&mut self, out: &mut [u8]) {
+        misc::random(out);
+    }
+
+    fn chap_user(&mut self, name: &[u8]) -> bool {
+        self.with_credentials(|c| {
+            c.has_one_way()
+                && c.with(CredentialField::Userid, |known| {
+                    misc::equal_constant_time(known, name)
+                })
+        })
+        .unwrap_or(false)
+    }
+
+    fn mutual_user(&mut self, out: &mut [u8; MAX_NAME_LEN]) -> Result<usize, NoCredentials> {
+        self.with_credentials(|c| {
+            if !c.has_mutual() {
+                return Err(NoCredentials);
+            }
+            c.with(CredentialField::UseridMutual, |name| {
+                out.get_mut(..name.len())
+                    .ok_or(NoCredentials)?
+                    .copy_from_slice(name);
+                Ok(name.len())
+            })
+        })
+        .unwrap_or(Err(NoCredentials))
+    }
+
+    fn chap_digest(
+        &mut self,
+        algorithm: Algorithm,
+        id: u8,
+        challenge: &[u8],
+        whose: Whose,
+        out: &mut [u8; MAX_DIGEST_LEN],
+    ) -> Result<usize, NoCredentials> {
+        let field = match whose {
+            Whose::Inbound => CredentialField::Password,
+            Whose::Mutual => CredentialField::PasswordMutual,
+        };
+        self.with_credentials(|c| {
+            c.with(field, |secret| {
+                if secret.is_empty() {
+                    return Err(NoCredentials);
+                }
+                let number = u32::from(algorithm.number());
+                misc::chap_digest(number, id, secret, challenge, out).map_err(|_| NoCredentials)
+            })
+        })
+        .unwrap_or(Err(NoCredentials))
+    }
+
+    fn constant_time_eq(&self, a: &[u8], b: &[u8]) -> bool {
+        misc::equal_constant_time(a, b)
+    }
+}
+
+/// TSIHs of discovery sessions, which belong to no portal group.
+static DISCOVERY_TSIH: Atomic<u32> = Atomic::new(1);
+
+impl Host for Asker<'_> {
+    fn authorize(&mut self, who: &Who<'_>) -> Result<Admission, LoginStatus> {
+        match who.session_type {
+            SessionType::Discovery => self.discovery(who),
+            SessionType::Normal => self.normal(who),
+        }
+    }
+
+    fn open_session(&mut self, login: &LoginResult<'_>) -> Result<u16, LoginStatus> {
+        let tpg = match login.session_type {
+            SessionType::Normal => self.found.tpg.clone(),
+            SessionType::Discovery => None,
+        };
+        if let (Some(tpg), true) = (&tpg, login.tsih != 0) {
+            let session = tpg
+                .find_session(login.tsih)
+                .ok_or(LoginStatus::SESSION_DOES_NOT_EXIST)?;
+            self.found.session = Some(session);
+            return Ok(login.tsih);
+        }
+        let (tsih, depth) = match &tpg {
+            Some(tpg) => (
+                tpg.free_tsih().ok_or(LoginStatus::OUT_OF_RESOURCES)?,
+                match &self.found.acl {
+                    Some(acl) => acl.cmdsn_depth(),
+                    None => tpg.attrib(TpgAttrib::DefaultCmdsnDepth),
+                },
+            ),
+            None => {
+                let n = DISCOVERY_TSIH.fetch_add(1, Relaxed);
+                (((n % 0xfffe) + 1) as u16, DISCOVERY_DEPTH)
+            }
+        };
+        let mut alias = KVec::new();
+        alias
+            .extend_from_slice(login.initiator_alias.as_str().as_bytes(), GFP_KERNEL)
+            .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;
+        let session = Session::new(Identity {
+            initiator: *login.initiator,
+            alias,
+            isid: login.isid,
+            tsih,
+            discovery: tpg.is_none(),
+            tpg: tpg.clone(),
+            acl: self.found.acl.clone(),
+            params: login.session,
+            depth,
+            cmd_sn: login.cmd_sn,
+            peer: self.conn.peer,
+            local: self.conn.local,
+            cid: login.cid,
+        })
+        .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;
+        if let Some(tpg) = &tpg {
+            tpg.add_session(&session)
+                .map_err(|_| LoginStatus::SERVICE_UNAVAILABLE)?;
+        }
+        self.found.session = Some(session);
+        Ok(tsih)
+    }
+}

@@ -1,0 +1,641 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A connection: its socket, and the state of both directions.
+//!
+//! All mutable state of the two directions belongs to whoever owns the socket:
+//! `rx` while bytes become PDUs, `tx` while PDUs become bytes, and between
+//! them `out`, the queue of what is to be sent. They are separate cells because
+//! a send can enter the receive path again.
+//!
+//! Other contexts reach a connection through what needs no ownership: finished
+//! tasks through `done`, notes through `posted`; then they kick `bh`.
+
+mod control;
+mod login;
+mod out;
+mod rx;
+mod text;
+mod tx;
+
+use crate::{
+    proto::{
+        login::SessionType,
+        wire::{
+            AsyncEvent,
+            AsyncMessage,
+            NopIn,
+            TaskMgmtResponse,
+            RESERVED_TAG, //
+        }, //
+    },
+    proto::serial::Sn,
+    session::{
+        log,
+        Session,
+        Why, //
+    },
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        llist::Mailbox,
+        lock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        misc,
+        socket::{
+            Handler,
+            Owner,
+            Sock,
+            SockCell, //
+        },
+        work, //
+    },
+    target::{
+        AclAttrib,
+        Targets,
+        TpgAttrib, //
+    },
+    task::{
+        Body,
+        Head,
+        Link,
+        Task, //
+    },
+    tmf::Waiter, //
+};
+use control::Control;
+use core::net::SocketAddr;
+use kernel::{
+    impl_has_work,
+    new_mutex,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex,
+        SetOnce, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
+};
+use out::{
+    Answer,
+    Note,
+    Out, //
+};
+use rx::Rx;
+use tx::Tx;
+
+/// Seconds a login may take when its portal group is not known yet.
+const LOGIN_TIMEOUT_S: u64 = 15;
+
+/// Notes from other contexts that may wait.
+const POSTED: usize = 16;
+
+/// Task management functions that may wait for tasks at once.
+const WAITERS: usize = 32;
+
+/// Milliseconds after a connection's end before its memory is given back: an
+/// interrupt handler that still holds a pointer is long done then.
+const GRACE_MS: u64 = 1000;
+
+const BH: u64 = 0;
+const WORKER: u64 = 1;
+const CONTROL: u64 = 2;
+const CLOSE: u64 = 3;
+
+/// A connection.
+#[pin_data]
+pub(crate) struct Conn {
+    targets: Arc<Targets>,
+    /// The portal's address as configured.
+    door: SocketAddr,
+    local: SocketAddr,
+    peer: SocketAddr,
+    sock: Sock<Conn>,
+    rx: SockCell<Rx>,
+    out: SockCell<Out>,
+    tx: SockCell<Tx>,
+    done: Mailbox<Head, Body>,
+    session: SetOnce<Arc<Session>>,
+    started_ms: u64,
+    /// When the last PDU came.
+    heard_ms: Atomic<u64>,
+    /// When a NOP-In was sent that has no answer yet; 0 when there is none.
+    pinged_ms: Atomic<u64>,
+    /// When the connection was closed; 0 while it is open.
+    closed_ms: Atomic<u64>,
+    login_timeout_ms: Atomic<u64>,
+    kicked: Atomic<i32>,
+    resume: Atomic<i32>,
+    /// Reading has paused until less waits to be sent.
+    resume_wanted: Atomic<i32>,
+    /// The CmdSN of the login.
+    login_cmd_sn: Atomic<u32>,
+    sweep: Atomic<i32>,
+    starved: Atomic<i32>,
+    closing: Atomic<i32>,
+    stat_sn: Atomic<u32>,
+    #[pin]
+    posted: SpinLockBh<KVec<Note>>,
+    #[pin]
+    waiters: SpinLockBh<KVec<Arc<Waiter>>>,
+    /// What the control work has to do.
+    #[pin]
+    inbox: SpinLockBh<Option<rx::Inbound>>,
+    #[pin]
+    control_state: Mutex<Control>,
+    #[pin]
+    bh: Work<Conn, BH>,
+    #[pin]
+    worker: Work<Conn, WORKER>,
+    #[pin]
+    control: Work<Conn, CONTROL>,
+    #[pin]
+    close: Work<Conn, CLOSE>,
+}
+
+impl_has_work! {
+    impl HasWork<Self, BH> for Conn { self.bh }
+    impl HasWork<Self, WORKER> for Conn { self.worker }
+    impl HasWork<Self, CONTROL> for Conn { self.control }
+    impl HasWork<Self, CLOSE> for Conn { self.close }
+}
+
+impl Conn {
+    /// A connection that does not listen to its socket yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` when the peer has gone, `ENOMEM`.
+    pub(crate) fn new(
+        targets: &Arc<Targets>,
+        door: SocketAddr,
+        mut sock: Sock<Conn>,
+    ) -> Result<Arc<Self>> {
+        let (local, peer) = sock.names()?;
+        let rx = SockCell::new(&sock, Rx::new());
+        let out = SockCell::new(&sock, Out::new()?);
+        let tx = SockCell::new(&sock, Tx::new()?);
+        let now = misc::now_ms();
+        Arc::pin_init(
+            try_pin_init!(Self {
+                targets: targets.clone(),
+                door,
+                local,
+                peer,
+                sock,
+                rx,
+                out,
+                tx,
+                done: Mailbox::new(),
+                session: SetOnce::new(),
+                started_ms: now,
+                heard_ms: Atomic::new(now),
+                pinged_ms: Atomic::new(0),
+                closed_ms: Atomic::new(0),
+                login_timeout_ms: Atomic::new(LOGIN_TIMEOUT_S * 1000),
+                kicked: Atomic::new(0),
+                resume: Atomic::new(0),
+                resume_wanted: Atomic::new(0),
+                login_cmd_sn: Atomic::new(0),
+                sweep: Atomic::new(0),
+                starved: Atomic::new(0),
+                closing: Atomic::new(0),
+                stat_sn: Atomic::new(0),
+                posted <- new_spinlock_bh!(KVec::with_capacity(POSTED, GFP_KERNEL)?, "ferrite_posted"),
+                waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
+                inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
+                control_state <- new_mutex!(Control::new()?, "ferrite_control"),
+                bh <- new_work!("ferrite_bh"),
+                worker <- new_work!("ferrite_worker"),
+                control <- new_work!("ferrite_control"),
+                close <- new_work!("ferrite_close"),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Starts to listen to the socket.
+    pub(crate) fn begin(this: &Arc<Self>) {
+        if !this.sock.attach(this.clone()) {
+            this.clone().end(Why::Lost);
+            return;
+        }
+        // What came before the callbacks were there has called nobody.
+        let owner = this.sock.own();
+        Self::receive(this.as_arc_borrow(), &owner);
+        let gone = !owner.established();
+        drop(owner);
+        if gone {
+            this.clone().end(Why::Lost);
+        }
+    }
+
+    /// The initiator's address.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The portal that the initiator connected to.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Whether it is neither in full feature phase nor closing.
+    pub(crate) fn is_in_login(&self) -> bool {
+        self.session.as_ref().is_none() && !self.is_closing()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed) != 0
+    }
+
+    /// Ends the connection. Any context; the work is done elsewhere.
+    pub(crate) fn end(self: Arc<Self>, why: Why) {
+        if self.closing.cmpxchg(0, 1 + why as i32, Full).is_err() {
+            return;
+        }
+        if why != Why::Logout && why != Why::Refused {
+            match self.session.as_ref() {
+                Some(session) => log(session.initiator(), why.text()),
+                None => {
+                    if misc::may_log() {
+                        pr_info!("{:?}: {}\n", self.peer, why.text());
+                    }
+                }
+            }
+        }
+        if let Some(queue) = work::control() {
+            let _ = queue.enqueue::<Arc<Conn>, CLOSE>(self);
+        }
+    }
+
+    /// Lets the softirq work run: there is something to send, or to read.
+    fn kick(self: Arc<Self>) {
+        if self.kicked.xchg(1, Full) == 0 {
+            if let Some(queue) = work::bh() {
+                let _ = queue.enqueue::<Arc<Conn>, BH>(self);
+            }
+        }
+    }
+
+    /// Queues a note from a context that does not own the socket. It is lost
+    /// when too many wait; all that are posted can be lost without harm, save
+    /// answers to task management functions, of which there are fewer.
+    fn post(self: Arc<Self>, note: Note) -> bool {
+        let ok = self.posted.lock().push_within_capacity(note).is_ok();
+        self.kick();
+        ok
+    }
+
+    /// Reads what has arrived, as far as it can be worked on.
+    fn receive(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        if this.is_closing() {
+            return;
+        }
+        let Some(mut rx) = this.rx.open(owner) else {
+            return;
+        };
+        rx.read(this, owner);
+    }
+
+    /// Sends what there is to send, as far as there is room.
+    fn transmit(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        let Some(mut tx) = this.tx.open(owner) else {
+            // Further up the stack; it looks again before it leaves.
+            return;
+        };
+        tx.flush(this, owner);
+    }
+
+    /// The work of an owner that is no callback: whatever has been asked for.
+    fn serve(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        if this.is_closing() {
+            Self::discard_done(this);
+            return;
+        }
+        if this.sweep.xchg(0, Full) != 0 {
+            if let Some(mut rx) = this.rx.open(owner) {
+                rx.sweep();
+            }
+        }
+        Self::transmit(this, owner);
+        if this.resume.xchg(0, Full) != 0 {
+            Self::receive(this, owner);
+            Self::transmit(this, owner);
+        }
+    }
+
+    /// Ends finished tasks whose responses nobody waits for any more.
+    fn discard_done(this: ArcBorrow<'_, Self>) {
+        for mut task in this.done.take() {
+            let session = task.shared().session.clone();
+            session.retire(&mut task);
+        }
+    }
+
+    /// Watches a task management function until it is answered. False when
+    /// there are too many.
+    fn watch(&self, waiter: Arc<Waiter>) -> bool {
+        let mut waiters = self.waiters.lock();
+        waiters.retain(|w| !w.is_answered());
+        if waiters.len() >= WAITERS || waiters.reserve(1, GFP_ATOMIC).is_err() {
+            return false;
+        }
+        waiters.push_within_capacity(waiter).is_ok()
+    }
+
+    /// Looks at the connection's timeouts. Returns false when it is gone and
+    /// can be forgotten.
+    pub(crate) fn tick(this: &Arc<Self>, now_ms: u64) -> bool {
+        let closed = this.closed_ms.load(Relaxed);
+        if closed != 0 {
+            if !this.done.is_empty() {
+                Self::discard_done(this.as_arc_borrow());
+            }
+            let idle = this.session.as_ref().is_none_or(|s| s.is_idle());
+            return !idle || now_ms < closed.saturating_add(GRACE_MS);
+        }
+        if this.is_closing() {
+            return true;
+        }
+        let Some(session) = this.session.as_ref() else {
+            let limit = this.login_timeout_ms.load(Relaxed);
+            if now_ms > this.started_ms.saturating_add(limit) {
+                this.clone().end(Why::LoginTimeout);
+            }
+            return true;
+        };
+        let expired = {
+            let mut expired = KVec::new();
+            let waiters = this.waiters.lock();
+            for waiter in waiters.iter() {
+                if expired.push(waiter.clone(), GFP_ATOMIC).is_err() {
+                    break;
+                }
+            }
+            expired
+        };
+        for waiter in expired.iter() {
+            Waiter::expire(waiter, now_ms);
+        }
+        if this.starved.xchg(0, Relaxed) != 0 {
+            this.clone().kick();
+        }
+        this.check_alive(session, now_ms);
+        true
+    }
+
+    /// Asks a silent initiator whether it lives, and gives it up when it does
+    /// not answer.
+    fn check_alive(self: &Arc<Self>, session: &Session, now_ms: u64) {
+        let (idle_s, answer_s) = match (session.acl(), session.tpg()) {
+            (Some(acl), _) => (
+                acl.attrib(AclAttrib::NopinTimeout) as u64,
+                acl.attrib(AclAttrib::NopinResponseTimeout) as u64,
+            ),
+            (None, Some(tpg)) => (
+                u64::from(tpg.attrib(TpgAttrib::NopinTimeout)),
+                u64::from(tpg.attrib(TpgAttrib::NopinResponseTimeout)),
+            ),
+            // RFC 7143 4.3: a discovery session has no NOPs; it ends by
+            // silence.
+            (None, None) => {
+                let heard = self.heard_ms.load(Relaxed);
+                if now_ms > heard.saturating_add(DISCOVERY_IDLE_MS) {
+                    self.clone().end(Why::Silent);
+                }
+                return;
+            }
+        };
+        if idle_s == 0 {
+            return;
+        }
+        let heard = self.heard_ms.load(Relaxed);
+        let pinged = self.pinged_ms.load(Relaxed);
+        if pinged != 0 && heard < pinged {
+            if now_ms > pinged.saturating_add(answer_s.saturating_mul(1000)) {
+                self.clone().end(Why::Silent);
+            }
+            return;
+        }
+        if now_ms > heard.saturating_add(idle_s.saturating_mul(1000)) {
+            self.pinged_ms.store(now_ms, Relaxed);
+            self.clone().post(Note::new(Answer::NopIn(NopIn {
+                lun: 0,
+                itt: RESERVED_TAG,
+                ttt: PING_TAG,
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+                data_len: 0,
+            })));
+        }
+    }
+
+    /// The next StatSN, for those who only show it.
+    pub(crate) fn stat_sn(&self) -> u32 {
+        self.stat_sn.load(Relaxed)
+    }
+
+    /// What kind of session it is in.
+    fn session_type(&self) -> SessionType {
+        match self.session.as_ref() {
+            Some(session) if !session.is_discovery() => SessionType::Normal,
+            _ => SessionType::Discovery,
+        }
+    }
+}
+
+/// The Target Transfer Tag of our own NOP-Ins.
+const PING_TAG: u32 = 0x0000_0001;
+
+/// A discovery session that says nothing for so long is closed.
+const DISCOVERY_IDLE_MS: u64 = 60_000;
+
+impl Handler for Conn {
+    fn data_ready(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        Self::receive(this, owner);
+        if owner.in_backlog() {
+            // Somebody else's time, and maybe somebody else's send.
+            if this.resume.load(Relaxed) != 0 || Self::has_output(this, owner) {
+                Arc::<Conn>::from(this).kick();
+            }
+        } else {
+            Self::transmit(this, owner);
+        }
+    }
+
+    fn write_space(this: ArcBorrow<'_, Self>) {
+        Arc::<Conn>::from(this).kick();
+    }
+
+    fn state_change(this: ArcBorrow<'_, Self>) {
+        // Whether the peer is gone is found out by reading to the end.
+        let conn = Arc::<Conn>::from(this);
+        conn.resume.store(1, Relaxed);
+        conn.kick();
+    }
+}
+
+impl Conn {
+    fn has_output(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) -> bool {
+        !this.done.is_empty() || this.out.open(owner).is_none_or(|out| !out.is_empty())
+    }
+}
+
+impl WorkItem<BH> for Conn {
+    type Pointer = Arc<Conn>;
+
+    fn run(this: Arc<Conn>) {
+        this.kicked.store(0, Relaxed);
+        kernel::sync::barrier::smp_mb();
+        if this.is_closing() {
+            return Self::discard_done(this.as_arc_borrow());
+        }
+        let gone = this.sock.try_own().map(|owner| {
+            Self::serve(this.as_arc_borrow(), &owner);
+            !owner.established() && !owner.rx_pending()
+        });
+        match gone {
+            Some(false) => {}
+            Some(true) => this.end(Why::Lost),
+            None => {
+                stats::one(Stat::TxOwned);
+                if let Some(queue) = work::control() {
+                    let _ = queue.enqueue::<Arc<Conn>, WORKER>(this);
+                }
+            }
+        }
+    }
+}
+
+impl WorkItem<WORKER> for Conn {
+    type Pointer = Arc<Conn>;
+
+    fn run(this: Arc<Conn>) {
+        let owner = this.sock.own();
+        Self::serve(this.as_arc_borrow(), &owner);
+    }
+}
+
+impl WorkItem<CLOSE> for Conn {
+    type Pointer = Arc<Conn>;
+
+    fn run(this: Arc<Conn>) {
+        let code = this.closing.load(Relaxed);
+        // These still have something to tell the peer.
+        let gentle = [
+            Why::Logout,
+            Why::Refused,
+            Why::Disabled,
+            Why::Removed,
+            Why::AclChanged,
+            Why::Reset,
+        ]
+        .iter()
+        .any(|why| code == 1 + *why as i32);
+        if gentle {
+            let owner = this.sock.own();
+            Self::transmit(this.as_arc_borrow(), &owner);
+        }
+        this.sock.release(!gentle);
+        {
+            let owner = this.sock.own();
+            if let Some(mut rx) = this.rx.open(&owner) {
+                rx.abandon();
+            }
+            if let Some(mut tx) = this.tx.open(&owner) {
+                tx.abandon();
+            }
+            if let Some(mut out) = this.out.open(&owner) {
+                out.abandon();
+            };
+        }
+        Self::discard_done(this.as_arc_borrow());
+        this.posted.lock().clear();
+        let waiters = core::mem::replace(&mut *this.waiters.lock(), KVec::new());
+        drop(waiters);
+        *this.inbox.lock() = None;
+        this.control_state.lock().clear();
+        if let Some(session) = this.session.as_ref() {
+            let link: Arc<dyn Link> = this.clone();
+            session.leave(&link);
+        }
+        this.closed_ms.store(misc::now_ms().max(1), Relaxed);
+    }
+}
+
+impl WorkItem<CONTROL> for Conn {
+    type Pointer = Arc<Conn>;
+
+    fn run(this: Arc<Conn>) {
+        let inbound = this.inbox.lock().take();
+        if let (Some(inbound), false) = (inbound, this.is_closing()) {
+            control::handle(&this, inbound);
+        }
+    }
+}
+
+impl Link for Conn {
+    fn done(self: Arc<Self>, task: Task) {
+        self.done.push(task);
+        self.kick();
+    }
+
+    fn answered(self: Arc<Self>, waiter: Arc<Waiter>) {
+        let mut note = Note::new(Answer::TaskMgmt(TaskMgmtResponse {
+            response: waiter.response(),
+            additional: [0; 3],
+            itt: waiter.itt,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+        }));
+        note.release = !waiter.immediate;
+        note.then = waiter.then;
+        if !self.clone().post(note) {
+            // Too many answers wait: a peer that does not read them.
+            self.end(Why::Protocol);
+        }
+    }
+
+    fn sweep(self: Arc<Self>) {
+        self.sweep.store(1, Relaxed);
+        self.kick();
+    }
+
+    fn close(self: Arc<Self>, why: Why) {
+        self.end(why);
+    }
+
+    fn announce(self: Arc<Self>, why: Why) {
+        let quiet = matches!(why, Why::Lost | Why::Logout | Why::Reinstated);
+        if quiet || self.is_closing() {
+            return;
+        }
+        // RFC 7143 11.9.1: the target drops all connections of the session.
+        self.post(Note::new(Answer::Async(AsyncMessage {
+            event: AsyncEvent::SessionDrop {
+                time2wait: 0,
+                time2retain: 0,
+            },
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_len: 0,
+        })));
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What waits to be sent: finished tasks, and all other answers.
+
+use crate::{
+    limits::Charge,
+    proto::wire::{
+        AsyncMessage,
+        LoginResponse,
+        LogoutResponse,
+        NopIn,
+        R2t,
+        Reject,
+        ScsiResponse,
+        TaskMgmtResponse,
+        TextResponse, //
+    },
+    session::Why,
+    sys::{
+        llist::Fifo,
+        pages::PageBuf, //
+    },
+    task::{
+        Body,
+        Head,
+        Task, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+/// Answers that may wait.
+pub(super) const RING: usize = 64;
+
+/// Reading pauses while more than this many wait, so that what one PDU can
+/// cause always fits.
+const HIGH_WATER: usize = RING - 16;
+
+/// A PDU that is no response of a task. The numbers StatSN, ExpCmdSN and
+/// MaxCmdSN are filled in when it is sent.
+pub(super) enum Answer {
+    /// A NOP-In.
+    NopIn(NopIn),
+    /// A Text Response.
+    Text(TextResponse),
+    /// A Login Response.
+    Login(LoginResponse),
+    /// A Logout Response.
+    Logout(LogoutResponse),
+    /// A Task Management Function Response.
+    TaskMgmt(TaskMgmtResponse),
+    /// A Reject.
+    Reject(Reject),
+    /// An Asynchronous Message.
+    Async(AsyncMessage),
+    /// An R2T.
+    R2t(R2t),
+    /// The response to a command that never became a task.
+    Scsi(ScsiResponse),
+}
+
+/// An [`Answer`] and what goes with it.
+pub(super) struct Note {
+    /// The PDU.
+    pub(super) answer: Answer,
+    /// Its data segment.
+    pub(super) data: Option<KBox<PageBuf>>,
+    /// Its place among all that waits.
+    pub(super) order: u32,
+    /// A request of the command window has its answer with this.
+    pub(super) release: bool,
+    /// The memory of `data`, where a peer says how much that is.
+    pub(super) charge: Option<Charge>,
+    /// The connection ends when it has been sent.
+    pub(super) then: Option<Why>,
+}
+
+impl Note {
+    /// An answer without data.
+    pub(super) fn new(answer: Answer) -> Self {
+        Self {
+            answer,
+            data: None,
+            order: 0,
+            release: false,
+            charge: None,
+            then: None,
+        }
+    }
+
+    /// With a data segment.
+    pub(super) fn with_data(mut self, data: PageBuf, flags: kernel::alloc::Flags) -> Result<Self> {
+        if data.len() != 0 {
+            self.data = Some(KBox::new(data, flags)?);
+        }
+        Ok(self)
+    }
+}
+
+/// The queue of a connection.
+pub(super) struct Out {
+    ring: KVec<Option<Note>>,
+    first: usize,
+    len: usize,
+    tasks: Fifo<Head, Body>,
+    order: u32,
+}
+
+/// What is to be sent next.
+pub(super) enum Item {
+    /// An answer.
+    Note(Note),
+    /// A finished task.
+    Task(Task),
+}
+
+impl Out {
+    /// An empty queue.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        let mut ring = KVec::with_capacity(RING, GFP_KERNEL)?;
+        for _ in 0..RING {
+            ring.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ring,
+            first: 0,
+            len: 0,
+            tasks: Fifo::new(),
+            order: 0,
+        })
+    }
+
+    /// Queues an answer; hands it back when there is no room.
+    pub(super) fn note(&mut self, mut note: Note) -> Result<(), Note> {
+        if self.len >= RING {
+            return Err(note);
+        }
+        note.order = self.order;
+        self.order = self.order.wrapping_add(1);
+        let at = (self.first + self.len) % RING;
+        if let Some(slot) = self.ring.get_mut(at) {
+            *slot = Some(note);
+            self.len += 1;
+        }
+        Ok(())
+    }
+
+    /// Queues a finished task.
+    pub(super) fn task(&mut self, task: Task) {
+        task.shared().order.store(self.order, Relaxed);
+        self.order = self.order.wrapping_add(1);
+        self.tasks.push(task);
+    }
+
+    /// Takes what has waited longest.
+    pub(super) fn next(&mut self) -> Option<Item> {
+        let note = self
+            .ring
+            .get(self.first)
+            .and_then(Option::as_ref)
+            .map(|n| n.order);
+        let task = self.tasks.front().map(|h| h.order.load(Relaxed));
+        let note_first = match (note, task) {
+            (None, None) => return None,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(n), Some(t)) => (n.wrapping_sub(t) as i32) < 0,
+        };
+        if note_first {
+            let note = self.ring.get_mut(self.first).and_then(Option::take)?;
+            self.first = (self.first + 1) % RING;
+            self.len -= 1;
+            Some(Item::Note(note))
+        } else {
+            self.tasks.pop().map(Item::Task)
+        }
+    }
+
+    /// Puts back what [`Out::next`] gave, to be the next again.
+    pub(super) fn put_back(&mut self, item: Item) {
+        match item {
+            Item::Task(task) => self.tasks.push_front(task),
+            Item::Note(note) => {
+                // Its own place is free.
+                self.first = (self.first + RING - 1) % RING;
+                if let Some(slot) = self.ring.get_mut(self.first) {
+                    *slot = Some(note);
+                    self.len += 1;
+                }
+            }
+        }
+    }
+
+    /// How many more answers can be queued.
+    pub(super) fn room(&self) -> usize {
+        RING - self.len
+    }
+
+    /// Whether so many answers wait that no more should be caused.
+    pub(super) fn is_high(&self) -> bool {
+        self.len >= HIGH_WATER
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0 && self.tasks.is_empty()
+    }
+
+    /// Drops all, ending the tasks.
+    pub(super) fn abandon(&mut self) {
+        for slot in self.ring.iter_mut() {
+            *slot = None;
+        }
+        self.len = 0;
+        while let Some(mut task) = self.tasks.pop() {
+            let session = task.shared().session.clone();
+            session.retire(&mut task);
+        }
+    }
+}

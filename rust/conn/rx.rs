@@ -1,0 +1,1195 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only place where bytes become PDUs.
+//!
+//! One machine that may stop at any byte. Data goes from the skb straight to
+//! where it is used: the pages of its task, or a buffer of a request that is
+//! worked on in process context.
+
+use super::{
+    out::{
+        Answer,
+        Note, //
+    },
+    Conn, //
+};
+use crate::{
+    exec,
+    limits::Charge,
+    proto::{
+        scsi::{
+            command::{
+                Command,
+                DataDirection, //
+            },
+            lun,
+            sense::{
+                Sense,
+                SenseKey, //
+            },
+            status::Status, //
+        },
+        serial::Sn,
+        transfer::{
+            DataOutHdr,
+            TransferError,
+            WriteParams,
+            WritePlan,
+            MAX_OUTSTANDING_R2T, //
+        },
+        wire::{
+            ahs::Ahs,
+            Bhs,
+            DataOut,
+            LogoutReason,
+            LogoutRequest,
+            LogoutResponse,
+            LogoutResponseCode,
+            NopIn,
+            NopOut,
+            R2t,
+            Reject,
+            RejectReason,
+            Request,
+            Residual,
+            Response,
+            ScsiCommand,
+            ScsiResponse,
+            ScsiStatus,
+            TaskMgmtRequest,
+            TaskMgmtResponse,
+            TmResponse,
+            BHS_LEN,
+            MAX_TOTAL_AHS_LENGTH,
+            RESERVED_TAG, //
+        }, //
+    },
+    session::{
+        log,
+        Admission,
+        Session,
+        Why, //
+    },
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        misc,
+        owned::Owned,
+        pages::{
+            Gfp,
+            PageBuf,
+            SkbSlice, //
+        },
+        socket::{
+            self,
+            Owner, //
+        }, //
+    },
+    task::{
+        Head,
+        Link,
+        Outcome,
+        Task,
+        Verb, //
+    },
+    tmf::{
+        self,
+        Verdict, //
+    }, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+/// Bytes taken in one go before others get the CPU.
+const BUDGET_BYTES: usize = 1 << 20;
+
+/// Answers kept free for what is no R2T.
+const R2T_RESERVE: usize = 20;
+
+/// The longest data segment of a Text Request, in bytes.
+const MAX_TEXT: u32 = 8192;
+
+/// The longest data segment before the login is over, in bytes (RFC 7143
+/// 13.12: the default of MaxRecvDataSegmentLength).
+const MAX_LOGIN: u32 = 8192;
+
+/// A request for the control work.
+pub(super) struct Inbound {
+    /// Its header.
+    pub(super) header: [u8; BHS_LEN],
+    /// Its data segment.
+    pub(super) data: KVec<u8>,
+}
+
+/// Where in a PDU the next byte belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Ahs,
+    HeadDigest,
+    Data,
+    Pad,
+    DataDigest,
+}
+
+/// What the connection takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Login Requests.
+    Login,
+    /// All requests.
+    Full,
+    /// Nothing more.
+    Over,
+}
+
+/// Where the data of the present PDU goes.
+enum Sink {
+    Discard,
+    /// A request for the control work.
+    Bytes(KVec<u8>),
+    /// A ping to be echoed.
+    Ping(PageBuf, Charge),
+    /// The data of a task: `keep` bytes of it at `at`.
+    Task {
+        task: Task,
+        at: usize,
+        keep: usize,
+        place: Option<usize>,
+    },
+}
+
+/// A task that waits for data.
+#[derive(Default)]
+struct Place {
+    /// Counts the tasks that were here, so that an old tag is known as such.
+    generation: u16,
+    task: Option<Task>,
+}
+
+/// The receiving half of a connection.
+pub(super) struct Rx {
+    mode: Mode,
+    stage: Stage,
+    /// Bytes of the present stage that have come.
+    got: usize,
+    /// Bytes of the present stage in all.
+    want: usize,
+    head: [u8; BHS_LEN],
+    ahs: KVec<u8>,
+    tail: [u8; 4],
+    crc: u32,
+    sink: Sink,
+    header_digest: bool,
+    data_digest: bool,
+    /// The longest data segment that the initiator may send, in bytes.
+    max_data: u32,
+    /// The longest that it takes, in bytes.
+    max_send: u32,
+    collecting: KVec<Place>,
+    /// Some R2T is due that found no room.
+    r2t_due: bool,
+    /// A request is with the control work.
+    busy: bool,
+}
+
+impl Rx {
+    pub(super) fn new() -> Self {
+        Self {
+            mode: Mode::Login,
+            stage: Stage::Head,
+            got: 0,
+            want: BHS_LEN,
+            head: [0; BHS_LEN],
+            ahs: KVec::new(),
+            tail: [0; 4],
+            crc: 0,
+            sink: Sink::Discard,
+            header_digest: false,
+            data_digest: false,
+            max_data: MAX_LOGIN,
+            max_send: MAX_LOGIN,
+            collecting: KVec::new(),
+            r2t_due: false,
+            busy: false,
+        }
+    }
+
+    /// Memory that the full feature phase needs, made ahead of it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn prepare(&mut self, tasks: usize) -> Result {
+        self.ahs = KVec::with_capacity(MAX_TOTAL_AHS_LENGTH as usize, GFP_ATOMIC)?;
+        let mut places = KVec::with_capacity(tasks, GFP_ATOMIC)?;
+        for _ in 0..tasks {
+            places.push(Place::default(), GFP_ATOMIC)?;
+        }
+        self.collecting = places;
+        Ok(())
+    }
+
+    /// The full feature phase begins.
+    pub(super) fn activate(
+        &mut self,
+        header_digest: bool,
+        data_digest: bool,
+        max_data: u32,
+        max_send: u32,
+    ) {
+        self.mode = Mode::Full;
+        self.header_digest = header_digest;
+        self.data_digest = data_digest;
+        self.max_data = max_data;
+        self.max_send = max_send;
+    }
+
+    /// The initiator takes longer or shorter data segments from now on.
+    pub(super) fn set_max_send(&mut self, max_send: u32) {
+        self.max_send = max_send;
+    }
+
+    /// The control work has done with the last request.
+    pub(super) fn go_on(&mut self) {
+        self.busy = false;
+    }
+
+    /// Ends all tasks that wait for data, and takes nothing more.
+    pub(super) fn abandon(&mut self) {
+        self.mode = Mode::Over;
+        if let Sink::Task { task, .. } = core::mem::replace(&mut self.sink, Sink::Discard) {
+            retire(task);
+        }
+        for place in self.collecting.iter_mut() {
+            if let Some(task) = place.task.take() {
+                retire(task);
+            }
+        }
+    }
+
+    /// Ends the aborted ones of the tasks that wait for data.
+    pub(super) fn sweep(&mut self) {
+        for place in self.collecting.iter_mut() {
+            if let Some(task) = place.task.take_if(|t| t.shared().is_aborted()) {
+                place.generation = place.generation.wrapping_add(1);
+                retire(task);
+            }
+        }
+    }
+
+    /// Reads what has arrived.
+    pub(super) fn read(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        if self.r2t_due {
+            self.ask_again(conn, owner);
+        }
+        let mut budget = BUDGET_BYTES;
+        let mut pdus = 0u64;
+        owner.read(&mut |slice: &mut SkbSlice<'_>| {
+            let offered = slice.len();
+            while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
+                let before = slice.len();
+                self.step(conn, owner, slice, &mut pdus);
+                budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
+            }
+            offered.saturating_sub(slice.len())
+        });
+        let used = BUDGET_BYTES.saturating_sub(budget) as u64;
+        if used != 0 {
+            conn.heard_ms.store(misc::now_ms(), Relaxed);
+            if socket::in_softirq() {
+                stats::add(Stat::RxSoftBytes, used);
+                stats::add(Stat::RxSoftPdus, pdus);
+            } else {
+                stats::add(Stat::RxTaskBytes, used);
+                stats::add(Stat::RxTaskPdus, pdus);
+            }
+        }
+        if budget == 0 {
+            conn.resume.store(1, Relaxed);
+            Arc::<Conn>::from(conn).kick();
+        }
+    }
+
+    /// Whether the next byte may be taken: between PDUs it may have to wait.
+    fn may_go_on(&self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) -> bool {
+        if self.mode == Mode::Over || conn.is_closing() {
+            return false;
+        }
+        if self.stage != Stage::Head || self.got != 0 {
+            return true;
+        }
+        if self.busy {
+            return false;
+        }
+        let high = conn.out.open(owner).is_none_or(|out| out.is_high());
+        if high {
+            stats::one(Stat::RxPaused);
+            conn.resume_wanted.store(1, Relaxed);
+        }
+        !high
+    }
+
+    fn fail(&mut self, conn: ArcBorrow<'_, Conn>, why: Why) {
+        self.mode = Mode::Over;
+        Arc::<Conn>::from(conn).end(why);
+    }
+
+    fn enter(&mut self, stage: Stage, want: usize) {
+        self.stage = stage;
+        self.got = 0;
+        self.want = want;
+    }
+
+    /// Takes bytes of the present stage.
+    fn step(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        slice: &mut SkbSlice<'_>,
+        pdus: &mut u64,
+    ) {
+        let n = self.want.saturating_sub(self.got).min(slice.len());
+        let ok = match self.stage {
+            Stage::Head => copy_into(&mut self.head, self.got, n, slice),
+            Stage::Ahs => {
+                let got = self.got;
+                copy_into(&mut self.ahs, got, n, slice)
+            }
+            Stage::HeadDigest | Stage::DataDigest => {
+                copy_into(&mut self.tail, self.got, n, slice)
+            }
+            Stage::Pad => {
+                let ok = copy_into(&mut self.tail, self.got, n, slice);
+                if ok && self.data_digest {
+                    let pad = self.tail.get(self.got..self.got + n).unwrap_or(&[]);
+                    self.crc = misc::crc32c(self.crc, pad);
+                }
+                ok
+            }
+            Stage::Data => self.data(n, slice),
+        };
+        if !ok {
+            return self.fail(conn, Why::Lost);
+        }
+        slice.advance(n);
+        self.got = self.got.saturating_add(n);
+        if self.got < self.want {
+            return;
+        }
+        match self.stage {
+            Stage::Head => {
+                let ahs = Bhs::cast(&self.head).total_ahs_length() as usize;
+                if ahs != 0 {
+                    if self.mode != Mode::Full || self.ahs.capacity() < ahs {
+                        return self.fail(conn, Why::Protocol);
+                    }
+                    self.ahs.clear();
+                    let _ = self.ahs.resize(ahs, 0, GFP_ATOMIC);
+                    self.enter(Stage::Ahs, ahs);
+                } else {
+                    self.ahs.clear();
+                    self.after_ahs(conn, owner, pdus);
+                }
+            }
+            Stage::Ahs => self.after_ahs(conn, owner, pdus),
+            Stage::HeadDigest => {
+                let crc = misc::crc32c(!0, &self.head);
+                let crc = !misc::crc32c(crc, &self.ahs);
+                if self.tail != crc.to_le_bytes() {
+                    stats::one(Stat::HeaderDigest);
+                    // RFC 7143 7.8: without recovery within a connection a
+                    // header digest error ends it.
+                    return self.fail(conn, Why::HeaderDigest);
+                }
+                self.header(conn, owner, pdus);
+            }
+            Stage::Data => {
+                let pad = crate::proto::wire::pad_len(self.data_len()) as usize;
+                if pad != 0 {
+                    self.enter(Stage::Pad, pad);
+                } else {
+                    self.after_data(conn, owner, pdus);
+                }
+            }
+            Stage::Pad => self.after_data(conn, owner, pdus),
+            Stage::DataDigest => {
+                let good = self.tail == (!self.crc).to_le_bytes();
+                self.end_pdu(conn, owner, good, pdus);
+            }
+        }
+    }
+
+    fn data_len(&self) -> u32 {
+        Bhs::cast(&self.head).data_segment_length()
+    }
+
+    fn after_ahs(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdus: &mut u64) {
+        if self.header_digest {
+            self.enter(Stage::HeadDigest, 4);
+        } else {
+            self.header(conn, owner, pdus);
+        }
+    }
+
+    fn after_data(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdus: &mut u64) {
+        if self.data_digest {
+            self.enter(Stage::DataDigest, 4);
+        } else {
+            self.end_pdu(conn, owner, true, pdus);
+        }
+    }
+
+    /// Takes `n` bytes of a data segment.
+    fn data(&mut self, n: usize, slice: &SkbSlice<'_>) -> bool {
+        let digest = self.data_digest;
+        match &mut self.sink {
+            Sink::Discard => {
+                if digest {
+                    self.crc = slice.crc32c(n, self.crc);
+                }
+                true
+            }
+            Sink::Bytes(bytes) => {
+                let ok = copy_into(bytes, self.got, n, slice);
+                if digest {
+                    self.crc = slice.crc32c(n, self.crc);
+                }
+                ok
+            }
+            Sink::Ping(pages, _) => {
+                let keep = pages.len().saturating_sub(self.got).min(n);
+                if digest {
+                    self.crc = slice.crc32c(n, self.crc);
+                }
+                pages.copy_from_skb(slice, self.got, keep, None).is_ok()
+            }
+            Sink::Task { task, at, keep, .. } => {
+                let take = n.min(*keep);
+                let body = task.get();
+                if take == n {
+                    let crc = digest.then_some(&mut self.crc);
+                    if body.data.copy_from_skb(slice, *at, take, crc).is_err() {
+                        return false;
+                    }
+                } else {
+                    if digest {
+                        self.crc = slice.crc32c(n, self.crc);
+                    }
+                    if take != 0 && body.data.copy_from_skb(slice, *at, take, None).is_err() {
+                        return false;
+                    }
+                }
+                *at = at.saturating_add(take);
+                *keep = keep.saturating_sub(take);
+                true
+            }
+        }
+    }
+
+    /// The header is complete: decides where the data goes.
+    fn header(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdus: &mut u64) {
+        let len = self.data_len();
+        if len > self.max_data {
+            // RFC 7143 13.12: no PDU may be longer than was declared.
+            return self.fail(conn, Why::Protocol);
+        }
+        self.sink = Sink::Discard;
+        let head = self.head;
+        match Request::parse(&head) {
+            Err(error) if self.mode == Mode::Login => {
+                let _ = error;
+                return self.fail(conn, Why::Protocol);
+            }
+            Err(error) => self.reject(conn, owner, error.reject_reason()),
+            Ok(request) => match self.mode {
+                Mode::Login => match request {
+                    Request::Login(_) => self.to_control(len),
+                    // RFC 7143 6.3: nothing else before the login is over.
+                    _ => return self.fail(conn, Why::Protocol),
+                },
+                Mode::Full => self.request(conn, owner, request, len),
+                Mode::Over => {}
+            },
+        }
+        if self.mode == Mode::Over {
+            return;
+        }
+        if len != 0 {
+            self.crc = !0;
+            self.enter(Stage::Data, len as usize);
+        } else {
+            self.end_pdu(conn, owner, true, pdus);
+        }
+    }
+
+    /// The data segment is for the control work.
+    fn to_control(&mut self, len: u32) {
+        match KVec::from_elem(0u8, len as usize, GFP_ATOMIC) {
+            Ok(bytes) => self.sink = Sink::Bytes(bytes),
+            // It will be answered as if nothing had come; a login fails, and
+            // is tried again.
+            Err(_) => self.sink = Sink::Bytes(KVec::new()),
+        }
+    }
+
+    fn request(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        request: Request<'_>,
+        len: u32,
+    ) {
+        let Some(session) = conn.session.as_ref().cloned() else {
+            return self.fail(conn, Why::Protocol);
+        };
+        match request {
+            Request::ScsiCommand(_) | Request::DataOut(_) | Request::TaskMgmt(_)
+                if session.is_discovery() =>
+            {
+                // RFC 7143 4.3: such a session takes Text and Logout only.
+                self.reject(conn, owner, RejectReason::CommandNotSupported);
+            }
+            Request::ScsiCommand(pdu) => self.scsi_command(conn, owner, &session, pdu, len),
+            Request::DataOut(pdu) => self.data_out(conn, owner, pdu),
+            Request::NopOut(pdu) => {
+                if pdu.wants_answer() && len != 0 {
+                    let keep = len.min(self.max_send) as usize;
+                    let charge = Charge::take(keep.div_ceil(PAGE_SIZE));
+                    let pages = PageBuf::new(keep, Gfp::Atomic);
+                    if let (Some(charge), Ok(pages)) = (charge, pages) {
+                        self.sink = Sink::Ping(pages, charge);
+                    }
+                }
+            }
+            Request::Text(_) if len <= MAX_TEXT => self.to_control(len),
+            Request::Text(_) => self.reject(conn, owner, RejectReason::ProtocolError),
+            // They have no data, and are worked on at the end of the PDU.
+            Request::TaskMgmt(_) | Request::Logout(_) => {}
+            Request::Login(_) => self.reject(conn, owner, RejectReason::ProtocolError),
+            // RFC 7143 11.16: nothing can be sent again at
+            // ErrorRecoveryLevel 0.
+            Request::Snack(_) => self.reject(conn, owner, RejectReason::SnackReject),
+        }
+    }
+
+    /// A PDU is complete.
+    fn end_pdu(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        digest_good: bool,
+        pdus: &mut u64,
+    ) {
+        *pdus = pdus.saturating_add(1);
+        self.enter(Stage::Head, BHS_LEN);
+        let sink = core::mem::replace(&mut self.sink, Sink::Discard);
+        if !digest_good {
+            stats::one(Stat::DataDigest);
+            // RFC 7143 7.8: the data is rejected; a command that it belongs
+            // to ends with CHECK CONDITION when no more of it comes.
+            self.reject(conn, owner, RejectReason::DataDigestError);
+        }
+        let head = self.head;
+        let request = match Request::parse(&head) {
+            Ok(request) => request,
+            // Rejected when the header came.
+            Err(_) => return,
+        };
+        match (sink, request) {
+            (Sink::Task { mut task, place, .. }, _) => {
+                if !digest_good {
+                    let body = task.get();
+                    body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+                    if let Some(plan) = body.plan.as_mut() {
+                        plan.stop();
+                    }
+                }
+                self.progress(conn, owner, task, place);
+            }
+            (Sink::Bytes(data), _) if digest_good => {
+                self.busy = true;
+                *conn.inbox.lock() = Some(Inbound { header: head, data });
+                if let Some(queue) = crate::sys::work::control() {
+                    let conn = Arc::<Conn>::from(conn);
+                    let _ = queue.enqueue::<Arc<Conn>, { super::CONTROL }>(conn);
+                }
+            }
+            (Sink::Ping(pages, charge), Request::NopOut(pdu)) if digest_good => {
+                self.ping(conn, owner, pdu, Some((pages, charge)));
+            }
+            (Sink::Discard, Request::NopOut(pdu)) if digest_good => {
+                self.ping(conn, owner, pdu, None);
+            }
+            (_, Request::TaskMgmt(pdu)) if self.mode == Mode::Full => {
+                self.task_mgmt(conn, owner, pdu);
+            }
+            (_, Request::Logout(pdu)) if self.mode == Mode::Full => {
+                self.logout(conn, owner, pdu);
+            }
+            _ => {}
+        }
+    }
+
+    // ---- answers -----------------------------------------------------------
+
+    fn note(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, note: Note) {
+        let queued = conn
+            .out
+            .open(owner)
+            .is_some_and(|mut out| out.note(note).is_ok());
+        if !queued {
+            // Reading pauses long before this, so the peer floods us with
+            // what needs an answer within one PDU: it cannot.
+            self.fail(conn, Why::Protocol);
+        }
+    }
+
+    /// Rejects the present PDU (RFC 7143 11.17): its header goes back.
+    fn reject(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, reason: RejectReason) {
+        stats::one(Stat::Rejects);
+        if let Some(session) = conn.session.as_ref() {
+            if misc::may_log() {
+                pr_info!(
+                    "{}: rejected a PDU of opcode {:#04x}: {:?}\n",
+                    session.initiator().as_str(),
+                    Bhs::cast(&self.head).raw_opcode(),
+                    reason
+                );
+            }
+        }
+        let Ok(mut data) = PageBuf::new(BHS_LEN, Gfp::Atomic) else {
+            return;
+        };
+        if data.write_at(0, &self.head).is_err() {
+            return;
+        }
+        let note = Note::new(Answer::Reject(Reject {
+            reason,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_sn: 0,
+            data_len: 0,
+        }))
+        .with_data(data, GFP_ATOMIC);
+        if let Ok(note) = note {
+            self.note(conn, owner, note);
+        }
+    }
+
+    fn ping(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        pdu: &NopOut,
+        echo: Option<(PageBuf, Charge)>,
+    ) {
+        let Some(session) = conn.session.as_ref() else {
+            return;
+        };
+        if !pdu.wants_answer() {
+            return;
+        }
+        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+            return;
+        }
+        let mut note = Note::new(Answer::NopIn(NopIn {
+            lun: 0,
+            itt: pdu.itt(),
+            ttt: RESERVED_TAG,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_len: 0,
+        }));
+        note.release = !pdu.immediate();
+        if let Some((pages, charge)) = echo {
+            match note.with_data(pages, GFP_ATOMIC) {
+                Ok(with) => note = with,
+                Err(_) => return,
+            }
+            note.charge = Some(charge);
+        }
+        self.note(conn, owner, note);
+    }
+
+    fn logout(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &LogoutRequest) {
+        let Some(session) = conn.session.as_ref() else {
+            return;
+        };
+        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+            return;
+        }
+        let response = match pdu.reason() {
+            LogoutReason::CloseSession => LogoutResponseCode::Success,
+            LogoutReason::CloseConnection if pdu.cid() == session.cid() => {
+                LogoutResponseCode::Success
+            }
+            LogoutReason::CloseConnection => LogoutResponseCode::CidNotFound,
+            LogoutReason::RemoveForRecovery => LogoutResponseCode::RecoveryNotSupported,
+            LogoutReason::Reserved(_) => {
+                session.answered(pdu.immediate());
+                return self.reject(conn, owner, RejectReason::InvalidPduField);
+            }
+        };
+        let mut note = Note::new(Answer::Logout(LogoutResponse {
+            response,
+            itt: pdu.itt(),
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            time2wait: 0,
+            time2retain: 0,
+        }));
+        note.release = !pdu.immediate();
+        if response == LogoutResponseCode::Success {
+            log(session.initiator(), Why::Logout.text());
+            note.then = Some(Why::Logout);
+            // RFC 7143 11.14: nothing more is taken on the connection.
+            self.mode = Mode::Over;
+        }
+        self.note(conn, owner, note);
+    }
+
+    fn task_mgmt(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &TaskMgmtRequest) {
+        let Some(session) = conn.session.as_ref() else {
+            return;
+        };
+        if session.is_discovery() || !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+            return;
+        }
+        let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+        let level2 = session.params().protocol_level >= 2;
+        let (response, additional) = match tmf::run(session, link, pdu, level2) {
+            Verdict::Now(response) => (response, [0; 3]),
+            Verdict::Told(response, additional) => (response, additional),
+            Verdict::Later(waiter) => {
+                if !conn.watch(waiter) {
+                    return self.fail(conn, Why::Protocol);
+                }
+                // Those that wait for data on this connection end here.
+                self.sweep();
+                return;
+            }
+        };
+        if misc::may_log() && response != TmResponse::FunctionComplete {
+            pr_info!(
+                "{}: task management {:?}: {:?}\n",
+                session.initiator().as_str(),
+                pdu.function(),
+                response
+            );
+        }
+        let mut note = Note::new(Answer::TaskMgmt(TaskMgmtResponse {
+            response,
+            additional,
+            itt: pdu.itt(),
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+        }));
+        note.release = !pdu.immediate();
+        self.note(conn, owner, note);
+    }
+
+    // ---- commands ------------------------------------------------------------
+
+    /// Answers a command that cannot even become a task.
+    fn busy(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, session: &Session, pdu: &ScsiCommand) {
+        stats::one(Stat::Busy);
+        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+            return;
+        }
+        let mut note = Note::new(Answer::Scsi(ScsiResponse {
+            status: ScsiStatus::BUSY,
+            response: Response::CommandCompleted,
+            itt: pdu.itt(),
+            snack_tag: 0,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            exp_data_sn: 0,
+            residual: Residual::new(pdu.edtl(), 0),
+            data_len: 0,
+        }));
+        note.release = !pdu.immediate();
+        self.note(conn, owner, note);
+    }
+
+    fn scsi_command(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        session: &Arc<Session>,
+        pdu: &ScsiCommand,
+        len: u32,
+    ) {
+        let nexus = lun::decode(pdu.lun()).and_then(|n| session.nexus(n));
+        let head = Head::new(
+            pdu.itt(),
+            pdu.lun(),
+            pdu.cmd_sn(),
+            pdu.immediate(),
+            session.clone(),
+            Arc::<Conn>::from(conn),
+            nexus,
+        );
+        let body = crate::task::Body::new(
+            Verb::Refused(Outcome::GOOD),
+            pdu.edtl(),
+            pdu.is_read(),
+            pdu.is_write(),
+        );
+        let Ok(mut task) = Owned::new(head, body, GFP_ATOMIC) else {
+            return self.busy(conn, owner, session, pdu);
+        };
+        match session.admit(&task) {
+            Admission::Now => {}
+            Admission::Hold => task.get().hold = true,
+            Admission::Ignore => return,
+            Admission::InProgress => {
+                return self.reject(conn, owner, RejectReason::TaskInProgress)
+            }
+            Admission::Full => {
+                return self.reject(conn, owner, RejectReason::ImmediateCommandReject)
+            }
+        }
+        let mut cdb = [0u8; MAX_CDB];
+        let cdb_len = self.cdb(pdu, &mut cdb);
+        let (shared, _) = task.both();
+        let prepared = match cdb_len {
+            Some(n) => exec::prepare(
+                session,
+                shared.nexus.as_ref(),
+                cdb.get(..n).unwrap_or(&[]),
+            ),
+            // A longer CDB than any command has.
+            None => exec::Prepared::refused(Sense::INVALID_COMMAND_OPERATION_CODE),
+        };
+        let body = task.get();
+        body.verb = prepared.verb;
+        body.asked = prepared.asked;
+        if pdu.is_read() && pdu.is_write() {
+            // No command that we have moves data both ways.
+            body.verb = Verb::Refused(Sense::INVALID_FIELD_IN_CDB.into());
+        }
+        if pdu.is_write() || len != 0 || !pdu.is_final() {
+            if let Err(error) = self.plan(session, &mut task, pdu, &prepared, len) {
+                retire(task);
+                let reason = error.reject_reason().unwrap_or(RejectReason::ProtocolError);
+                return self.reject(conn, owner, reason);
+            }
+        }
+        let keep = task
+            .peek()
+            .plan
+            .as_ref()
+            .map_or(0, |plan| plan.kept(0, len));
+        if len != 0 {
+            self.sink = Sink::Task {
+                task,
+                at: 0,
+                keep: keep as usize,
+                place: None,
+            };
+        } else {
+            self.progress(conn, owner, task, None);
+        }
+    }
+
+    /// The CDB, with what an Additional Header Segment adds; none when it is
+    /// longer than any we know.
+    fn cdb(&self, pdu: &ScsiCommand, out: &mut [u8; MAX_CDB]) -> Option<usize> {
+        let basic = pdu.cdb();
+        out.get_mut(..basic.len())?.copy_from_slice(basic);
+        let mut len = basic.len();
+        let spill = match Ahs::parse(&self.ahs) {
+            Ok(ahs) => ahs.cdb_spill,
+            Err(_) => return None,
+        };
+        let end = len.checked_add(spill.len())?;
+        out.get_mut(len..end)?.copy_from_slice(spill);
+        len = end;
+        Some(len)
+    }
+
+    /// Plans the data of a write, and makes room for it.
+    fn plan(
+        &mut self,
+        session: &Session,
+        task: &mut Task,
+        pdu: &ScsiCommand,
+        prepared: &exec::Prepared,
+        len: u32,
+    ) -> Result<(), TransferError> {
+        let body = task.get();
+        let mut wanted = 0;
+        if let (Verb::Command(command), DataDirection::Out) = (body.verb, prepared.direction) {
+            wanted = u32::try_from(prepared.asked).unwrap_or(u32::MAX).min(pdu.edtl());
+            if matches!(command, Command::Write { .. }) {
+                // Whole blocks only: what is short of one is not written.
+                wanted &= !((1u32 << prepared.shift) - 1);
+            }
+        }
+        let params = session.params();
+        let plan = WritePlan::new(&WriteParams {
+            edtl: pdu.edtl(),
+            wanted,
+            immediate_len: len,
+            final_bit: pdu.is_final(),
+            initial_r2t: params.initial_r2t,
+            immediate_data: params.immediate_data,
+            first_burst: params.first_burst_length,
+            max_burst: params.max_burst_length,
+            max_outstanding_r2t: params.max_outstanding_r2t,
+        });
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let Some(sense) = sense_of(error) else {
+                    return Err(error);
+                };
+                body.verb = Verb::Refused(sense.into());
+                WritePlan::refused(pdu.is_final())
+            }
+        };
+        let refused = matches!(body.verb, Verb::Refused(_));
+        body.plan = Some(if refused {
+            WritePlan::refused(pdu.is_final())
+        } else {
+            plan
+        });
+        if !refused && wanted != 0 && !exec::make_room(task, wanted as usize, Gfp::Atomic) {
+            stats::one(Stat::Busy);
+            let body = task.get();
+            body.verb = Verb::Refused(Outcome::status(Status::Busy));
+            body.plan = Some(WritePlan::refused(pdu.is_final()));
+        }
+        Ok(())
+    }
+
+    fn data_out(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &DataOut) {
+        let Some((at, slot)) = self.find(pdu) else {
+            // Its task has ended, e.g. by an abort that crossed it.
+            return;
+        };
+        let Some(mut task) = self.collecting.get_mut(at).and_then(|p| p.task.take()) else {
+            return;
+        };
+        if task.shared().is_aborted() {
+            return retire(task);
+        }
+        let body = task.get();
+        let hdr = DataOutHdr {
+            ttt_index: slot,
+            data_sn: pdu.data_sn(),
+            offset: pdu.buffer_offset(),
+            len: pdu.data_segment_length(),
+            final_bit: pdu.is_final(),
+        };
+        let planned = match body.plan.as_mut() {
+            Some(plan) => plan.data_out(hdr),
+            None => Ok(0),
+        };
+        let mut keep = 0;
+        match planned {
+            Ok(kept) => keep = kept as usize,
+            Err(error) => {
+                if let Some(sense) = sense_of(error) {
+                    body.verb = Verb::Refused(sense.into());
+                }
+                if let Some(reason) = error.reject_reason() {
+                    self.reject(conn, owner, reason);
+                }
+            }
+        }
+        self.sink = Sink::Task {
+            task,
+            at: pdu.buffer_offset() as usize,
+            keep,
+            place: Some(at),
+        };
+    }
+
+    /// The task that a Data-Out belongs to, and which R2T it answers.
+    fn find(&self, pdu: &DataOut) -> Option<(usize, Option<u8>)> {
+        if pdu.is_solicited() {
+            let tag = Tag::read(pdu.ttt());
+            let place = self.collecting.get(tag.place)?;
+            let task = place.task.as_ref()?;
+            let known = place.generation == tag.generation && task.shared().itt == pdu.itt();
+            known.then_some((tag.place, Some(tag.slot)))
+        } else {
+            let at = self
+                .collecting
+                .iter()
+                .position(|p| p.task.as_ref().is_some_and(|t| t.shared().itt == pdu.itt()))?;
+            Some((at, None))
+        }
+    }
+
+    /// Looks whether a task has all its data: then it runs, else it waits and
+    /// asks for more.
+    fn progress(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        task: Task,
+        place: Option<usize>,
+    ) {
+        let ready = match task.peek().plan.as_ref() {
+            None => true,
+            Some(plan) => plan.is_complete() || (plan.is_stopped() && plan.is_settled()),
+        };
+        if ready || task.shared().is_aborted() {
+            if let Some(place) = place.and_then(|at| self.collecting.get_mut(at)) {
+                place.generation = place.generation.wrapping_add(1);
+            }
+            return deliver(task);
+        }
+        let free = place.or_else(|| self.collecting.iter().position(|p| p.task.is_none()));
+        match free.and_then(|at| Some((at, self.collecting.get_mut(at)?))) {
+            Some((at, slot)) => {
+                slot.task = Some(task);
+                self.ask(conn, owner, at);
+            }
+            // There is a place for every task of the session.
+            None => retire(task),
+        }
+    }
+
+    /// Sends the R2Ts of a task that are due.
+    fn ask(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, at: usize) {
+        let Some(mut out) = conn.out.open(owner) else {
+            self.r2t_due = true;
+            return;
+        };
+        let Some(place) = self.collecting.get_mut(at) else {
+            return;
+        };
+        let generation = place.generation;
+        let Some(task) = place.task.as_mut() else {
+            return;
+        };
+        loop {
+            if out.room() < R2T_RESERVE {
+                self.r2t_due = true;
+                conn.resume_wanted.store(1, Relaxed);
+                return;
+            }
+            let (head, body) = task.both();
+            let Some(cut) = body.plan.as_mut().and_then(WritePlan::next_r2t) else {
+                return;
+            };
+            let tag = Tag {
+                generation,
+                place: at,
+                slot: cut.slot,
+            };
+            let note = Note::new(Answer::R2t(R2t {
+                lun: head.lun,
+                itt: head.itt,
+                ttt: tag.emit(),
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+                r2t_sn: cut.r2t_sn,
+                offset: cut.offset,
+                desired_len: cut.len,
+            }));
+            // There is room, see above.
+            let _ = out.note(note);
+        }
+    }
+
+    /// Sends the R2Ts that found no room before.
+    fn ask_again(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        self.r2t_due = false;
+        for at in 0..self.collecting.len() {
+            if self.collecting.get(at).is_some_and(|p| p.task.is_some()) {
+                self.ask(conn, owner, at);
+                if self.r2t_due {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The longest CDB that is kept, in bytes: all we know fit 16.
+const MAX_CDB: usize = 32;
+
+/// A Target Transfer Tag: never the reserved one, as there are fewer places.
+struct Tag {
+    generation: u16,
+    place: usize,
+    slot: u8,
+}
+
+/// Bits of a tag for the slot of the R2T.
+const SLOT_BITS: u32 = 5;
+const _: () = assert!(MAX_OUTSTANDING_R2T as u32 <= 1 << SLOT_BITS);
+
+impl Tag {
+    fn read(ttt: u32) -> Self {
+        Self {
+            generation: (ttt >> 16) as u16,
+            place: ((ttt & 0xffff) >> SLOT_BITS) as usize,
+            slot: (ttt & ((1 << SLOT_BITS) - 1)) as u8,
+        }
+    }
+
+    fn emit(&self) -> u32 {
+        u32::from(self.generation) << 16
+            | (self.place as u32) << SLOT_BITS
+            | u32::from(self.slot)
+    }
+}
+
+/// The sense data with which a task ends whose data broke the rules.
+fn sense_of(error: TransferError) -> Option<Sense> {
+    let (asc, ascq) = error.sense()?;
+    Some(Sense::new(SenseKey::AbortedCommand, asc, ascq))
+}
+
+/// Copies `n` bytes into `to`, from `at` on.
+fn copy_into(to: &mut [u8], at: usize, n: usize, slice: &SkbSlice<'_>) -> bool {
+    match at.checked_add(n).and_then(|end| to.get_mut(at..end)) {
+        Some(to) => slice.copy_to_slice(to).is_ok(),
+        // A buffer that could not be had: the bytes are dropped.
+        None => to.is_empty(),
+    }
+}
+
+/// Ends a task without a response.
+fn retire(mut task: Task) {
+    let session = task.shared().session.clone();
+    session.retire(&mut task);
+}
+
+/// Runs a task whose data is complete, when those before it have come, and
+/// those that waited for it.
+fn deliver(task: Task) {
+    let session = task.shared().session.clone();
+    let task = if task.peek().hold {
+        session.hold(task)
+    } else {
+        Some(task)
+    };
+    if let Some(task) = task {
+        exec::run(task);
+    }
+    while let Some(task) = session.unhold() {
+        exec::run(task);
+    }
+}

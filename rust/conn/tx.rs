@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only place where PDUs become bytes.
+//!
+//! Whatever waits is put into one list of page pieces and given to TCP in one
+//! call. StatSN is assigned here, in the order of sending; a task ends here,
+//! when its response is put into the list.
+
+use super::{
+    out::{
+        Answer,
+        Item,
+        Note, //
+    },
+    Conn, //
+};
+use crate::{
+    proto::{
+        scsi::sense::SENSE_MAX_LEN,
+        serial::Sn,
+        transfer::ReadPlan,
+        wire::{
+            pad_len,
+            DataIn,
+            Residual,
+            Response,
+            ScsiResponse,
+            ScsiStatus,
+            BHS_LEN,
+            RESERVED_TAG, //
+        }, //
+    },
+    session::Why,
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        gather::Gather,
+        misc,
+        pages::PageBuf,
+        socket::{
+            self,
+            Owner,
+            SendError, //
+        }, //
+    },
+    task::Task, //
+};
+use core::ops::ControlFlow;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+
+/// Page pieces of one send.
+const PIECES: usize = 128;
+
+/// Bytes of one send, about.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Bytes sent in a row before others get the CPU.
+const BUDGET_BYTES: usize = 1 << 20;
+
+/// Pieces that a PDU takes beside those of its data.
+const FRAME_PIECES: usize = 3;
+
+/// Header memory that a PDU takes at most: header, sense data, padding, and
+/// both digests.
+const FRAME_BYTES: usize = BHS_LEN + 4 + 2 + SENSE_MAX_LEN + 3 + 4;
+
+/// The sending half of a connection.
+pub(super) struct Tx {
+    gather: Gather,
+    /// The StatSN of the next response.
+    stat_sn: Sn,
+    header_digest: bool,
+    data_digest: bool,
+    /// The longest data segment that the initiator takes, in bytes.
+    max_data: u32,
+    max_burst: u32,
+    /// Whether the login is over. The last Login Response still goes without
+    /// digests.
+    full: bool,
+    /// A task of which some Data-In PDUs are still to be sent.
+    current: Option<Task>,
+    /// The connection ends when all that is gathered has been sent.
+    then: Option<Why>,
+    pdus: u64,
+}
+
+impl Tx {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            gather: Gather::new(PIECES)?,
+            stat_sn: Sn(1),
+            header_digest: false,
+            data_digest: false,
+            max_data: 8192,
+            max_burst: 262_144,
+            full: false,
+            current: None,
+            then: None,
+            pdus: 0,
+        })
+    }
+
+    /// What was negotiated holds for all PDUs from now on, save a Login
+    /// Response.
+    pub(super) fn activate(
+        &mut self,
+        header_digest: bool,
+        data_digest: bool,
+        max_data: u32,
+        max_burst: u32,
+    ) {
+        self.header_digest = header_digest;
+        self.data_digest = data_digest;
+        self.max_data = max_data;
+        self.max_burst = max_burst;
+        self.full = true;
+    }
+
+    /// The initiator takes longer or shorter data segments from now on.
+    pub(super) fn set_max_data(&mut self, max_data: u32) {
+        self.max_data = max_data;
+    }
+
+    /// Drops all, ending the task.
+    pub(super) fn abandon(&mut self) {
+        self.gather.clear();
+        if let Some(mut task) = self.current.take() {
+            let session = task.shared().session.clone();
+            session.retire(&mut task);
+        }
+    }
+
+    /// Sends what waits, as far as there is room.
+    pub(super) fn flush(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        let mut spent = 0usize;
+        loop {
+            if self.gather.is_sent() {
+                self.gather.clear();
+                if let Some(why) = self.then {
+                    Arc::<Conn>::from(conn).end(why);
+                    return;
+                }
+                self.collect(conn, owner);
+                self.fill(conn, owner);
+                if self.gather.is_sent() {
+                    return;
+                }
+                if spent > BUDGET_BYTES {
+                    // The rest in another softirq.
+                    Arc::<Conn>::from(conn).kick();
+                }
+            }
+            let before = self.gather.sent();
+            let more = self.current.is_some();
+            let sent = owner.send(&mut self.gather, more);
+            let n = self.gather.sent().saturating_sub(before);
+            spent = spent.saturating_add(n);
+            let pdus = core::mem::take(&mut self.pdus);
+            if socket::in_softirq() {
+                stats::add(Stat::TxSoftBytes, n as u64);
+                stats::add(Stat::TxSoftPdus, pdus);
+            } else {
+                stats::add(Stat::TxTaskBytes, n as u64);
+                stats::add(Stat::TxTaskPdus, pdus);
+            }
+            match sent {
+                Ok(()) if spent > BUDGET_BYTES => return,
+                Ok(()) => {}
+                Err(SendError::Full) => {
+                    if owner.tx_idle() {
+                        // Nothing is on its way whose acknowledgement would
+                        // wake us: memory is short.
+                        stats::one(Stat::TxNoMemory);
+                        conn.starved.store(1, Relaxed);
+                    }
+                    return;
+                }
+                Err(SendError::Broken) => {
+                    Arc::<Conn>::from(conn).end(Why::Lost);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves what other contexts have finished into the queue.
+    fn collect(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        let Some(mut out) = conn.out.open(owner) else {
+            return;
+        };
+        for task in conn.done.take() {
+            out.task(task);
+        }
+        while out.room() > 0 {
+            let mut posted = conn.posted.lock();
+            if posted.is_empty() {
+                break;
+            }
+            let Ok(note) = posted.remove(0) else {
+                break;
+            };
+            drop(posted);
+            if out.note(note).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Gathers PDUs for one send.
+    fn fill(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        while self.gather.total() < BATCH_BYTES && self.then.is_none() {
+            if !self.gather.ready(FRAME_BYTES, FRAME_PIECES) {
+                if self.gather.total() == 0 {
+                    stats::one(Stat::TxNoMemory);
+                    conn.starved.store(1, Relaxed);
+                }
+                return;
+            }
+            if let Some(task) = self.current.take() {
+                if self.data_in(conn, task).is_break() {
+                    return;
+                }
+                continue;
+            }
+            let next = conn.out.open(owner).and_then(|mut out| {
+                let item = out.next();
+                if !out.is_high() && conn.resume_wanted.xchg(0, Full) != 0 {
+                    conn.resume.store(1, Relaxed);
+                }
+                item
+            });
+            let left = match next {
+                None => return,
+                Some(Item::Note(note)) => self.note(conn, note).map(Item::Note),
+                Some(Item::Task(task)) => self.task(conn, task).map(Item::Task),
+            };
+            if let Some(item) = left {
+                if let Some(mut out) = conn.out.open(owner) {
+                    out.put_back(item);
+                }
+                return;
+            }
+        }
+    }
+
+    fn next_stat_sn(&mut self, conn: ArcBorrow<'_, Conn>) -> Sn {
+        let sn = self.stat_sn;
+        self.stat_sn = sn.next();
+        conn.stat_sn.store(self.stat_sn.0, Relaxed);
+        sn
+    }
+
+    /// ExpCmdSN and MaxCmdSN.
+    fn numbers(conn: ArcBorrow<'_, Conn>) -> (Sn, Sn) {
+        match conn.session.as_ref() {
+            Some(session) => session.command_numbers(),
+            None => {
+                let sn = Sn(conn.login_cmd_sn.load(Relaxed));
+                (sn, sn)
+            }
+        }
+    }
+
+    /// Puts a PDU into the list. There is room for its frame; `data` is a
+    /// part of pages, for which the caller has seen to room.
+    fn frame(&mut self, header: &[u8; BHS_LEN], inline: &[u8], data: Option<(&PageBuf, usize, usize)>, digests: bool) {
+        self.pdus = self.pdus.wrapping_add(1);
+        self.gather.push_bytes(header);
+        if digests && self.header_digest {
+            let crc = !misc::crc32c(!0, header);
+            self.gather.push_bytes(&crc.to_le_bytes());
+        }
+        let len = inline.len() + data.map_or(0, |(_, _, len)| len);
+        if len == 0 {
+            return;
+        }
+        let digest = digests && self.data_digest;
+        let mut crc = !0;
+        if !inline.is_empty() {
+            self.gather.push_bytes(inline);
+            if digest {
+                crc = misc::crc32c(crc, inline);
+            }
+        }
+        if let Some((pages, at, len)) = data {
+            self.gather.push_pages(pages, at, len);
+            if digest {
+                crc = pages.crc32c(at, len, crc);
+            }
+        }
+        let zeros = [0u8; 3];
+        let pad = zeros
+            .get(..pad_len(len as u32) as usize)
+            .unwrap_or(&[]);
+        if !pad.is_empty() {
+            self.gather.push_bytes(pad);
+            if digest {
+                crc = misc::crc32c(crc, pad);
+            }
+        }
+        if digest {
+            self.gather.push_bytes(&(!crc).to_le_bytes());
+        }
+    }
+
+    /// Sends an answer; hands it back when there is no room for its data.
+    fn note(&mut self, conn: ArcBorrow<'_, Conn>, mut note: Note) -> Option<Note> {
+        let len = note.data.as_ref().map_or(0, |d| d.len());
+        if let Some(data) = note.data.as_ref() {
+            if self.gather.room() < Gather::pieces(data, 0, len) + FRAME_PIECES {
+                return Some(note);
+            }
+        }
+        if note.release {
+            if let Some(session) = conn.session.as_ref() {
+                session.answered(false);
+            }
+        }
+        let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+        let mut header = [0; BHS_LEN];
+        let data_len = len as u32;
+        // What carries no status shows the next StatSN without taking it
+        // (RFC 7143 11.8.3, 11.19.3).
+        macro_rules! stamp {
+            ($pdu:expr, $taken:expr) => {{
+                let pdu = $pdu;
+                pdu.stat_sn = if $taken {
+                    self.next_stat_sn(conn)
+                } else {
+                    self.stat_sn
+                };
+                pdu.exp_cmd_sn = exp_cmd_sn;
+                pdu.max_cmd_sn = max_cmd_sn;
+                pdu
+            }};
+        }
+        let mut digests = true;
+        match &mut note.answer {
+            Answer::NopIn(pdu) => {
+                pdu.data_len = data_len;
+                let taken = pdu.itt != RESERVED_TAG;
+                stamp!(pdu, taken).emit(&mut header);
+            }
+            Answer::Text(pdu) => {
+                pdu.data_len = data_len;
+                stamp!(pdu, true).emit(&mut header);
+            }
+            Answer::Login(pdu) => {
+                pdu.data_len = data_len;
+                digests = false;
+                stamp!(pdu, true).emit(&mut header);
+            }
+            Answer::Logout(pdu) => stamp!(pdu, true).emit(&mut header),
+            Answer::TaskMgmt(pdu) => stamp!(pdu, true).emit(&mut header),
+            Answer::Reject(pdu) => {
+                pdu.data_len = data_len;
+                stamp!(pdu, true).emit(&mut header);
+            }
+            Answer::Async(pdu) => {
+                pdu.data_len = data_len;
+                stamp!(pdu, true).emit(&mut header);
+            }
+            Answer::R2t(pdu) => stamp!(pdu, false).emit(&mut header),
+            Answer::Scsi(pdu) => {
+                pdu.data_len = data_len;
+                stamp!(pdu, true).emit(&mut header);
+            }
+        }
+        match note.data.as_ref() {
+            Some(data) => self.frame(&header, &[], Some((data, 0, len)), digests),
+            None => self.frame(&header, &[], None, digests),
+        }
+        self.then = note.then;
+        None
+    }
+
+    /// Sends a finished task: its data, or its response. Hands it back when
+    /// there is no room.
+    fn task(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) -> Option<Task> {
+        let (head, body) = task.both();
+        if head.is_aborted() {
+            self.retire(task);
+            return None;
+        }
+        let len = if body.read && body.outcome.sense.is_none() {
+            body.data_in.min(body.edtl as usize)
+        } else {
+            0
+        };
+        if len != 0 {
+            body.cut = Some(ReadPlan::new(len as u32, self.max_data, self.max_burst));
+            // No room is no harm: the rest is sent with the next batch.
+            let _ = self.data_in(conn, task);
+            return None;
+        }
+        self.response(conn, task);
+        None
+    }
+
+    fn retire(&mut self, mut task: Task) {
+        let session = task.shared().session.clone();
+        session.retire(&mut task);
+    }
+
+    /// Sends Data-In PDUs of a task, the status with the last one, until there
+    /// is no room: then the task stays in `current`.
+    fn data_in(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) -> ControlFlow<()> {
+        loop {
+            if task.shared().is_aborted() {
+                self.retire(task);
+                return ControlFlow::Continue(());
+            }
+            let (head, body) = task.both();
+            let Some(plan) = body.cut.as_mut() else {
+                self.response(conn, task);
+                return ControlFlow::Continue(());
+            };
+            let full = self.gather.total() >= BATCH_BYTES
+                || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
+            let saved = plan.clone();
+            let Some(cut) = plan.next() else {
+                self.response(conn, task);
+                return ControlFlow::Continue(());
+            };
+            let (at, len) = (cut.offset as usize, cut.len as usize);
+            let pieces = Gather::pieces(&body.data, at, len);
+            if full || self.gather.room() < pieces + FRAME_PIECES {
+                *plan = saved;
+                self.current = Some(task);
+                return ControlFlow::Break(());
+            }
+            let status = ScsiStatus(body.outcome.status.code());
+            let with_status = cut.last && status.fits_data_in();
+            let (itt, lun) = (head.itt, head.lun);
+            let residual = Residual::new(body.edtl, body.asked);
+            if with_status {
+                let session = head.session.clone();
+                session.retire(&mut task);
+            }
+            let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+            let stat_sn = if with_status {
+                self.next_stat_sn(conn)
+            } else {
+                Sn(0)
+            };
+            let mut header = [0; BHS_LEN];
+            DataIn {
+                final_bit: cut.end_of_burst || cut.last,
+                ack: false,
+                status: with_status.then_some((status, residual)),
+                lun,
+                itt,
+                ttt: RESERVED_TAG,
+                stat_sn,
+                exp_cmd_sn,
+                max_cmd_sn,
+                data_sn: cut.data_sn,
+                offset: cut.offset,
+                data_len: cut.len,
+            }
+            .emit(&mut header);
+            let body = task.get();
+            self.frame(&header, &[], Some((&body.data, at, len)), true);
+            if with_status {
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+
+    /// Sends the SCSI Response of a task, and ends it.
+    fn response(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) {
+        let session = task.shared().session.clone();
+        session.retire(&mut task);
+        let (head, body) = task.both();
+        let mut sense = [0u8; 2 + SENSE_MAX_LEN];
+        let mut sense_len = 0;
+        if let (Some(found), Some((length, bytes))) =
+            (body.outcome.sense, sense.split_first_chunk_mut::<2>())
+        {
+            let descriptor = head
+                .nexus
+                .as_ref()
+                .is_some_and(|n| n.device().descriptor_sense());
+            let n = found.emit(descriptor, bytes).min(bytes.len());
+            // RFC 7143 11.4.7: two bytes of length, then the sense data.
+            *length = (n as u16).to_be_bytes();
+            sense_len = 2 + n;
+        }
+        let good = body.outcome.sense.is_none() && body.outcome.status.code() == 0;
+        let residual = Residual::new(body.edtl, if good { body.asked } else { 0 });
+        let exp_data_sn = match (&body.plan, &body.cut) {
+            (Some(plan), _) => plan.r2t_sn(),
+            (None, Some(cut)) => cut.data_sn(),
+            (None, None) => 0,
+        };
+        let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+        let mut header = [0; BHS_LEN];
+        ScsiResponse {
+            status: ScsiStatus(body.outcome.status.code()),
+            response: Response::CommandCompleted,
+            itt: head.itt,
+            snack_tag: 0,
+            stat_sn: self.next_stat_sn(conn),
+            exp_cmd_sn,
+            max_cmd_sn,
+            exp_data_sn,
+            residual,
+            data_len: sense_len as u32,
+        }
+        .emit(&mut header);
+        self.frame(&header, sense.get(..sense_len).unwrap_or(&[]), None, true);
+    }
+}

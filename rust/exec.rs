@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Carrying out commands: one match over what a CDB can ask for.
+//!
+//! [`prepare`] runs when the command arrives and refuses what can be refused
+//! without its data; [`run`] runs when its data is complete. Both are in
+//! softirq: what needs the disk goes to the submit thread of this CPU, what
+//! may sleep to the slow workqueue.
+
+use crate::{
+    backend,
+    proto::scsi::{
+        capacity,
+        command::{
+            DataDirection,
+            ReportingOptions,
+            Reservation,
+            SelectReport, //
+        },
+        inquiry,
+        lun,
+        mode,
+        report,
+        ua::Ua,
+        vpd,
+        Command,
+        DeviceInfo,
+        Port,
+        Sense,
+        Status, //
+    },
+    session::Session,
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        pages::{
+            Gfp,
+            PageBuf, //
+        },
+        submit,
+        work, //
+    },
+    target::{
+        DeviceAttrib,
+        Nexus, //
+    },
+    task::{
+        self,
+        Outcome,
+        Task,
+        Verb, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The longest answer that is built in memory, in bytes: REPORT LUNS of 2000
+/// units takes 16 KiB.
+const MAX_ANSWER: usize = 32 << 10;
+
+/// Block size where there is no device to ask.
+const NO_DEVICE_SHIFT: u32 = 9;
+
+/// What a command comes to before its data has come.
+pub(crate) struct Prepared {
+    /// What to do.
+    pub(crate) verb: Verb,
+    /// Bytes that the CDB asks to move.
+    pub(crate) asked: u64,
+    /// Where they go.
+    pub(crate) direction: DataDirection,
+    /// Log2 of the block size.
+    pub(crate) shift: u32,
+}
+
+impl Prepared {
+    /// A command that ends with `outcome`.
+    pub(crate) fn refused(outcome: impl Into<Outcome>) -> Self {
+        Self {
+            verb: Verb::Refused(outcome.into()),
+            asked: 0,
+            direction: DataDirection::None,
+            shift: NO_DEVICE_SHIFT,
+        }
+    }
+}
+
+/// Reads the CDB and checks all that needs no data.
+pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8]) -> Prepared {
+    let parsed = Command::parse(cdb);
+    let Some(nexus) = nexus.filter(|n| !n.is_gone()) else {
+        return match parsed {
+            Ok(command) if command.allowed_without_unit() => accept(command, NO_DEVICE_SHIFT),
+            Ok(_) | Err(_) => Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+        };
+    };
+    let device = nexus.device();
+    if nexus.has_attention() && !parsed.as_ref().is_ok_and(Command::allowed_while_ua) {
+        if let Some(sense) = nexus.take_attention() {
+            return Prepared::refused(sense);
+        }
+    }
+    let command = match parsed {
+        Ok(command) => command,
+        Err(sense) => return Prepared::refused(sense),
+    };
+    if device.is_reserved_against(session.id())
+        && !command.allowed_during_reservation(Reservation::Spc2)
+    {
+        return Prepared::refused(Outcome::status(Status::ReservationConflict));
+    }
+    let Some(bdev) = device.bdev() else {
+        return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
+    };
+    if command.needs_medium() && (bdev.is_dead() || bdev.is_closed()) {
+        return Prepared::refused(Sense::NOT_READY_CAUSE_NOT_REPORTABLE);
+    }
+    let shift = device.block_shift();
+    match check(&command, nexus) {
+        Ok(()) => accept(command, shift),
+        Err(sense) => Prepared::refused(sense),
+    }
+}
+
+fn accept(command: Command, shift: u32) -> Prepared {
+    Prepared {
+        verb: Verb::Command(command),
+        asked: command.transfer_len(1 << shift),
+        direction: command.data_direction(),
+        shift,
+    }
+}
+
+/// Checks the command against the unit.
+fn check(command: &Command, nexus: &Nexus) -> Result<(), Sense> {
+    let listing = matches!(command, Command::ReportSupportedOpcodes { .. });
+    if listing && nexus.device().attrib(DeviceAttrib::Rsoc) == 0 {
+        return Err(Sense::INVALID_COMMAND_OPERATION_CODE);
+    }
+    nexus
+        .device()
+        .with_info(nexus.read_only(), |info| command.check(info))
+}
+
+/// Carries out a task whose data is complete. Softirq or process context.
+pub(crate) fn run(mut task: Task) {
+    stats::one(Stat::Commands);
+    let (head, body) = task.both();
+    if head.is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let command = match body.verb {
+        Verb::Command(command) => command,
+        Verb::Refused(outcome) => return task::finish(task, outcome),
+    };
+    let asked = body.asked;
+    match command {
+        Command::Read { .. } => {
+            if asked == 0 {
+                return task::finish(task, Outcome::GOOD);
+            }
+            if !make_room(&mut task, asked as usize, Gfp::Atomic) {
+                // Memory may be had by waiting for it.
+                return work::slow(task, patient_read);
+            }
+            submit::push::<Disk>(task);
+        }
+        Command::Write { .. } => {
+            if body.data.len() == 0 {
+                return task::finish(task, Outcome::GOOD);
+            }
+            submit::push::<Disk>(task);
+        }
+        Command::SynchronizeCache { immed, .. } => {
+            // IMMED lets us answer first; what was written before must be on
+            // the medium when a later one without IMMED is answered, which
+            // that one sees to itself.
+            if immed {
+                task::finish(task, Outcome::GOOD);
+            } else {
+                submit::push::<Disk>(task);
+            }
+        }
+        Command::WriteSame { .. } | Command::Unmap { .. } => work::slow(task, slow),
+        Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
+        Command::TestUnitReady | Command::StartStopUnit { .. } => {
+            task::finish(task, Outcome::GOOD)
+        }
+        Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
+        Command::Reserve => {
+            let ok = head
+                .nexus
+                .as_ref()
+                .is_some_and(|n| n.device().reserve(head.session.id()));
+            let outcome = if ok {
+                Outcome::GOOD
+            } else {
+                Outcome::status(Status::ReservationConflict)
+            };
+            task::finish(task, outcome);
+        }
+        Command::Release => {
+            if let Some(nexus) = head.nexus.as_ref() {
+                nexus.device().release(head.session.id());
+            }
+            task::finish(task, Outcome::GOOD);
+        }
+        _ => answer(task, command),
+    }
+}
+
+/// Allocates the data of a task, within the session's and the module's limit.
+pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
+    let pages = len.div_ceil(kernel::page::PAGE_SIZE);
+    let (head, body) = task.both();
+    if !head.session.charge(pages) {
+        return false;
+    }
+    match PageBuf::new(len, gfp) {
+        Ok(data) => {
+            body.data = data;
+            body.charged = pages;
+            true
+        }
+        Err(_) => {
+            head.session.uncharge(pages);
+            false
+        }
+    }
+}
+
+/// A READ that found no memory in softirq.
+fn patient_read(mut task: Task) {
+    let asked = task.get().asked as usize;
+    if make_room(&mut task, asked, Gfp::Sleep) {
+        submit::push::<Disk>(task);
+    } else {
+        stats::one(Stat::Busy);
+        task::finish(task, Outcome::status(Status::Busy));
+    }
+}
+
+/// The way to the disk through the submit threads.
+pub(crate) struct Disk;
+
+impl submit::Submit for Disk {
+    type Shared = task::Head;
+    type Exclusive = task::Body;
+
+    fn submit(task: Task) {
+        if task.shared().is_aborted() {
+            return task::finish(task, Outcome::GOOD);
+        }
+        backend::start(task);
+    }
+}
+
+/// Commands that may wait for the disk.
+fn slow(mut task: Task) {
+    stats::one(Stat::Slow);
+    if task.shared().is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let outcome = backend::carry_out(&mut task);
+    task::finish(task, outcome);
+}
+
+/// Commands that are answered from what we know.
+fn answer(mut task: Task, command: Command) {
+    let (head, body) = task.both();
+    let want = usize::try_from(body.asked)
+        .unwrap_or(usize::MAX)
+        .min(MAX_ANSWER);
+    let built = build(head, command, want, &body.data);
+    let outcome = match built {
+        Ok(bytes) => {
+            let len = bytes.len();
+            if len != 0 {
+                if !make_room(&mut task, len, Gfp::Atomic) {
+                    stats::one(Stat::Busy);
+                    return task::finish(task, Outcome::status(Status::Busy));
+                }
+                let body = task.get();
+                // The room is exactly as long as the bytes.
+                let _ = body.data.write_at(0, &bytes);
+                body.data_in = len;
+            }
+            // What was returned is what was asked for: a short page leaves a
+            // residual against the expected length, not against the CDB's.
+            task.get().asked = len as u64;
+            Outcome::GOOD
+        }
+        Err(NoAnswer::Sense(sense)) => Outcome::from(sense),
+        Err(NoAnswer::Busy) => {
+            stats::one(Stat::Busy);
+            Outcome::status(Status::Busy)
+        }
+    };
+    task::finish(task, outcome);
+}
+
+enum NoAnswer {
+    Sense(Sense),
+    Busy,
+}
+
+impl From<Sense> for NoAnswer {
+    fn from(sense: Sense) -> Self {
+        NoAnswer::Sense(sense)
+    }
+}
+
+/// Builds the data-in of a command, clipped to `want` bytes.
+fn build(
+    head: &task::Head,
+    command: Command,
+    want: usize,
+    data_out: &PageBuf,
+) -> Result<KVec<u8>, NoAnswer> {
+    let mut out = KVec::from_elem(0u8, want, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
+    let full = match (&head.nexus, command) {
+        (_, Command::ReportLuns { select, .. }) => report_luns(head, select, &mut out)?,
+        (Some(nexus), command) if !nexus.is_gone() => {
+            with_unit(head, nexus, command, data_out, &mut out)?
+        }
+        (_, command) => without_unit(command, &mut out)?,
+    };
+    out.truncate(full.min(want));
+    Ok(out)
+}
+
+fn report_luns(
+    head: &task::Head,
+    select: SelectReport,
+    out: &mut [u8],
+) -> Result<usize, NoAnswer> {
+    let mut numbers: KVec<u16> = KVec::new();
+    let mut ok = true;
+    head.session.for_each_lun(&mut |n| {
+        ok &= numbers.push(n, GFP_ATOMIC).is_ok();
+    });
+    if !ok {
+        return Err(NoAnswer::Busy);
+    }
+    if let Some(nexus) = &head.nexus {
+        nexus.clear_attention(Ua::ReportedLunsChanged);
+    }
+    let luns = numbers.iter().map(|n| lun::encode(*n));
+    Ok(report::luns(luns, select, out))
+}
+
+/// Commands for a LUN that names no unit (SPC-4 4.6.4).
+fn without_unit(command: Command, out: &mut [u8]) -> Result<usize, NoAnswer> {
+    match command {
+        Command::Inquiry { evpd: None, .. } => Ok(inquiry::no_unit(out)),
+        Command::Inquiry {
+            evpd: Some(page), ..
+        } => Ok(vpd::no_unit_page(page, out)?),
+        Command::RequestSense { desc, .. } => {
+            Ok(Sense::LOGICAL_UNIT_NOT_SUPPORTED.emit(desc, out))
+        }
+        _ => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into()),
+    }
+}
+
+fn with_unit(
+    head: &task::Head,
+    nexus: &Nexus,
+    command: Command,
+    data_out: &PageBuf,
+    out: &mut [u8],
+) -> Result<usize, NoAnswer> {
+    let device = nexus.device();
+    match command {
+        Command::RequestSense { desc, .. } => {
+            // SPC-4 6.39: a pending unit attention is returned and cleared.
+            let sense = nexus
+                .take_attention()
+                .unwrap_or(Sense::NO_ADDITIONAL_SENSE);
+            return Ok(sense.emit(desc, out));
+        }
+        Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),
+        Command::ModeSelect { six, list_len } => {
+            return mode_select(head, nexus, six, usize::from(list_len), data_out)
+        }
+        _ => {}
+    }
+    let answer = device.with_info(nexus.read_only(), |info: &DeviceInfo<'_>| match command {
+        Command::Inquiry { evpd: None, .. } => Ok(inquiry::standard(info, out)),
+        Command::Inquiry {
+            evpd: Some(page), ..
+        } => {
+            let Some(tpg) = head.session.tpg() else {
+                return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
+            };
+            let port = Port {
+                target_name: tpg.target().name().as_bytes(),
+                portal_group: tpg.tag(),
+                relative_id: tpg.rtpi(),
+                group: None,
+            };
+            vpd::page(page, info, &port, out)
+        }
+        Command::ReadCapacity10 => Ok(capacity::ten(info, out)),
+        Command::ReadCapacity16 { .. } => Ok(capacity::sixteen(info, out)),
+        Command::ModeSense(sense) => mode::sense(&sense, info, out),
+        Command::ReportSupportedOpcodes { rctd, options, .. } => {
+            report_opcodes(options, rctd, info, out)
+        }
+        Command::ReportSupportedTmfs { extended, .. } => Ok(report::tmfs(
+            &report::Tmfs {
+                abort_task: true,
+                abort_task_set: true,
+                clear_task_set: true,
+                logical_unit_reset: true,
+                target_reset: true,
+                query_task: true,
+                query_async_event: true,
+                query_task_set: true,
+                i_t_nexus_reset: true,
+                ..report::Tmfs::default()
+            },
+            extended,
+            out,
+        )),
+        _ => Err(Sense::INVALID_COMMAND_OPERATION_CODE),
+    });
+    Ok(answer?)
+}
+
+fn report_opcodes(
+    options: ReportingOptions,
+    rctd: bool,
+    info: &DeviceInfo<'_>,
+    out: &mut [u8],
+) -> Result<usize, Sense> {
+    report::opcodes(options, rctd, info, out)
+}
+
+fn mode_select(
+    head: &task::Head,
+    nexus: &Nexus,
+    six: bool,
+    len: usize,
+    data_out: &PageBuf,
+) -> Result<usize, NoAnswer> {
+    if data_out.len() < len {
+        return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
+    }
+    let mut list = KVec::from_elem(0u8, len, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
+    data_out
+        .read_at(0, &mut list)
+        .map_err(|_| Sense::PARAMETER_LIST_LENGTH_ERROR)?;
+    let device = nexus.device();
+    let changed = device.with_info(nexus.read_only(), |info| {
+        mode::select(&list, six, info).map(|new| (new != info.mode).then_some(new))
+    })?;
+    if let Some(new) = changed {
+        device.set_mode(new);
+        device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
+    }
+    Ok(0)
+}

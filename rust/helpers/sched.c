@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Work items, workqueues and the per-CPU submit threads. */
+#include <linux/blkdev.h>
+#include <linux/llist.h>
+#include <linux/percpu.h>
+#include <linux/sched.h>
+#include <linux/smpboot.h>
+#include <linux/workqueue.h>
+
+#include "ferrite.h"
+
+void fer_work_init(struct work_struct *work, work_func_t fn)
+{
+	INIT_WORK(work, fn);
+}
+
+struct workqueue_struct *fer_wq_alloc(const char *name, bool bh, bool reclaim)
+{
+	if (bh)
+		return alloc_workqueue("%s", WQ_BH | WQ_PERCPU, 0, name);
+	return alloc_workqueue("%s", WQ_UNBOUND | (reclaim ? WQ_MEM_RECLAIM : 0),
+			       0, name);
+}
+
+bool fer_wq_queue(struct workqueue_struct *wq, struct work_struct *work)
+{
+	return queue_work(wq, work);
+}
+
+static DEFINE_PER_CPU(struct llist_head, fer_submit_list);
+static DEFINE_PER_CPU(struct task_struct *, fer_submit_task);
+static void (*fer_submit_run)(struct llist_node *batch);
+
+static int fer_submit_should_run(unsigned int cpu)
+{
+	return !llist_empty(per_cpu_ptr(&fer_submit_list, cpu));
+}
+
+static void fer_submit_fn(unsigned int cpu)
+{
+	struct llist_node *batch;
+	struct blk_plug plug;
+
+	batch = llist_del_all(per_cpu_ptr(&fer_submit_list, cpu));
+	if (!batch)
+		return;
+	blk_start_plug(&plug);
+	fer_submit_run(llist_reverse_order(batch));
+	blk_finish_plug(&plug);
+}
+
+static struct smp_hotplug_thread fer_submit_threads = {
+	.store = &fer_submit_task,
+	.thread_should_run = fer_submit_should_run,
+	.thread_fn = fer_submit_fn,
+	/* A CPU that goes away takes no command with it. */
+	.park = fer_submit_fn,
+	.thread_comm = "ferrite/%u",
+};
+
+int fer_submit_start(void (*run)(struct llist_node *batch))
+{
+	fer_submit_run = run;
+	return smpboot_register_percpu_thread(&fer_submit_threads);
+}
+
+void fer_submit_stop(void)
+{
+	smpboot_unregister_percpu_thread(&fer_submit_threads);
+}
+
+void fer_submit_push(struct llist_node *node)
+{
+	struct task_struct *task;
+	int cpu = get_cpu();
+
+	if (llist_add(node, per_cpu_ptr(&fer_submit_list, cpu))) {
+		task = per_cpu(fer_submit_task, cpu);
+		if (task)
+			wake_up_process(task);
+	}
+	put_cpu();
+}
+
+struct llist_node *fer_llist_take(struct llist_head *head)
+{
+	struct llist_node *batch = llist_del_all(head);
+
+	return batch ? llist_reverse_order(batch) : NULL;
+}
+
+bool fer_llist_push(struct llist_node *node, struct llist_head *head)
+{
+	return llist_add(node, head);
+}
+
+bool fer_llist_empty(const struct llist_head *head)
+{
+	return llist_empty(head);
+}

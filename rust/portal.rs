@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Portals: the listening sockets, and the connections that came through.
+//!
+//! A socket is shared by all portal groups that are configured for its
+//! address; the TargetName of a login picks among them.
+
+use crate::{
+    conn::Conn,
+    limits,
+    session::Why,
+    stats::{
+        self,
+        Stat, //
+    },
+    sys::{
+        misc,
+        socket::{
+            Knock,
+            Listener,
+            NetNs, //
+        },
+        work, //
+    },
+    target::Targets, //
+};
+use core::net::{
+    IpAddr,
+    SocketAddr, //
+};
+use kernel::{
+    impl_has_delayed_work,
+    impl_has_work,
+    new_delayed_work,
+    new_mutex,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    time::msecs_to_jiffies,
+    workqueue::{
+        DelayedWork,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 512;
+
+/// Connections accepted in a row before others get the worker.
+const ACCEPT_BUDGET: usize = 64;
+
+/// Milliseconds between looks at timeouts and capacities.
+const TICK_MS: u32 = 500;
+
+/// A listening socket and who uses it.
+#[pin_data]
+pub(crate) struct Door {
+    addr: SocketAddr,
+    net: NetNs,
+    targets: Arc<Targets>,
+    /// None once shut; held while accepting.
+    #[pin]
+    listener: Mutex<Option<Listener<Door>>>,
+    users: Atomic<i32>,
+    #[pin]
+    work: Work<Door>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Door { self.work }
+}
+
+impl Knock for Door {
+    fn knock(this: ArcBorrow<'_, Self>) {
+        if let Some(queue) = work::control() {
+            // Already queued is just as well.
+            let _ = queue.enqueue::<Arc<Door>, 0>(this.into());
+        }
+    }
+}
+
+impl WorkItem for Door {
+    type Pointer = Arc<Door>;
+
+    fn run(this: Arc<Door>) {
+        for _ in 0..ACCEPT_BUDGET {
+            let accepted = this.listener.lock().as_ref().map(Listener::accept);
+            let Some(Ok(sock)) = accepted else {
+                return;
+            };
+            this.targets.doors.admit(&this, sock);
+        }
+        Door::knock(this.as_arc_borrow());
+    }
+}
+
+/// A portal of a portal group.
+pub(crate) struct Portal {
+    door: Arc<Door>,
+}
+
+impl Portal {
+    /// Its address and port, as configured.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.door.addr
+    }
+}
+
+/// All listening sockets and connections.
+#[pin_data]
+pub(crate) struct Doors {
+    #[pin]
+    doors: Mutex<KVec<Arc<Door>>>,
+    #[pin]
+    conns: Mutex<KVec<Arc<Conn>>>,
+}
+
+impl Doors {
+    /// None yet.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            doors <- new_mutex!(KVec::new(), "ferrite_doors"),
+            conns <- new_mutex!(KVec::new(), "ferrite_conns"),
+        })
+    }
+
+    /// Takes a new connection in, unless there are too many in login: then the
+    /// oldest one of the same address has to go, so that those who connect and
+    /// say nothing keep nobody out.
+    fn admit(&self, door: &Door, sock: crate::sys::socket::Sock<Conn>) {
+        let Ok(conn) = Conn::new(&door.targets, door.addr, sock) else {
+            return;
+        };
+        let from = conn.peer().ip();
+        let mut victim = None;
+        {
+            let mut conns = self.conns.lock();
+            let mut all = 0;
+            let mut same = 0;
+            let mut oldest_same = None;
+            let mut oldest = None;
+            for other in conns.iter().filter(|c| c.is_in_login()) {
+                all += 1;
+                if oldest.is_none() {
+                    oldest = Some(other);
+                }
+                if same_host(other.peer().ip(), from) {
+                    same += 1;
+                    if oldest_same.is_none() {
+                        oldest_same = Some(other);
+                    }
+                }
+            }
+            if same >= limits::LOGINS_PER_ADDRESS {
+                victim = oldest_same.cloned();
+            } else if all >= limits::LOGINS {
+                victim = oldest.cloned();
+            }
+            if conns.push(conn.clone(), GFP_KERNEL).is_err() {
+                return;
+            }
+        }
+        if let Some(victim) = victim {
+            stats::one(Stat::LoginsTurnedAway);
+            victim.end(Why::LoginTimeout);
+        }
+        Conn::begin(&conn);
+    }
+
+    /// Looks at all connections; forgets those that are gone.
+    fn tick(&self, now_ms: u64) {
+        // Not under the lock: a connection that ends wants it, too.
+        let mut n = 0;
+        loop {
+            let conn = self.conns.lock().get(n).cloned();
+            let Some(conn) = conn else {
+                break;
+            };
+            if Conn::tick(&conn, now_ms) {
+                n += 1;
+            } else {
+                self.conns.lock().retain(|c| !Arc::ptr_eq(c, &conn));
+            }
+        }
+    }
+
+    /// Whether no connection is left.
+    fn is_empty(&self) -> bool {
+        self.conns.lock().is_empty()
+    }
+
+    /// Ends all connections.
+    fn end_all(&self) {
+        for conn in self.conns.lock().iter() {
+            conn.clone().end(Why::Removed);
+        }
+    }
+}
+
+fn same_host(a: IpAddr, b: IpAddr) -> bool {
+    a == b
+}
+
+/// Opens a portal: listens at `addr` in the network namespace of the caller,
+/// or joins those who do.
+///
+/// # Errors
+///
+/// What binding or listening says.
+pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Portal>> {
+    let net = NetNs::current();
+    let mut doors = targets.doors.doors.lock();
+    let known = doors.iter().find(|d| d.addr == addr && d.net.same(&net));
+    let door = match known {
+        Some(door) => door.clone(),
+        None => {
+            let listener = Listener::open(&net, &addr, BACKLOG)?;
+            let door = Arc::pin_init(
+                pin_init!(Door {
+                    addr,
+                    net,
+                    targets: targets.clone(),
+                    listener <- new_mutex!(None, "ferrite_listener"),
+                    users: Atomic::new(0),
+                    work <- new_work!("ferrite_accept"),
+                }),
+                GFP_KERNEL,
+            )?;
+            doors.push(door.clone(), GFP_KERNEL)?;
+            listener.arm(door.clone());
+            *door.listener.lock() = Some(listener);
+            // What came before it was armed has knocked at nobody.
+            Door::knock(door.as_arc_borrow());
+            door
+        }
+    };
+    let portal = Arc::new(Portal { door: door.clone() }, GFP_KERNEL)?;
+    door.users.add(1, Relaxed);
+    Ok(portal)
+}
+
+/// Closes a portal; the socket goes with the last one.
+pub(crate) fn close(targets: &Arc<Targets>, portal: &Arc<Portal>) {
+    let door = &portal.door;
+    let mut doors = targets.doors.doors.lock();
+    if door.users.fetch_sub(1, Full) == 1 {
+        doors.retain(|d| !Arc::ptr_eq(d, door));
+        let listener = door.listener.lock().take();
+        drop(listener);
+    }
+}
+
+/// Looks at timeouts and capacities twice a second.
+#[pin_data]
+pub(crate) struct Ticker {
+    targets: Arc<Targets>,
+    stop: Atomic<i32>,
+    stopped: Atomic<i32>,
+    #[pin]
+    work: DelayedWork<Ticker>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Ticker { self.work }
+}
+
+impl WorkItem for Ticker {
+    type Pointer = Arc<Ticker>;
+
+    fn run(this: Arc<Ticker>) {
+        this.targets.doors.tick(misc::now_ms());
+        this.targets.for_each_device(&mut |d| d.check_capacity());
+        if this.stop.load(Relaxed) != 0 && this.targets.doors.is_empty() {
+            this.stopped.store(1, Relaxed);
+            return;
+        }
+        this.arm();
+    }
+}
+
+impl Ticker {
+    /// Starts to tick.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn start(targets: Arc<Targets>) -> Result<Arc<Self>> {
+        let ticker = Arc::pin_init(
+            pin_init!(Self {
+                targets,
+                stop: Atomic::new(0),
+                stopped: Atomic::new(0),
+                work <- new_delayed_work!("ferrite_tick"),
+            }),
+            GFP_KERNEL,
+        )?;
+        ticker.clone().arm();
+        Ok(ticker)
+    }
+
+    fn arm(self: Arc<Self>) {
+        if let Some(queue) = work::control() {
+            let _ = queue.enqueue_delayed::<Arc<Ticker>, 0>(self, msecs_to_jiffies(TICK_MS));
+        }
+    }
+
+    /// Ends all connections and stops ticking. Waits until both have happened;
+    /// no disk is waited for, as an open one keeps the module loaded.
+    pub(crate) fn stop(&self) {
+        self.targets.doors.end_all();
+        self.stop.store(1, Relaxed);
+        while self.stopped.load(Relaxed) == 0 {
+            misc::sleep_ms(20);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters of where the work is done: the proof that the data path stays in
+//! softirq. They are per CPU and cost one increment each.
+
+use crate::sys::misc;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Stat {
+    /// Bytes received in softirq.
+    RxSoftBytes,
+    /// Bytes received elsewhere: in the backlog of a task.
+    RxTaskBytes,
+    /// PDUs received in softirq.
+    RxSoftPdus,
+    /// PDUs received elsewhere.
+    RxTaskPdus,
+    /// Bytes sent in softirq.
+    TxSoftBytes,
+    /// Bytes sent by a worker.
+    TxTaskBytes,
+    /// PDUs sent in softirq.
+    TxSoftPdus,
+    /// PDUs sent by a worker.
+    TxTaskPdus,
+    /// Sends passed to a worker because a task owned the socket.
+    TxOwned,
+    /// Sends passed to a worker because memory was short.
+    TxNoMemory,
+    /// Times that reading was paused because too much waited to be sent.
+    RxPaused,
+    /// Bios submitted by the submit threads.
+    BioSubmit,
+    /// Bios passed on because they would have had to wait.
+    BioAgain,
+    /// Bios submitted by the slow workqueue.
+    BioSlow,
+    /// Other commands carried out by the slow workqueue.
+    Slow,
+    /// Batches of the submit threads.
+    SubmitBatches,
+    /// Commands that ended BUSY for want of memory.
+    Busy,
+    /// Commands.
+    Commands,
+    /// PDUs rejected.
+    Rejects,
+    /// Header digest errors.
+    HeaderDigest,
+    /// Data digest errors.
+    DataDigest,
+    /// Logins that succeeded.
+    Logins,
+    /// Logins that were refused.
+    LoginsRefused,
+    /// Connections turned away because too many were in login.
+    LoginsTurnedAway,
+}
+
+/// All counters with their names.
+pub(crate) const ALL: &[(&str, Stat)] = &[
+    ("rx_softirq_bytes", Stat::RxSoftBytes),
+    ("rx_task_bytes", Stat::RxTaskBytes),
+    ("rx_softirq_pdus", Stat::RxSoftPdus),
+    ("rx_task_pdus", Stat::RxTaskPdus),
+    ("tx_softirq_bytes", Stat::TxSoftBytes),
+    ("tx_task_bytes", Stat::TxTaskBytes),
+    ("tx_softirq_pdus", Stat::TxSoftPdus),
+    ("tx_task_pdus", Stat::TxTaskPdus),
+    ("tx_socket_owned", Stat::TxOwned),
+    ("tx_no_memory", Stat::TxNoMemory),
+    ("rx_paused", Stat::RxPaused),
+    ("bio_submit_thread", Stat::BioSubmit),
+    ("bio_would_wait", Stat::BioAgain),
+    ("bio_slow", Stat::BioSlow),
+    ("slow_commands", Stat::Slow),
+    ("submit_batches", Stat::SubmitBatches),
+    ("busy", Stat::Busy),
+    ("commands", Stat::Commands),
+    ("rejects", Stat::Rejects),
+    ("header_digest_errors", Stat::HeaderDigest),
+    ("data_digest_errors", Stat::DataDigest),
+    ("logins", Stat::Logins),
+    ("logins_refused", Stat::LoginsRefused),
+    ("logins_turned_away", Stat::LoginsTurnedAway),
+];
+
+/// Adds to a counter.
+#[inline]
+pub(crate) fn add(stat: Stat, n: u64) {
+    misc::count(stat as u32, n);
+}
+
+/// Counts one.
+#[inline]
+pub(crate) fn one(stat: Stat) {
+    add(stat, 1);
+}
+
+/// Reads a counter.
+pub(crate) fn read(stat: Stat) -> u64 {
+    misc::counted(stat as u32)
+}

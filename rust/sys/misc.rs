@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Time, randomness, digests, rate limits and event counters.
+
+use super::bindings;
+use kernel::prelude::*;
+
+/// Milliseconds since some moment in the past; wraps with `u64` only.
+pub(crate) fn now_ms() -> u64 {
+    // SAFETY: No preconditions.
+    let ns = unsafe { bindings::fer_now_ns() };
+    ns / 1_000_000
+}
+
+/// Fills `out` from the kernel's random generator.
+pub(crate) fn random(out: &mut [u8]) {
+    // SAFETY: `out` is valid for its length.
+    unsafe { bindings::fer_random(out.as_mut_ptr().cast(), out.len()) };
+}
+
+/// Whether a message may be logged now; many in a row are suppressed.
+pub(crate) fn may_log() -> bool {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_ratelimit() }
+}
+
+/// Overwrites a secret so that no copy stays in memory.
+pub(crate) fn wipe(secret: &mut [u8]) {
+    // SAFETY: `secret` is valid for its length.
+    unsafe { bindings::fer_wipe(secret.as_mut_ptr().cast(), secret.len()) };
+}
+
+/// Compares in a time that depends on the lengths alone.
+pub(crate) fn equal_constant_time(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        // SAFETY: Both are valid for the length compared.
+        && !unsafe { bindings::fer_differ(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+}
+
+/// The CHAP response (RFC 1994 section 4.1) for algorithm number `algorithm`
+/// (5 MD5, 6 SHA1, 7 SHA-256, 8 SHA3-256): returns the digest's length.
+///
+/// # Errors
+///
+/// `EINVAL` for another algorithm.
+pub(crate) fn chap_digest(
+    algorithm: u32,
+    id: u8,
+    secret: &[u8],
+    challenge: &[u8],
+    out: &mut [u8; 32],
+) -> Result<usize> {
+    // SAFETY: The slices are valid for their lengths, and no digest of these
+    // is longer than 32 bytes.
+    let n = unsafe {
+        bindings::fer_digest(
+            algorithm,
+            id,
+            secret.as_ptr(),
+            secret.len(),
+            challenge.as_ptr(),
+            challenge.len(),
+            out.as_mut_ptr(),
+        )
+    };
+    usize::try_from(n).map_err(|_| EINVAL)
+}
+
+/// CRC32C (RFC 3720 appendix B.4) of `data`, as it stands on the wire in
+/// little-endian order.
+pub(crate) fn crc32c(seed: u32, data: &[u8]) -> u32 {
+    // SAFETY: `data` is valid for its length.
+    unsafe { bindings::fer_crc32c(seed, data.as_ptr().cast(), data.len()) }
+}
+
+/// Waits until no CPU is inside one of our callbacks any more.
+pub(crate) fn settle() {
+    // SAFETY: Called in process context, at unload.
+    unsafe { bindings::fer_settle() };
+}
+
+/// Memory of the machine, in pages.
+pub(crate) fn total_pages() -> usize {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_total_pages() as usize }
+}
+
+/// Adds `n` to the event counter `index` (per CPU, no locks).
+pub(crate) fn count(index: u32, n: u64) {
+    // SAFETY: The index is checked on the other side.
+    unsafe { bindings::fer_pcpu_stats_add(index, n) };
+}
+
+/// The sum of the event counter `index` over all CPUs.
+pub(crate) fn counted(index: u32) -> u64 {
+    // SAFETY: The index is checked on the other side.
+    unsafe { bindings::fer_pcpu_stats_sum(index) }
+}
+
+/// Sleeps for about `ms` milliseconds. Process context.
+pub(crate) fn sleep_ms(ms: u32) {
+    // SAFETY: The callers are in process context and hold no spin lock.
+    unsafe { bindings::fer_sleep_ms(ms) };
+}

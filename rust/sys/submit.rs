@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The submit threads: one for each CPU, woken once for a batch of commands.
+//!
+//! A bio must not be submitted from softirq (the driver's locks are taken with
+//! softirqs enabled), so the receive path hands commands to the thread
+//! `ferrite/N` of its own CPU, which submits them under one plug.
+
+use super::{
+    bindings,
+    llist::Chain,
+    owned::Owned, //
+};
+use kernel::prelude::*;
+
+/// What travels through the submit threads.
+pub(crate) trait Submit {
+    /// The shared part of the command.
+    type Shared: Send + Sync;
+    /// The exclusive part of the command.
+    type Exclusive: Send;
+
+    /// Called in the submit thread, under a plug, for each command.
+    fn submit(command: Owned<Self::Shared, Self::Exclusive>);
+}
+
+/// Keeps the submit threads; dropping it stops them.
+pub(crate) struct Threads<T: Submit>(core::marker::PhantomData<fn(T)>);
+
+impl<T: Submit> Threads<T> {
+    /// Starts a thread on each CPU. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// What thread creation failed with.
+    pub(crate) fn start() -> Result<Self> {
+        // SAFETY: `run` stays valid until `fer_submit_stop`, in `drop`.
+        kernel::error::to_result(unsafe { bindings::fer_submit_start(Some(run::<T>)) })?;
+        Ok(Self(core::marker::PhantomData))
+    }
+}
+
+impl<T: Submit> Drop for Threads<T> {
+    fn drop(&mut self) {
+        // SAFETY: Made by `start`, and stopped once.
+        unsafe { bindings::fer_submit_stop() };
+    }
+}
+
+/// Hands `command` to the submit thread of this CPU. Any context but hardirq.
+pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
+    // SAFETY: By `Owned`'s invariants the link is in no other list; `run::<T>`
+    // takes it back.
+    unsafe { bindings::fer_submit_push(command.into_link()) };
+}
+
+unsafe extern "C" fn run<T: Submit>(batch: *mut bindings::llist_node) {
+    // SAFETY: All that is pushed to the threads is pushed by `push::<T>`.
+    let batch = unsafe { Chain::<T::Shared, T::Exclusive>::from_raw(batch) };
+    for command in batch {
+        T::submit(command);
+    }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What one initiator may do in a portal group.
+
+use super::{
+    credentials::Credentials,
+    lun::MappedLun,
+    tpg::Tpg, //
+};
+use crate::{
+    proto::name::IscsiName,
+    session::{
+        Session,
+        SessionInfo, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// A numeric attribute of an initiator's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AclAttrib {
+    /// -1 as the portal group says, 0 no CHAP, 1 CHAP.
+    Authentication,
+    /// Seconds of silence before a NOP-In asks whether the peer lives; 0 never.
+    NopinTimeout,
+    /// Seconds to wait for the answer to it.
+    NopinResponseTimeout,
+}
+
+/// An initiator that may log in.
+#[pin_data]
+pub(crate) struct Acl {
+    name: IscsiName,
+    tpg: Arc<Tpg>,
+    depth: Atomic<u32>,
+    authentication: Atomic<i32>,
+    nopin_timeout: Atomic<i32>,
+    nopin_response_timeout: Atomic<i32>,
+    #[pin]
+    credentials: Credentials,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+/// Protected by the mutex in [`Acl`].
+struct Inner {
+    tag: KVec<u8>,
+    maps: KVec<Arc<MappedLun>>,
+}
+
+impl Acl {
+    pub(super) fn new(name: IscsiName, tpg: Arc<Tpg>, depth: u32) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                name,
+                tpg,
+                depth: Atomic::new(depth),
+                authentication: Atomic::new(-1),
+                nopin_timeout: Atomic::new(15),
+                nopin_response_timeout: Atomic::new(30),
+                credentials <- Credentials::new(),
+                inner <- new_mutex!(
+                    Inner {
+                        tag: KVec::new(),
+                        maps: KVec::new(),
+                    },
+                    "ferrite_acl"
+                ),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The initiator's name.
+    pub(crate) fn name(&self) -> &IscsiName {
+        &self.name
+    }
+
+    /// How many commands a session of it may have outstanding.
+    pub(crate) fn cmdsn_depth(&self) -> u32 {
+        self.depth.load(Relaxed)
+    }
+
+    /// Sets the depth (1..=512); live sessions follow as commands finish.
+    ///
+    /// # Errors
+    ///
+    /// None now.
+    pub(crate) fn set_cmdsn_depth(&self, depth: u32) -> Result {
+        self.depth.store(depth, Relaxed);
+        self.tpg.for_each_session(&mut |session| {
+            if self.is_mine(session) {
+                session.set_depth(depth);
+            }
+            true
+        });
+        Ok(())
+    }
+
+    /// Sets the label, at most 63 bytes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_tag(&self, tag: &[u8]) -> Result {
+        let mut copy = KVec::new();
+        copy.extend_from_slice(tag, GFP_KERNEL)?;
+        self.inner.lock().tag = copy;
+        Ok(())
+    }
+
+    /// Looks at the label.
+    pub(crate) fn tag<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.inner.lock().tag)
+    }
+
+    /// Reads an attribute.
+    pub(crate) fn attrib(&self, which: AclAttrib) -> i32 {
+        match which {
+            AclAttrib::Authentication => &self.authentication,
+            AclAttrib::NopinTimeout => &self.nopin_timeout,
+            AclAttrib::NopinResponseTimeout => &self.nopin_response_timeout,
+        }
+        .load(Relaxed)
+    }
+
+    /// Writes an attribute; it counts from the next login or timeout on.
+    ///
+    /// # Errors
+    ///
+    /// None now.
+    pub(crate) fn set_attrib(&self, which: AclAttrib, value: i32) -> Result {
+        match which {
+            AclAttrib::Authentication => &self.authentication,
+            AclAttrib::NopinTimeout => &self.nopin_timeout,
+            AclAttrib::NopinResponseTimeout => &self.nopin_response_timeout,
+        }
+        .store(value, Relaxed);
+        Ok(())
+    }
+
+    /// The initiator's own credentials; those of the group count where these
+    /// are not set.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    fn is_mine(&self, session: &Session) -> bool {
+        session.acl().is_some_and(|acl| core::ptr::eq(&**acl, self))
+    }
+
+    /// Shows the sessions of this initiator, the newest first, until `show`
+    /// returns false.
+    pub(crate) fn for_each_session(&self, show: &mut dyn FnMut(&SessionInfo<'_>) -> bool) {
+        self.tpg.for_each_session(&mut |session| {
+            if self.is_mine(session) {
+                session.with_info(show)
+            } else {
+                true
+            }
+        });
+    }
+
+    /// Makes a number of the initiator's own, which [`MappedLun::map`] then
+    /// lets stand for a LUN.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when there is such a number, `ENOMEM`.
+    pub(crate) fn create_mapped_lun(self: &Arc<Self>, number: u16) -> Result<Arc<MappedLun>> {
+        let protect = self.tpg.protects_production();
+        let map = MappedLun::new(number, self.tpg.clone(), protect)?;
+        let mut inner = self.inner.lock();
+        if inner.maps.iter().any(|m| m.number() == number) {
+            return Err(EEXIST);
+        }
+        inner.maps.push(map.clone(), GFP_KERNEL)?;
+        Ok(map)
+    }
+
+    /// Forgets a number.
+    pub(crate) fn remove_mapped_lun(&self, map: &Arc<MappedLun>) {
+        map.unmap();
+        let mut inner = self.inner.lock();
+        inner.maps.retain(|m| !Arc::ptr_eq(m, map));
+    }
+
+    /// Calls `each` with every number of the initiator.
+    pub(super) fn for_each_map(&self, each: &mut dyn FnMut(&Arc<MappedLun>) -> Result) -> Result {
+        let inner = self.inner.lock();
+        for map in inner.maps.iter() {
+            each(map)?;
+        }
+        Ok(())
+    }
+
+    /// Whether `self` is `other`.
+    pub(crate) fn is(&self, other: &Acl) -> bool {
+        core::ptr::eq(self, other)
+    }
+}

@@ -1,0 +1,755 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A backing device: a block device and how initiators see it.
+
+use super::lun::Nexus;
+use crate::{
+    proto::scsi::{
+        device::{
+            DeviceInfo,
+            ModeState,
+            Thin,
+            COMPANY_ID, //
+        },
+        ua::Ua, //
+    },
+    sys::{
+        bdev::{
+            Bdev,
+            Claim,
+            Limits,
+            Mode, //
+        },
+        lock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        }, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
+
+/// The longest READ or WRITE, in bytes: VPD page B0h says so in blocks.
+pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
+
+/// The longest WRITE SAME, in blocks of the device.
+const MAX_WRITE_SAME: u32 = 0x40_0000;
+
+/// Descriptors that one UNMAP may carry.
+const MAX_UNMAP_DESCRIPTORS: u32 = 256;
+
+/// An INQUIRY string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WwnField {
+    /// T10 VENDOR IDENTIFICATION, 8 bytes.
+    VendorId,
+    /// PRODUCT IDENTIFICATION, 16 bytes.
+    ProductId,
+    /// PRODUCT REVISION LEVEL, 4 bytes.
+    Revision,
+    /// The unit serial number, of which the NAA identifier is made.
+    UnitSerial,
+}
+
+/// What the kernel calls the block device.
+pub(crate) struct BdevInfo {
+    /// Its name, padded with NUL.
+    pub(crate) name: [u8; 32],
+    /// Its major number.
+    pub(crate) major: u32,
+    /// Its minor number.
+    pub(crate) minor: u32,
+}
+
+/// A numeric attribute of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum DeviceAttrib {
+    /// The logical block size of the block device, in bytes.
+    HwBlockSize,
+    /// The logical block size that initiators see, in bytes.
+    BlockSize,
+    /// The longest request of the block device, in 512-byte sectors.
+    HwMaxSectors,
+    /// OPTIMAL TRANSFER LENGTH, in blocks.
+    OptimalSectors,
+    /// Requests that the block device takes at once.
+    HwQueueDepth,
+    /// The same, as a setting.
+    QueueDepth,
+    /// Whether the block device has a volatile write cache (WCE).
+    WriteCache,
+    /// Whether each write is made durable before it is acknowledged.
+    WriteThrough,
+    /// UNMAP is supported.
+    Tpu,
+    /// WRITE SAME with the UNMAP bit is supported.
+    Tpws,
+    /// DPO and FUA are supported.
+    FuaWrite,
+    /// REPORT SUPPORTED OPERATION CODES is supported.
+    Rsoc,
+    /// The medium does not rotate.
+    IsNonrot,
+    /// MAXIMUM UNMAP LBA COUNT.
+    MaxUnmapLbaCount,
+    /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.
+    MaxUnmapBlockDescCount,
+    /// OPTIMAL UNMAP GRANULARITY, in blocks.
+    UnmapGranularity,
+    /// UNMAP GRANULARITY ALIGNMENT, in blocks.
+    UnmapGranularityAlignment,
+    /// Unmapped blocks read as zeros (LBPRZ).
+    UnmapZeroesData,
+    /// MAXIMUM WRITE SAME LENGTH, in blocks.
+    MaxWriteSameLen,
+}
+
+const ATTRIBS: usize = DeviceAttrib::MaxWriteSameLen as usize + 1;
+
+/// A backing device.
+#[pin_data]
+pub(crate) struct Device {
+    hba: u32,
+    name: KVec<u8>,
+    #[pin]
+    settings: Mutex<Settings>,
+    bdev: SetOnce<Arc<Bdev>>,
+    /// Log2 of the block size that initiators see.
+    block_shift: Atomic<u32>,
+    write_through: Atomic<i32>,
+    exports: Atomic<i32>,
+    /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
+    reserved_by: Atomic<u64>,
+    #[pin]
+    inner: SpinLockBh<Inner>,
+}
+
+/// Protected by the mutex in [`Device`]: what is set before enabling.
+struct Settings {
+    path: KVec<u8>,
+    alias: KVec<u8>,
+    readonly: bool,
+    exclusive: bool,
+}
+
+/// Protected by the spin lock in [`Device`].
+struct Inner {
+    vendor: Text<8>,
+    product: Text<16>,
+    revision: Text<4>,
+    serial: KVec<u8>,
+    company_id: u32,
+    attribs: [u32; ATTRIBS],
+    mode: ModeState,
+    nexuses: KVec<Arc<Nexus>>,
+    /// Blocks, when initiators were last told.
+    blocks: u64,
+}
+
+/// A short string, padded with spaces on the wire.
+#[derive(Clone, Copy)]
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    fn new(value: &[u8]) -> Self {
+        let mut text = Self {
+            bytes: [b' '; N],
+            len: value.len().min(N),
+        };
+        for (to, from) in text.bytes.iter_mut().zip(value) {
+            *to = *from;
+        }
+        text
+    }
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+}
+
+fn copy(value: &[u8]) -> Result<KVec<u8>> {
+    let mut out = KVec::new();
+    out.extend_from_slice(value, GFP_KERNEL)?;
+    Ok(out)
+}
+
+impl Device {
+    pub(super) fn new(hba: u32, name: &[u8]) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                hba,
+                name: copy(name)?,
+                settings <- new_mutex!(
+                    Settings {
+                        path: KVec::new(),
+                        alias: KVec::new(),
+                        readonly: false,
+                        exclusive: true,
+                    },
+                    "ferrite_device_settings"
+                ),
+                bdev: SetOnce::new(),
+                block_shift: Atomic::new(9),
+                write_through: Atomic::new(0),
+                exports: Atomic::new(0),
+                reserved_by: Atomic::new(0),
+                inner <- new_spinlock_bh!(
+                    Inner {
+                        vendor: Text::new(b"FERRITE"),
+                        product: Text::new(b"disk"),
+                        revision: Text::new(b"0001"),
+                        serial: KVec::new(),
+                        company_id: COMPANY_ID,
+                        attribs: [0; ATTRIBS],
+                        mode: ModeState::DEFAULT,
+                        nexuses: KVec::new(),
+                        blocks: 0,
+                    },
+                    "ferrite_device"
+                ),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(super) fn is_named(&self, hba: u32, name: &[u8]) -> bool {
+        self.hba == hba && self.name.as_slice() == name
+    }
+
+    /// The device's name in configuration.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// The host bus adapter number in configuration.
+    pub(crate) fn hba(&self) -> u32 {
+        self.hba
+    }
+
+    // ---- before enabling -----------------------------------------------
+
+    fn before_enable(&self, same: bool, set: impl FnOnce(&mut Settings) -> Result) -> Result {
+        let mut settings = self.settings.lock();
+        if self.is_enabled() {
+            return if same { Ok(()) } else { Err(EBUSY) };
+        }
+        set(&mut settings)
+    }
+
+    /// Says which block device it is.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` once enabled, unless it is the same.
+    pub(crate) fn set_path(&self, path: &[u8]) -> Result {
+        let same = self.path(|p| p == path);
+        let path = copy(path)?;
+        self.before_enable(same, |s| {
+            s.path = path;
+            Ok(())
+        })
+    }
+
+    /// Looks at the path; empty when not set.
+    pub(crate) fn path<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.settings.lock().path)
+    }
+
+    /// Opens it for reading only.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` once enabled, unless it is so already.
+    pub(crate) fn set_readonly(&self, on: bool) -> Result {
+        self.before_enable(self.readonly() == on, |s| {
+            s.readonly = on;
+            Ok(())
+        })
+    }
+
+    /// Whether it is opened for reading only.
+    pub(crate) fn readonly(&self) -> bool {
+        self.settings.lock().readonly
+    }
+
+    /// Opens it so that nobody else can claim it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` once enabled, unless it is so already.
+    pub(crate) fn set_exclusive(&self, on: bool) -> Result {
+        self.before_enable(self.exclusive() == on, |s| {
+            s.exclusive = on;
+            Ok(())
+        })
+    }
+
+    /// Whether it is opened exclusively.
+    pub(crate) fn exclusive(&self) -> bool {
+        self.settings.lock().exclusive
+    }
+
+    /// Sets the label.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_alias(&self, alias: &[u8]) -> Result {
+        let alias = copy(alias)?;
+        self.settings.lock().alias = alias;
+        Ok(())
+    }
+
+    /// Looks at the label.
+    pub(crate) fn alias<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.settings.lock().alias)
+    }
+
+    /// Opens the block device. It stays open until the device is removed.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` without a path, `EEXIST` when enabled already, or what opening
+    /// says.
+    pub(crate) fn enable(&self) -> Result {
+        let settings = self.settings.lock();
+        if self.is_enabled() {
+            return Err(EEXIST);
+        }
+        if settings.path.is_empty() {
+            return Err(ENODEV);
+        }
+        let mode = if settings.readonly {
+            Mode::ReadOnly
+        } else {
+            Mode::ReadWrite
+        };
+        let claim = if settings.exclusive {
+            Claim::Exclusive
+        } else {
+            Claim::Shared
+        };
+        let bdev = Bdev::open(&settings.path, mode, claim, None)?;
+        let limits = bdev.limits();
+        let blocks = bdev.nr_sectors();
+        {
+            let mut inner = self.inner.lock();
+            inner.adopt(&limits);
+            let shift = inner.block_size().trailing_zeros();
+            self.block_shift.store(shift, Relaxed);
+            inner.blocks = blocks >> shift.saturating_sub(9);
+        }
+        self.bdev.populate(Arc::new(bdev, GFP_KERNEL)?);
+        Ok(())
+    }
+
+    /// Whether the block device is open.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.bdev.as_ref().is_some()
+    }
+
+    /// What the kernel calls the block device; `None` before enabling.
+    pub(crate) fn bdev_info(&self) -> Option<BdevInfo> {
+        let bdev = self.bdev.as_ref()?;
+        let (major, minor) = bdev.major_minor();
+        let mut name = [0; 32];
+        for (to, from) in name.iter_mut().zip(bdev.name().bytes()) {
+            *to = from;
+        }
+        Some(BdevInfo { name, major, minor })
+    }
+
+    // ---- attributes ----------------------------------------------------
+
+    /// LUNs that export it.
+    pub(crate) fn export_count(&self) -> u32 {
+        u32::try_from(self.exports.load(Relaxed)).unwrap_or(0)
+    }
+
+    pub(super) fn exported(&self, on: bool) {
+        self.exports.add(if on { 1 } else { -1 }, Relaxed);
+    }
+
+    /// Reads an attribute.
+    pub(crate) fn attrib(&self, which: DeviceAttrib) -> u32 {
+        self.inner.lock().attrib(which)
+    }
+
+    /// Writes an attribute whose range has been checked.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when exported and initiators would see the disk change under
+    /// them, `EINVAL` when the block device cannot do it, `ENODEV` before
+    /// enabling where the value depends on the block device.
+    pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
+        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let exported = self.export_count() > 0;
+        let mut inner = self.inner.lock();
+        if inner.attrib(which) == value {
+            return Ok(());
+        }
+        match which {
+            DeviceAttrib::WriteThrough => {
+                self.write_through.store(value as i32, Relaxed);
+            }
+            DeviceAttrib::BlockSize => {
+                let limits = limits.ok_or(ENODEV)?;
+                if exported {
+                    return Err(EBUSY);
+                }
+                if !value.is_power_of_two()
+                    || value < limits.logical_block_size
+                    || !(512..=4096).contains(&value)
+                {
+                    return Err(EINVAL);
+                }
+                let old = self.block_shift.load(Relaxed);
+                let new = value.trailing_zeros();
+                inner.blocks = if new >= old {
+                    inner.blocks >> (new - old)
+                } else {
+                    inner.blocks << (old - new)
+                };
+                self.block_shift.store(new, Relaxed);
+            }
+            DeviceAttrib::Tpu | DeviceAttrib::Tpws => {
+                let limits = limits.ok_or(ENODEV)?;
+                if value != 0 && limits.max_discard_sectors == 0 {
+                    return Err(EINVAL);
+                }
+            }
+            DeviceAttrib::UnmapZeroesData => {
+                let limits = limits.ok_or(ENODEV)?;
+                if value != 0 && limits.max_write_zeroes_sectors == 0 {
+                    return Err(EINVAL);
+                }
+            }
+            DeviceAttrib::HwBlockSize
+            | DeviceAttrib::HwMaxSectors
+            | DeviceAttrib::HwQueueDepth
+            | DeviceAttrib::QueueDepth
+            | DeviceAttrib::WriteCache => return Err(EPERM),
+            _ => {}
+        }
+        inner.put(which, value);
+        Ok(())
+    }
+
+    /// Sets an INQUIRY string.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while exported, unless it is the same.
+    pub(crate) fn set_wwn(&self, field: WwnField, value: &[u8]) -> Result {
+        if self.wwn(field, |v| v == value) {
+            return Ok(());
+        }
+        if self.export_count() > 0 {
+            return Err(EBUSY);
+        }
+        let mut serial = copy(value)?;
+        let mut inner = self.inner.lock();
+        match field {
+            WwnField::VendorId => inner.vendor = Text::new(value),
+            WwnField::ProductId => inner.product = Text::new(value),
+            WwnField::Revision => inner.revision = Text::new(value),
+            WwnField::UnitSerial => core::mem::swap(&mut inner.serial, &mut serial),
+        }
+        drop(inner);
+        Ok(())
+    }
+
+    /// Looks at an INQUIRY string, without padding. `look` must not sleep.
+    pub(crate) fn wwn<R>(&self, field: WwnField, look: impl FnOnce(&[u8]) -> R) -> R {
+        let inner = self.inner.lock();
+        look(match field {
+            WwnField::VendorId => inner.vendor.get(),
+            WwnField::ProductId => inner.product.get(),
+            WwnField::Revision => inner.revision.get(),
+            WwnField::UnitSerial => &inner.serial,
+        })
+    }
+
+    /// The IEEE company identifier in the NAA identifier.
+    pub(crate) fn company_id(&self) -> u32 {
+        self.inner.lock().company_id
+    }
+
+    /// Sets it, 24 bits.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while exported, unless it is the same.
+    pub(crate) fn set_company_id(&self, id: u32) -> Result {
+        if self.company_id() == id {
+            return Ok(());
+        }
+        if self.export_count() > 0 {
+            return Err(EBUSY);
+        }
+        self.inner.lock().company_id = id;
+        Ok(())
+    }
+
+    // ---- the data path -------------------------------------------------
+
+    /// The open block device.
+    pub(crate) fn bdev(&self) -> Option<&Arc<Bdev>> {
+        self.bdev.as_ref()
+    }
+
+    /// Log2 of the block size that initiators see, 9..=12.
+    pub(crate) fn block_shift(&self) -> u32 {
+        self.block_shift.load(Relaxed)
+    }
+
+    /// Capacity in blocks, as it is now.
+    pub(crate) fn blocks(&self) -> u64 {
+        let shift = self.block_shift().saturating_sub(9);
+        self.bdev.as_ref().map_or(0, |b| b.nr_sectors() >> shift)
+    }
+
+    /// Whether each write must be durable before it is acknowledged.
+    pub(crate) fn write_through(&self) -> bool {
+        self.write_through.load(Relaxed) != 0
+    }
+
+    /// Whether sense data is in descriptor format (D_SENSE).
+    pub(crate) fn descriptor_sense(&self) -> bool {
+        self.inner.lock().mode.descriptor_sense
+    }
+
+    /// Whether unmapped blocks must read as zeros.
+    pub(crate) fn unmaps_to_zeros(&self) -> bool {
+        self.attrib(DeviceAttrib::UnmapZeroesData) != 0
+    }
+
+    /// Changes what MODE SELECT may change.
+    pub(crate) fn set_mode(&self, mode: ModeState) {
+        self.inner.lock().mode = mode;
+    }
+
+    /// Shows the device as the SCSI pages want it. `look` must not sleep.
+    pub(crate) fn with_info<R>(&self, read_only: bool, look: impl FnOnce(&DeviceInfo<'_>) -> R) -> R {
+        let blocks = self.blocks();
+        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let inner = self.inner.lock();
+        let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
+        inner.describe(&mut info);
+        info.read_only = read_only;
+        if let Some(limits) = limits {
+            let block = inner.block_size();
+            let physical = limits.physical_block_size.max(block);
+            info.physical_exponent =
+                (physical.trailing_zeros().saturating_sub(block.trailing_zeros())).min(15) as u8;
+            info.lowest_aligned_lba =
+                u16::try_from(limits.alignment_offset >> block.trailing_zeros()).unwrap_or(0);
+            info.optimal_granularity =
+                u16::try_from(limits.io_min >> block.trailing_zeros()).unwrap_or(0);
+            info.read_only |= limits.read_only;
+            info.mode.write_cache = limits.write_cache && !self.write_through();
+        }
+        look(&info)
+    }
+
+    /// Whether the medium cannot be written at all.
+    pub(crate) fn read_only(&self) -> bool {
+        self.bdev
+            .as_ref()
+            .is_none_or(|b| b.limits().read_only)
+    }
+
+    // ---- nexuses -------------------------------------------------------
+
+    /// A session sees the device from now on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn add_nexus(&self, nexus: Arc<Nexus>) -> Result {
+        // Room is made outside the spin lock, as it may sleep.
+        loop {
+            let wanted = self.inner.lock().nexuses.len().saturating_add(1);
+            let mut bigger = KVec::with_capacity(wanted.next_power_of_two(), GFP_KERNEL)?;
+            let mut inner = self.inner.lock();
+            if inner.nexuses.len() >= bigger.capacity() {
+                continue;
+            }
+            let mut old = core::mem::replace(&mut inner.nexuses, KVec::new());
+            for known in old.drain_all() {
+                let _ = bigger.push_within_capacity(known);
+            }
+            let _ = bigger.push_within_capacity(nexus);
+            inner.nexuses = bigger;
+            drop(inner);
+            drop(old);
+            return Ok(());
+        }
+    }
+
+    /// A session sees the device no more; what it had reserved is free.
+    pub(crate) fn remove_nexus(&self, nexus: &Arc<Nexus>) {
+        let mut inner = self.inner.lock();
+        let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
+        let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        drop(inner);
+        drop(gone);
+        self.release(nexus.session().id());
+    }
+
+    /// Establishes a unit attention for every session, save one.
+    pub(crate) fn post_all(&self, ua: Ua, except: Option<u64>) {
+        let inner = self.inner.lock();
+        for nexus in inner.nexuses.iter() {
+            if Some(nexus.session().id()) != except {
+                nexus.post(ua);
+            }
+        }
+    }
+
+    /// The `n`-th session that sees the device.
+    pub(crate) fn nth_nexus(&self, n: usize) -> Option<Arc<Nexus>> {
+        self.inner.lock().nexuses.get(n).cloned()
+    }
+
+    /// Compares the capacity with what initiators were told, and tells them
+    /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
+    pub(crate) fn check_capacity(&self) {
+        let now = self.blocks();
+        let mut inner = self.inner.lock();
+        if inner.blocks == now || !self.is_enabled() {
+            return;
+        }
+        let before = core::mem::replace(&mut inner.blocks, now);
+        for nexus in inner.nexuses.iter() {
+            nexus.post(Ua::CapacityChanged);
+        }
+        drop(inner);
+        pr_info!("a device changed from {} to {} blocks\n", before, now);
+    }
+
+    // ---- RESERVE and RELEASE (SPC-2) -------------------------------------
+
+    /// Whether `session` is kept out by another's reservation.
+    pub(crate) fn is_reserved_against(&self, session: u64) -> bool {
+        let holder = self.reserved_by.load(Relaxed);
+        holder != 0 && holder != session
+    }
+
+    /// Reserves the device; false when another session has it.
+    pub(crate) fn reserve(&self, session: u64) -> bool {
+        match self.reserved_by.cmpxchg(0, session, Full) {
+            Ok(_) => true,
+            Err(holder) => holder == session,
+        }
+    }
+
+    /// Releases the device if `session` has it; anything else does nothing.
+    pub(crate) fn release(&self, session: u64) {
+        // It fails when another has it: nothing to do then.
+        let _ = self.reserved_by.cmpxchg(session, 0, Full);
+    }
+
+    /// Forgets any reservation: what a logical unit reset does.
+    pub(crate) fn release_any(&self) {
+        self.reserved_by.store(0, Relaxed);
+    }
+}
+
+impl Inner {
+    fn attrib(&self, which: DeviceAttrib) -> u32 {
+        self.attribs.get(which as usize).copied().unwrap_or(0)
+    }
+
+    fn put(&mut self, which: DeviceAttrib, value: u32) {
+        if let Some(a) = self.attribs.get_mut(which as usize) {
+            *a = value;
+        }
+    }
+
+    fn block_size(&self) -> u32 {
+        match self.attrib(DeviceAttrib::BlockSize) {
+            0 => 512,
+            size => size,
+        }
+    }
+
+    /// Takes over what the block device can do.
+    fn adopt(&mut self, limits: &Limits) {
+        use DeviceAttrib as A;
+        let size = limits.logical_block_size.clamp(512, 4096);
+        let shift = size.trailing_zeros().saturating_sub(9);
+        self.put(A::HwBlockSize, size);
+        self.put(A::BlockSize, size);
+        self.put(A::HwMaxSectors, limits.max_sectors);
+        self.put(A::OptimalSectors, limits.io_opt >> size.trailing_zeros());
+        self.put(A::HwQueueDepth, limits.nr_requests);
+        self.put(A::QueueDepth, limits.nr_requests);
+        self.put(A::WriteCache, u32::from(limits.write_cache));
+        self.put(A::FuaWrite, 1);
+        self.put(A::Rsoc, 1);
+        self.put(A::IsNonrot, u32::from(!limits.rotational));
+        let discard = limits.max_discard_sectors != 0;
+        self.put(A::Tpu, u32::from(discard));
+        self.put(A::Tpws, u32::from(discard));
+        if discard {
+            self.put(A::MaxUnmapLbaCount, limits.max_discard_sectors >> shift);
+            self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
+            let grain = limits.discard_granularity >> size.trailing_zeros();
+            self.put(A::UnmapGranularity, grain.max(1));
+            let align = limits.discard_alignment >> size.trailing_zeros();
+            self.put(A::UnmapGranularityAlignment, align);
+        }
+        // Unmapping writes zeros through the block layer where the device can
+        // do that without being slow; else unmapped data is undefined.
+        self.put(A::UnmapZeroesData, u32::from(limits.max_write_zeroes_sectors != 0 && discard));
+        self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
+    }
+
+    fn describe(&self, info: &mut DeviceInfo<'_>) {
+        use DeviceAttrib as A;
+        let shift = self.block_size().trailing_zeros();
+        info.vendor = self.vendor.bytes;
+        info.product = self.product.bytes;
+        info.revision = self.revision.bytes;
+        info.company_id = self.company_id;
+        info.mode = self.mode;
+        info.max_transfer = MAX_TRANSFER >> shift;
+        info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
+        info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));
+        info.write_same_non_zero = false;
+        info.dpo_fua = self.attrib(A::FuaWrite) != 0;
+        info.rotation_rate = u16::from(self.attrib(A::IsNonrot) != 0);
+        let unmap = self.attrib(A::Tpu) != 0;
+        let same = self.attrib(A::Tpws) != 0;
+        info.thin = Thin {
+            unmap,
+            write_same16: same,
+            write_same10: same,
+            thin_provisioned: unmap || same,
+            reads_zeros: self.attrib(A::UnmapZeroesData) != 0,
+            max_unmap_blocks: self.attrib(A::MaxUnmapLbaCount),
+            max_unmap_descriptors: self.attrib(A::MaxUnmapBlockDescCount),
+            granularity: self.attrib(A::UnmapGranularity),
+            alignment: Some(self.attrib(A::UnmapGranularityAlignment)),
+            ..Thin::default()
+        };
+    }
+}

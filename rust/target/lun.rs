@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Logical units: exported by a portal group, mapped for an initiator, and
+//! the I_T_L nexus through which one session sees one.
+
+use super::{
+    device::Device,
+    tpg::Tpg, //
+};
+use crate::{
+    proto::scsi::{
+        sense::Sense,
+        ua::{
+            Pending,
+            Ua, //
+        }, //
+    },
+    session::Session,
+    sys::lock::{
+        new_spinlock_bh,
+        SpinLockBh, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+/// A LUN of a portal group: a number, and the device behind it when linked.
+#[pin_data]
+pub(crate) struct Lun {
+    number: u16,
+    tpg: Arc<Tpg>,
+    #[pin]
+    device: SpinLockBh<Option<Arc<Device>>>,
+}
+
+impl Lun {
+    pub(super) fn new(number: u16, tpg: Arc<Tpg>) -> Result<Arc<Self>> {
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                number,
+                tpg,
+                device <- new_spinlock_bh!(None, "ferrite_lun"),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The logical unit number, as the portal group numbers it.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The device behind it.
+    pub(crate) fn device(&self) -> Option<Arc<Device>> {
+        self.device.lock().clone()
+    }
+
+    /// Whether it belongs to `tpg`.
+    pub(crate) fn is_of(&self, tpg: &Arc<Tpg>) -> bool {
+        Arc::ptr_eq(&self.tpg, tpg)
+    }
+
+    /// Puts `device` behind the LUN; sessions see it at once.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` when the device is not enabled, `EEXIST` when the LUN has one.
+    pub(crate) fn attach(&self, device: &Arc<Device>) -> Result {
+        if !device.is_enabled() {
+            return Err(ENODEV);
+        }
+        {
+            let mut slot = self.device.lock();
+            if slot.is_some() {
+                return Err(EEXIST);
+            }
+            *slot = Some(device.clone());
+        }
+        device.exported(true);
+        self.tpg.remap_all();
+        Ok(())
+    }
+
+    /// Takes the device away; new commands find no LUN from now on.
+    pub(crate) fn detach(&self) {
+        let old = self.device.lock().take();
+        if let Some(device) = old {
+            device.exported(false);
+            self.tpg.remap_all();
+        }
+    }
+}
+
+/// A LUN as one initiator sees it: its own number for a LUN of the group.
+#[pin_data]
+pub(crate) struct MappedLun {
+    number: u16,
+    tpg: Arc<Tpg>,
+    write_protect: Atomic<i32>,
+    #[pin]
+    lun: SpinLockBh<Option<Arc<Lun>>>,
+}
+
+impl MappedLun {
+    pub(super) fn new(number: u16, tpg: Arc<Tpg>, write_protect: bool) -> Result<Arc<Self>> {
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                number,
+                tpg,
+                write_protect: Atomic::new(i32::from(write_protect)),
+                lun <- new_spinlock_bh!(None, "ferrite_mapped_lun"),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The number the initiator uses.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The LUN it stands for.
+    pub(crate) fn lun(&self) -> Option<Arc<Lun>> {
+        self.lun.lock().clone()
+    }
+
+    /// Lets the number stand for `lun`.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when it stands for one already, `EINVAL` when `lun` is of
+    /// another portal group.
+    pub(crate) fn map(&self, lun: &Arc<Lun>) -> Result {
+        if !lun.is_of(&self.tpg) {
+            return Err(EINVAL);
+        }
+        {
+            let mut slot = self.lun.lock();
+            if slot.is_some() {
+                return Err(EEXIST);
+            }
+            *slot = Some(lun.clone());
+        }
+        self.tpg.remap_all();
+        Ok(())
+    }
+
+    /// The number stands for nothing any more.
+    pub(crate) fn unmap(&self) {
+        let old = self.lun.lock().take();
+        if old.is_some() {
+            self.tpg.remap_all();
+        }
+    }
+
+    /// Whether this initiator may only read.
+    pub(crate) fn write_protect(&self) -> bool {
+        self.write_protect.load(Relaxed) != 0
+    }
+
+    /// Lets this initiator write, or not; at once.
+    ///
+    /// # Errors
+    ///
+    /// None now; kept fallible for the caller's sake.
+    pub(crate) fn set_write_protect(&self, on: bool) -> Result {
+        self.write_protect.store(i32::from(on), Relaxed);
+        self.tpg.remap_all();
+        Ok(())
+    }
+}
+
+/// One session's way to one logical unit (SAM-5: the I_T_L nexus).
+#[pin_data]
+pub(crate) struct Nexus {
+    number: u16,
+    device: Arc<Device>,
+    session: Arc<Session>,
+    read_only: Atomic<i32>,
+    gone: Atomic<i32>,
+    /// Set while a unit attention is pending, so that the data path need not
+    /// take the lock to learn that there is none.
+    attention: Atomic<i32>,
+    #[pin]
+    pending: SpinLockBh<Pending>,
+}
+
+impl Nexus {
+    /// A new nexus; its first command is told of the power on.
+    pub(crate) fn new(
+        number: u16,
+        device: Arc<Device>,
+        session: Arc<Session>,
+        read_only: bool,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                number,
+                device,
+                session,
+                read_only: Atomic::new(i32::from(read_only)),
+                gone: Atomic::new(0),
+                attention: Atomic::new(1),
+                pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The number the initiator uses.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// The device at the other end.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// The session at this end.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Whether this initiator may only read.
+    pub(crate) fn read_only(&self) -> bool {
+        self.read_only.load(Relaxed) != 0
+    }
+
+    /// Lets this initiator write, or not.
+    pub(crate) fn set_read_only(&self, on: bool) {
+        self.read_only.store(i32::from(on), Relaxed);
+    }
+
+    /// Marks the nexus as ended: commands that still come find no LUN.
+    pub(crate) fn end(&self) {
+        self.gone.store(1, Relaxed);
+    }
+
+    /// Whether the nexus has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed) != 0
+    }
+
+    /// Establishes a unit attention condition.
+    pub(crate) fn post(&self, ua: Ua) {
+        self.pending.lock().post(ua);
+        self.attention.store(1, Relaxed);
+    }
+
+    /// Whether a unit attention is pending.
+    pub(crate) fn has_attention(&self) -> bool {
+        self.attention.load(Relaxed) != 0
+    }
+
+    /// The sense key and codes of the first unit attention, which stays.
+    pub(crate) fn peek_attention(&self) -> Option<(u8, u8, u8)> {
+        let sense = self.pending.lock().first()?.sense();
+        Some((sense.key as u8, sense.asc, sense.ascq))
+    }
+
+    /// Reports and clears the first unit attention.
+    pub(crate) fn take_attention(&self) -> Option<Sense> {
+        let mut pending = self.pending.lock();
+        let sense = pending.take();
+        if pending.is_empty() {
+            self.attention.store(0, Relaxed);
+        }
+        sense
+    }
+
+    /// Clears one kind, because the initiator has learnt of it otherwise
+    /// (REPORT LUNS clears REPORTED LUNS DATA HAS CHANGED, SPC-4 6.33).
+    pub(crate) fn clear_attention(&self, ua: Ua) {
+        let mut pending = self.pending.lock();
+        pending.clear(ua);
+        if pending.is_empty() {
+            self.attention.store(0, Relaxed);
+        }
+    }
+}

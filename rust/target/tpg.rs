@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Targets and their portal groups.
+//!
+//! Lock order: the module's list of targets, a target's list of groups, a
+//! group, an ACL, then the softirq locks (LUN, session, device, nexus).
+
+use super::{
+    acl::Acl,
+    credentials::Credentials,
+    device::Device,
+    lun::{
+        Lun,
+        MappedLun, //
+    },
+    Targets, //
+};
+use crate::{
+    portal::{
+        self,
+        Portal, //
+    },
+    proto::{
+        chap::Algorithms,
+        login::params::TpgParams,
+        name::IscsiName, //
+    },
+    session::{
+        Session,
+        Why, //
+    }, //
+};
+use core::net::SocketAddr;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// A numeric attribute of a portal group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum TpgAttrib {
+    /// Whether initiators must authenticate.
+    Authentication,
+    /// Seconds a login may take.
+    LoginTimeout,
+    /// Whether initiators without an ACL may log in and see all LUNs.
+    GenerateNodeAcls,
+    /// As LIO has it; dynamic initiators keep nothing between logins here.
+    CacheDynamicAcls,
+    /// The queue depth of new ACLs and of initiators without one.
+    DefaultCmdsnDepth,
+    /// Whether initiators without an ACL may only read.
+    DemoModeWriteProtect,
+    /// Whether newly mapped LUNs may only be read.
+    ProdModeWriteProtect,
+    /// Whether discovery shows the target to those who may not log in.
+    DemoModeDiscovery,
+    /// Whether discovery shows the target only while the group is enabled.
+    TpgEnabledSendtargets,
+    /// The ErrorRecoveryLevel of new ACLs: 0.
+    DefaultErl,
+    /// Seconds of silence before a NOP-In, for initiators without an ACL.
+    NopinTimeout,
+    /// Seconds to wait for its answer.
+    NopinResponseTimeout,
+}
+
+const ATTRIBS: usize = TpgAttrib::NopinResponseTimeout as usize + 1;
+
+/// In the order of [`TpgAttrib`].
+const DEFAULTS: [u32; ATTRIBS] = [1, 15, 0, 0, 128, 1, 0, 1, 1, 0, 15, 30];
+
+/// An iSCSI target: a name and its portal groups.
+#[pin_data]
+pub(crate) struct Target {
+    id: u64,
+    name: IscsiName,
+    targets: Arc<Targets>,
+    #[pin]
+    tpgs: Mutex<KVec<Arc<Tpg>>>,
+}
+
+static NEXT_ID: Atomic<u64> = Atomic::new(1);
+
+impl Target {
+    pub(super) fn new(name: IscsiName, targets: Arc<Targets>) -> Result<Arc<Self>> {
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                id: NEXT_ID.fetch_add(1, Relaxed),
+                name,
+                targets,
+                tpgs <- new_mutex!(KVec::new(), "ferrite_target"),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// A number that no other target has had; later ones have higher ones.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The target's name.
+    pub(crate) fn name(&self) -> &IscsiName {
+        &self.name
+    }
+
+    /// Makes a portal group, disabled.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when the tag is taken, `ENOSPC` when no relative target port
+    /// identifier is left, `ENOMEM`.
+    pub(crate) fn create_tpg(self: &Arc<Self>, tag: u16) -> Result<Arc<Tpg>> {
+        let rtpi = self.targets.take_rtpi(None)?;
+        let made = self.insert_tpg(tag, rtpi);
+        if made.is_err() {
+            self.targets.give_rtpi(rtpi);
+        }
+        made
+    }
+
+    fn insert_tpg(self: &Arc<Self>, tag: u16, rtpi: u16) -> Result<Arc<Tpg>> {
+        let tpg = Tpg::new(tag, rtpi, self.clone())?;
+        let mut tpgs = self.tpgs.lock();
+        if tpgs.iter().any(|t| t.tag == tag) {
+            return Err(EEXIST);
+        }
+        tpgs.push(tpg.clone(), GFP_KERNEL)?;
+        Ok(tpg)
+    }
+
+    /// Removes a portal group; its sessions end.
+    pub(crate) fn remove_tpg(&self, tpg: &Arc<Tpg>) {
+        tpg.shut();
+        self.tpgs.lock().retain(|t| !Arc::ptr_eq(t, tpg));
+        self.targets.give_rtpi(tpg.rtpi());
+    }
+
+    /// Calls `each` with every portal group until it returns true.
+    pub(crate) fn find_tpg(&self, mut each: impl FnMut(&Arc<Tpg>) -> bool) -> Option<Arc<Tpg>> {
+        self.tpgs.lock().iter().find(|t| each(t)).cloned()
+    }
+
+    pub(super) fn shut(&self) {
+        let tpgs = core::mem::replace(&mut *self.tpgs.lock(), KVec::new());
+        for tpg in tpgs.iter() {
+            tpg.shut();
+            self.targets.give_rtpi(tpg.rtpi());
+        }
+    }
+}
+
+/// A portal group: the way in to a target, and what it shows to whom.
+#[pin_data]
+pub(crate) struct Tpg {
+    tag: u16,
+    target: Arc<Target>,
+    rtpi: Atomic<u32>,
+    enabled: Atomic<i32>,
+    attribs: [Atomic<u32>; ATTRIBS],
+    #[pin]
+    credentials: Credentials,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    sessions: Mutex<KVec<Arc<Session>>>,
+}
+
+/// Protected by the mutex in [`Tpg`].
+struct Inner {
+    params: KBox<TpgParams>,
+    algorithms: Algorithms,
+    portals: KVec<Arc<Portal>>,
+    luns: KVec<Arc<Lun>>,
+    acls: KVec<Arc<Acl>>,
+}
+
+impl Tpg {
+    fn new(tag: u16, rtpi: u16, target: Arc<Target>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                tag,
+                target,
+                rtpi: Atomic::new(u32::from(rtpi)),
+                enabled: Atomic::new(0),
+                attribs: DEFAULTS.map(Atomic::new),
+                credentials <- Credentials::new(),
+                inner <- new_mutex!(
+                    Inner {
+                        params: KBox::new(TpgParams::default(), GFP_KERNEL)?,
+                        algorithms: Algorithms::default(),
+                        portals: KVec::new(),
+                        luns: KVec::new(),
+                        acls: KVec::new(),
+                    },
+                    "ferrite_tpg"
+                ),
+                sessions <- new_mutex!(KVec::new(), "ferrite_sessions"),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The portal group tag.
+    pub(crate) fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    /// The target it belongs to.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Whether initiators may log in.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed) != 0
+    }
+
+    /// Opens or shuts the group. Shutting ends its sessions; it does not wait
+    /// for them.
+    ///
+    /// # Errors
+    ///
+    /// What the first portal that cannot listen says; then nothing is changed.
+    pub(crate) fn set_enabled(&self, on: bool) -> Result {
+        if on == self.is_enabled() {
+            return Ok(());
+        }
+        if on {
+            self.enabled.store(1, Relaxed);
+        } else {
+            self.enabled.store(0, Relaxed);
+            self.end_sessions(Why::Disabled);
+        }
+        Ok(())
+    }
+
+    /// The relative target port identifier (SPC-4 3.1.103).
+    pub(crate) fn rtpi(&self) -> u16 {
+        self.rtpi.load(Relaxed) as u16
+    }
+
+    /// Changes the relative target port identifier.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while enabled, `EEXIST` when another group has it, `EINVAL` for
+    /// zero.
+    pub(crate) fn set_rtpi(&self, value: u16) -> Result {
+        if value == self.rtpi() {
+            return Ok(());
+        }
+        if self.is_enabled() {
+            return Err(EBUSY);
+        }
+        let new = self.target.targets.take_rtpi(Some(value))?;
+        let old = self.rtpi.xchg(u32::from(new), Relaxed);
+        self.target.targets.give_rtpi(old as u16);
+        Ok(())
+    }
+
+    /// Reads an attribute.
+    pub(crate) fn attrib(&self, which: TpgAttrib) -> u32 {
+        self.attribs
+            .get(which as usize)
+            .map_or(0, |a| a.load(Relaxed))
+    }
+
+    /// Writes an attribute whose range has been checked.
+    ///
+    /// # Errors
+    ///
+    /// None now.
+    pub(crate) fn set_attrib(&self, which: TpgAttrib, value: u32) -> Result {
+        if let Some(a) = self.attribs.get(which as usize) {
+            a.store(value, Relaxed);
+        }
+        if which == TpgAttrib::GenerateNodeAcls && value != 0 {
+            // As LIO: dynamic entries are then kept.
+            if let Some(a) = self.attribs.get(TpgAttrib::CacheDynamicAcls as usize) {
+                a.store(1, Relaxed);
+            }
+        }
+        if which == TpgAttrib::DemoModeWriteProtect {
+            self.remap_all();
+        }
+        Ok(())
+    }
+
+    /// Whether newly mapped LUNs may only be read.
+    pub(super) fn protects_production(&self) -> bool {
+        self.attrib(TpgAttrib::ProdModeWriteProtect) != 0
+    }
+
+    /// The CHAP algorithms allowed, the best first.
+    pub(crate) fn algorithms(&self) -> Algorithms {
+        self.inner.lock().algorithms
+    }
+
+    /// Sets the CHAP algorithms allowed.
+    ///
+    /// # Errors
+    ///
+    /// None now.
+    pub(crate) fn set_algorithms(&self, list: Algorithms) -> Result {
+        self.inner.lock().algorithms = list;
+        Ok(())
+    }
+
+    /// The credentials of initiators that have none of their own.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Looks at or changes what is offered in negotiation.
+    pub(crate) fn with_params<R>(&self, f: impl FnOnce(&mut TpgParams) -> R) -> R {
+        f(&mut self.inner.lock().params)
+    }
+
+    /// Opens a portal: binds and listens, and shares the socket with other
+    /// targets' groups at the same address.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` when this target has a group there, or what bind or listen
+    /// say.
+    pub(crate) fn add_portal(self: &Arc<Self>, addr: SocketAddr) -> Result<Arc<Portal>> {
+        let taken = self
+            .target
+            .find_tpg(|tpg| tpg.inner.lock().portals.iter().any(|p| p.addr() == addr));
+        if taken.is_some() {
+            return Err(EEXIST);
+        }
+        let portal = portal::open(&self.target.targets, addr)?;
+        self.inner.lock().portals.push(portal.clone(), GFP_KERNEL)?;
+        Ok(portal)
+    }
+
+    /// Closes a portal. Sessions that came through it go on.
+    pub(crate) fn remove_portal(&self, portal: &Arc<Portal>) {
+        let mut inner = self.inner.lock();
+        inner.portals.retain(|p| !Arc::ptr_eq(p, portal));
+        drop(inner);
+        portal::close(&self.target.targets, portal);
+    }
+
+    /// Whether connections to the portal `addr` may log in here.
+    pub(crate) fn listens_at(&self, addr: &SocketAddr) -> bool {
+        self.inner.lock().portals.iter().any(|p| p.addr() == *addr)
+    }
+
+    /// Calls `each` with the address of every portal.
+    pub(crate) fn for_each_portal(&self, each: &mut dyn FnMut(&SocketAddr)) {
+        for portal in self.inner.lock().portals.iter() {
+            each(&portal.addr());
+        }
+    }
+
+    /// Makes a LUN without a device.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `ENOMEM`.
+    pub(crate) fn create_lun(self: &Arc<Self>, number: u16) -> Result<Arc<Lun>> {
+        let lun = Lun::new(number, self.clone())?;
+        let mut inner = self.inner.lock();
+        if inner.luns.iter().any(|l| l.number() == number) {
+            return Err(EEXIST);
+        }
+        inner.luns.push(lun.clone(), GFP_KERNEL)?;
+        Ok(lun)
+    }
+
+    /// Removes a LUN.
+    pub(crate) fn remove_lun(&self, lun: &Arc<Lun>) {
+        lun.detach();
+        self.inner.lock().luns.retain(|l| !Arc::ptr_eq(l, lun));
+    }
+
+    /// Lets an initiator in.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `ENOMEM`.
+    pub(crate) fn create_acl(self: &Arc<Self>, name: IscsiName) -> Result<Arc<Acl>> {
+        let depth = self.attrib(TpgAttrib::DefaultCmdsnDepth);
+        let acl = Acl::new(name, self.clone(), depth)?;
+        {
+            let mut inner = self.inner.lock();
+            if inner.acls.iter().any(|a| *a.name() == name) {
+                return Err(EEXIST);
+            }
+            inner.acls.push(acl.clone(), GFP_KERNEL)?;
+        }
+        // What it was shown without the entry no longer holds.
+        self.end_matching(Why::AclChanged, &|s| {
+            s.acl().is_none() && *s.initiator() == name
+        });
+        Ok(acl)
+    }
+
+    /// Lets an initiator in no more; its sessions end.
+    pub(crate) fn remove_acl(&self, acl: &Arc<Acl>) {
+        self.inner.lock().acls.retain(|a| !Arc::ptr_eq(a, acl));
+        self.end_matching(Why::AclChanged, &|s| {
+            s.acl().is_some_and(|a| Arc::ptr_eq(a, acl))
+        });
+    }
+
+    /// The entry of an initiator.
+    pub(crate) fn find_acl(&self, name: &IscsiName) -> Option<Arc<Acl>> {
+        self.inner
+            .lock()
+            .acls
+            .iter()
+            .find(|a| a.name() == name)
+            .cloned()
+    }
+
+    /// Shows the initiators that are logged in without an entry until `show`
+    /// returns false.
+    pub(crate) fn for_each_dynamic_session(&self, show: &mut dyn FnMut(&IscsiName) -> bool) {
+        self.for_each_session(&mut |s| s.acl().is_some() || show(s.initiator()));
+    }
+
+    /// Calls `each` with every session, the newest first, until it returns
+    /// false.
+    pub(crate) fn for_each_session(&self, each: &mut dyn FnMut(&Arc<Session>) -> bool) {
+        let sessions = self.sessions.lock();
+        for session in sessions.iter().rev() {
+            if !each(session) {
+                break;
+            }
+        }
+    }
+
+    /// Takes a session in. One of the same initiator port (name and ISID) is
+    /// reinstated (RFC 7143 6.3.5): the old one ends at once, nobody waits
+    /// for it. Returns the number of sessions now.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` when the group is shut, `ENOMEM`.
+    pub(crate) fn add_session(&self, session: &Arc<Session>) -> Result {
+        let mut replaced = None;
+        {
+            let mut sessions = self.sessions.lock();
+            if !self.is_enabled() {
+                return Err(ENODEV);
+            }
+            sessions.reserve(1, GFP_KERNEL)?;
+            if let Some(at) = sessions.iter().position(|s| s.is_same_port(session)) {
+                replaced = sessions.remove(at).ok();
+            }
+            sessions.push(session.clone(), GFP_KERNEL)?;
+        }
+        if let Some(old) = replaced {
+            old.end(Why::Reinstated);
+        }
+        self.remap(session);
+        Ok(())
+    }
+
+    /// Forgets a session that has ended.
+    pub(crate) fn remove_session(&self, session: &Arc<Session>) {
+        self.sessions.lock().retain(|s| !Arc::ptr_eq(s, session));
+    }
+
+    /// Finds a session by its TSIH.
+    pub(crate) fn find_session(&self, tsih: u16) -> Option<Arc<Session>> {
+        self.sessions
+            .lock()
+            .iter()
+            .find(|s| s.tsih() == tsih)
+            .cloned()
+    }
+
+    /// A TSIH that no session of the group has; never 0.
+    pub(crate) fn free_tsih(&self) -> Option<u16> {
+        self.target
+            .targets
+            .next_tsih(|tsih| self.find_session(tsih).is_none())
+    }
+
+    fn end_matching(&self, why: Why, matching: &dyn Fn(&Session) -> bool) {
+        // Ended outside the lock: ending takes a session off the list.
+        loop {
+            let found = {
+                let mut sessions = self.sessions.lock();
+                match sessions.iter().position(|s| matching(s)) {
+                    Some(at) => sessions.remove(at).ok(),
+                    None => None,
+                }
+            };
+            match found {
+                Some(session) => session.end(why),
+                None => break,
+            }
+        }
+    }
+
+    fn end_sessions(&self, why: Why) {
+        self.end_matching(why, &|_| true);
+    }
+
+    pub(super) fn shut(&self) {
+        self.enabled.store(0, Relaxed);
+        self.end_sessions(Why::Removed);
+    }
+
+    /// Tells every session which LUNs it has now.
+    pub(crate) fn remap_all(&self) {
+        let mut list = KVec::new();
+        {
+            let sessions = self.sessions.lock();
+            for session in sessions.iter() {
+                if list.push(session.clone(), GFP_KERNEL).is_err() {
+                    break;
+                }
+            }
+        }
+        for session in list.iter() {
+            self.remap(session);
+        }
+    }
+
+    /// Tells `session` which LUNs it has now.
+    fn remap(&self, session: &Arc<Session>) {
+        let mut view: KVec<View> = KVec::new();
+        let built = match session.acl() {
+            Some(acl) => acl.for_each_map(&mut |map| Self::see_mapped(&mut view, map)),
+            None => self.see_all(&mut view),
+        };
+        if built.is_err() || session.set_view(view).is_err() {
+            pr_warn!("out of memory: a session keeps its old list of LUNs\n");
+        }
+    }
+
+    fn see_mapped(view: &mut KVec<View>, map: &MappedLun) -> Result {
+        if let Some(device) = map.lun().and_then(|lun| lun.device()) {
+            view.push(
+                View {
+                    number: map.number(),
+                    device,
+                    read_only: map.write_protect(),
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn see_all(&self, view: &mut KVec<View>) -> Result {
+        let read_only = self.attrib(TpgAttrib::DemoModeWriteProtect) != 0;
+        let inner = self.inner.lock();
+        for lun in inner.luns.iter() {
+            if let Some(device) = lun.device() {
+                view.push(
+                    View {
+                        number: lun.number(),
+                        device,
+                        read_only,
+                    },
+                    GFP_KERNEL,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A LUN as a session shall see it.
+pub(crate) struct View {
+    /// The number the initiator uses.
+    pub(crate) number: u16,
+    /// The device behind it.
+    pub(crate) device: Arc<Device>,
+    /// Whether the initiator may only read.
+    pub(crate) read_only: bool,
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One SCSI command on its way.
+//!
+//! A task is made by the receive path, collects its data, runs on the disk,
+//! and is ended by the transmit path when its response has been built. At each
+//! moment one of these owns it ([`Task`]); task management only sees the
+//! [`Head`] and can mark it aborted.
+//!
+//! A task that has been registered with its session is ended exactly once, by
+//! [`Task`] being passed to `Session::retire`.
+
+use crate::{
+    proto::{
+        scsi::{
+            Command,
+            Sense,
+            Status, //
+        },
+        serial::Sn,
+        transfer::{
+            ReadPlan,
+            WritePlan, //
+        }, //
+    },
+    session::{
+        Session,
+        Why, //
+    },
+    sys::{
+        owned::{
+            Duo,
+            Owned, //
+        },
+        pages::PageBuf, //
+    },
+    target::Nexus,
+    tmf::Waiter, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+/// The owner of a task.
+pub(crate) type Task = Owned<Head, Body>;
+
+/// What others may see of a task.
+pub(crate) type Seen = Arc<Duo<Head, Body>>;
+
+/// The way from a task or session back to its connection.
+pub(crate) trait Link: Send + Sync {
+    /// The task has run: its response is to be sent. Any context.
+    fn done(self: Arc<Self>, task: Task);
+    /// A task management function has finished. Any context but hardirq.
+    fn answered(self: Arc<Self>, waiter: Arc<Waiter>);
+    /// Some task that waits for data has been aborted. Any context.
+    fn sweep(self: Arc<Self>);
+    /// The connection shall end. Any context.
+    fn close(self: Arc<Self>, why: Why);
+    /// Asks the initiator to log out, or tells it that the connection drops.
+    fn announce(self: Arc<Self>, why: Why);
+}
+
+/// The part of a task that everybody may see.
+pub(crate) struct Head {
+    /// The Initiator Task Tag.
+    pub(crate) itt: u32,
+    /// The LUN field, as it came.
+    pub(crate) lun: u64,
+    /// The CmdSN.
+    pub(crate) cmd_sn: Sn,
+    /// Whether it was sent for immediate delivery.
+    pub(crate) immediate: bool,
+    /// The session it belongs to.
+    pub(crate) session: Arc<Session>,
+    /// The connection it came by and goes back by.
+    pub(crate) link: Arc<dyn Link>,
+    /// The unit it is for; none when there is no such unit.
+    pub(crate) nexus: Option<Arc<Nexus>>,
+    /// Its place in the session's list.
+    slot: Atomic<u32>,
+    aborted: Atomic<i32>,
+    /// When it will be sent, among all that waits to be sent.
+    pub(crate) order: Atomic<u32>,
+}
+
+impl Head {
+    /// The head of a new task.
+    pub(crate) fn new(
+        itt: u32,
+        lun: u64,
+        cmd_sn: Sn,
+        immediate: bool,
+        session: Arc<Session>,
+        link: Arc<dyn Link>,
+        nexus: Option<Arc<Nexus>>,
+    ) -> Self {
+        Self {
+            itt,
+            lun,
+            cmd_sn,
+            immediate,
+            session,
+            link,
+            nexus,
+            slot: Atomic::new(u32::MAX),
+            aborted: Atomic::new(0),
+            order: Atomic::new(0),
+        }
+    }
+
+    /// Its place in the session's list of tasks.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot.load(Relaxed)
+    }
+
+    pub(crate) fn set_slot(&self, slot: u32) {
+        self.slot.store(slot, Relaxed);
+    }
+
+    /// Aborts it: no response will be sent.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(1, Relaxed);
+    }
+
+    /// Whether it was aborted.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted.load(Relaxed) != 0
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    /// A command that can be carried out.
+    Command(Command),
+    /// A command that was refused; its data is still drained.
+    Refused(Outcome),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome {
+    /// The SCSI status.
+    pub(crate) status: Status,
+    /// What is wrong, with CHECK CONDITION.
+    pub(crate) sense: Option<Sense>,
+}
+
+impl Outcome {
+    /// GOOD.
+    pub(crate) const GOOD: Outcome = Outcome::status(Status::Good);
+
+    /// A status without sense data.
+    pub(crate) const fn status(status: Status) -> Self {
+        Self {
+            status,
+            sense: None,
+        }
+    }
+}
+
+impl From<Sense> for Outcome {
+    fn from(sense: Sense) -> Self {
+        Self {
+            status: Status::CheckCondition,
+            sense: Some(sense),
+        }
+    }
+}
+
+/// The part of a task that its owner alone touches.
+pub(crate) struct Body {
+    /// What is to be done.
+    pub(crate) verb: Verb,
+    /// Expected Data Transfer Length: bytes the initiator will send or take.
+    pub(crate) edtl: u32,
+    /// Bytes that the command itself moves, from its CDB.
+    pub(crate) asked: u64,
+    /// Whether the R bit was set.
+    pub(crate) read: bool,
+    /// Whether the W bit was set.
+    pub(crate) write: bool,
+    /// The data, in or out.
+    pub(crate) data: PageBuf,
+    /// Pages charged to the session for `data`.
+    pub(crate) charged: usize,
+    /// What data of the initiator is still to come.
+    pub(crate) plan: Option<WritePlan>,
+    /// How the data is cut into Data-In PDUs while it is being sent.
+    pub(crate) cut: Option<ReadPlan>,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// Bytes of `data` that go to the initiator.
+    pub(crate) data_in: usize,
+    /// Whether the I/O has been passed on to where it may wait.
+    pub(crate) may_block: bool,
+    /// Whether it must wait for commands with lower CmdSNs.
+    pub(crate) hold: bool,
+}
+
+impl Body {
+    /// The body of a new task.
+    pub(crate) fn new(verb: Verb, edtl: u32, read: bool, write: bool) -> Self {
+        Self {
+            verb,
+            edtl,
+            asked: 0,
+            read,
+            write,
+            data: PageBuf::empty(),
+            charged: 0,
+            plan: None,
+            cut: None,
+            outcome: Outcome::GOOD,
+            data_in: 0,
+            may_block: false,
+            hold: false,
+        }
+    }
+}
+
+/// Ends `task` with `outcome`: sends its response, by way of its connection.
+pub(crate) fn finish(mut task: Task, outcome: Outcome) {
+    task.get().outcome = outcome;
+    let link = task.shared().link.clone();
+    link.done(task);
+}

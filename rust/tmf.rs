@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Task management: finds tasks and marks them; never frees them.
+//!
+//! A function is answered when the last task it affects has ended, that is,
+//! when none of them can touch the disk any more; or as rejected, when that
+//! takes too long.
+
+use crate::{
+    proto::{
+        scsi::{
+            lun,
+            ua::Ua, //
+        },
+        wire::{
+            TaskMgmtRequest,
+            TmFunction,
+            TmResponse, //
+        }, //
+    },
+    session::{
+        Session,
+        Why, //
+    },
+    sys::misc,
+    target::{
+        Device,
+        Nexus, //
+    },
+    task::Link, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+/// Milliseconds that a function may take. Linux gives up after 30 s (LUN
+/// reset) or 15 s (abort); the answer must come before.
+const DEADLINE_MS: u64 = 12_000;
+
+/// A task management function that waits for tasks to end.
+pub(crate) struct Waiter {
+    link: Arc<dyn Link>,
+    /// The Initiator Task Tag of the function.
+    pub(crate) itt: u32,
+    /// Whether it was sent for immediate delivery.
+    pub(crate) immediate: bool,
+    /// Ends the whole session's portal group when it is answered.
+    pub(crate) then: Option<Why>,
+    /// Tasks still to end, and one for the setting up.
+    left: Atomic<i32>,
+    failed: Atomic<i32>,
+    answered: Atomic<i32>,
+    deadline_ms: u64,
+}
+
+impl Waiter {
+    fn new(
+        link: Arc<dyn Link>,
+        request: &TaskMgmtRequest,
+        then: Option<Why>,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                link,
+                itt: request.itt(),
+                immediate: request.immediate(),
+                then,
+                left: Atomic::new(1),
+                failed: Atomic::new(0),
+                answered: Atomic::new(0),
+                deadline_ms: misc::now_ms().saturating_add(DEADLINE_MS),
+            },
+            GFP_ATOMIC,
+        )?)
+    }
+
+    /// One more task to wait for.
+    pub(crate) fn one_more(&self) {
+        self.left.add(1, Relaxed);
+    }
+
+    /// A task could not be waited for.
+    pub(crate) fn fail(&self) {
+        self.failed.store(1, Relaxed);
+    }
+
+    /// One task has ended.
+    pub(crate) fn one_ended(this: &Arc<Self>) {
+        if this.left.fetch_sub(1, Full) == 1 {
+            Self::answer(this);
+        }
+    }
+
+    fn answer(this: &Arc<Self>) {
+        if this.answered.xchg(1, Full) == 0 {
+            this.link.clone().answered(this.clone());
+        }
+    }
+
+    /// Answers it if its time is up; true when it need not be watched more.
+    pub(crate) fn expire(this: &Arc<Self>, now_ms: u64) -> bool {
+        if this.answered.load(Relaxed) != 0 {
+            return true;
+        }
+        if now_ms < this.deadline_ms {
+            return false;
+        }
+        this.fail();
+        Self::answer(this);
+        true
+    }
+
+    /// Whether it has been answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed) != 0
+    }
+
+    /// What to answer.
+    pub(crate) fn response(&self) -> TmResponse {
+        if self.failed.load(Relaxed) != 0 {
+            TmResponse::FunctionRejected
+        } else {
+            TmResponse::FunctionComplete
+        }
+    }
+}
+
+/// What becomes of a function.
+pub(crate) enum Verdict {
+    /// The answer, now.
+    Now(TmResponse),
+    /// The answer, now, with its Additional Response Information.
+    Told(TmResponse, [u8; 3]),
+    /// The answer comes by [`Link::answered`]; until then it is to be watched.
+    Later(Arc<Waiter>),
+}
+
+/// Carries out a task management function (RFC 7143 11.5, RFC 7144 section 6).
+pub(crate) fn run(
+    session: &Arc<Session>,
+    link: Arc<dyn Link>,
+    request: &TaskMgmtRequest,
+    level2: bool,
+) -> Verdict {
+    let function = request.function();
+    if function.needs_protocol_level_2() && !level2 {
+        return Verdict::Now(TmResponse::FunctionNotSupported);
+    }
+    let nexus = if function.has_lun() {
+        match lun::decode(request.lun()).and_then(|n| session.nexus(n)) {
+            Some(nexus) => Some(nexus),
+            None => return Verdict::Now(TmResponse::LunDoesNotExist),
+        }
+    } else {
+        None
+    };
+    let started = match function {
+        TmFunction::ClearAca | TmFunction::Unknown(_) => {
+            return Verdict::Now(TmResponse::FunctionNotSupported)
+        }
+        TmFunction::TaskReassign => return Verdict::Now(TmResponse::ReassignmentNotSupported),
+        TmFunction::QueryTask => return query_task(session, request),
+        TmFunction::QueryTaskSet => {
+            let busy = session.has_tasks_for(request.lun());
+            return Verdict::Now(if busy {
+                TmResponse::FunctionSucceeded
+            } else {
+                TmResponse::FunctionComplete
+            });
+        }
+        TmFunction::QueryAsyncEvent => return query_event(nexus.as_deref()),
+        TmFunction::AbortTask => return abort_task(session, link, request),
+        TmFunction::TargetColdReset => Waiter::new(link, request, Some(Why::Reset)),
+        _ => Waiter::new(link, request, None),
+    };
+    let Ok(waiter) = started else {
+        return Verdict::Now(TmResponse::FunctionRejected);
+    };
+    match (function, nexus) {
+        (TmFunction::AbortTaskSet, Some(nexus)) => abort_nexus(&waiter, &nexus),
+        (TmFunction::ClearTaskSet, Some(nexus)) => {
+            abort_unit(&waiter, nexus.device());
+            let id = session.id();
+            nexus.device().post_all(Ua::CommandsCleared, Some(id));
+        }
+        (TmFunction::LogicalUnitReset, Some(nexus)) => reset_unit(&waiter, nexus.device()),
+        (TmFunction::ItNexusReset, _) => {
+            session.abort_tasks(&waiter, &|_| true);
+            each_nexus(session, &mut |nexus| {
+                nexus.device().release(session.id());
+                nexus.post(Ua::NexusLoss);
+            });
+        }
+        // The units that this session sees; what it does not see is not its
+        // to reset.
+        _ => each_nexus(session, &mut |nexus| reset_unit(&waiter, nexus.device())),
+    }
+    // Ends the setting up; the answer may be given here.
+    Waiter::one_ended(&waiter);
+    Verdict::Later(waiter)
+}
+
+fn abort_task(
+    session: &Arc<Session>,
+    link: Arc<dyn Link>,
+    request: &TaskMgmtRequest,
+) -> Verdict {
+    let tag = request.referenced_task_tag();
+    if !session.has_task(tag) {
+        // RFC 7143 11.5.1: a RefCmdSN not yet received means that the task
+        // got lost on the way, and the function is complete; one that was
+        // received means that the task has ended.
+        return Verdict::Now(if session.plug(request.ref_cmd_sn()) {
+            TmResponse::FunctionComplete
+        } else {
+            TmResponse::TaskDoesNotExist
+        });
+    }
+    let Ok(waiter) = Waiter::new(link, request, None) else {
+        return Verdict::Now(TmResponse::FunctionRejected);
+    };
+    let lun = request.lun();
+    let found = session.abort_tasks(&waiter, &|h| h.itt == tag && h.lun == lun);
+    if found == 0 && waiter.failed.load(Relaxed) == 0 {
+        return Verdict::Now(TmResponse::TaskDoesNotExist);
+    }
+    Waiter::one_ended(&waiter);
+    Verdict::Later(waiter)
+}
+
+fn query_task(session: &Arc<Session>, request: &TaskMgmtRequest) -> Verdict {
+    Verdict::Now(if session.has_task(request.referenced_task_tag()) {
+        TmResponse::FunctionSucceeded
+    } else {
+        TmResponse::FunctionComplete
+    })
+}
+
+/// SPC-4, "QUERY ASYNCHRONOUS EVENT": the sense key and codes of the pending
+/// unit attention, if there is one.
+fn query_event(nexus: Option<&Nexus>) -> Verdict {
+    match nexus.and_then(Nexus::peek_attention) {
+        Some((key, asc, ascq)) => {
+            // SAM-5 7.13: bits 5-4 of the first byte count what is pending
+            // (01b: one or more), bits 3-0 are the sense key.
+            Verdict::Told(TmResponse::FunctionSucceeded, [0x10 | (key & 0xf), asc, ascq])
+        }
+        None => Verdict::Now(TmResponse::FunctionComplete),
+    }
+}
+
+fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>) {
+    nexus.session().abort_tasks(waiter, &|head| {
+        head.nexus
+            .as_ref()
+            .is_some_and(|of| Arc::ptr_eq(of, nexus))
+    });
+}
+
+/// Aborts the tasks of all sessions for a unit.
+fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
+    let mut n = 0;
+    while let Some(nexus) = device.nth_nexus(n) {
+        abort_nexus(waiter, &nexus);
+        n += 1;
+    }
+}
+
+/// Logical unit reset (SAM-5, "Logical unit reset").
+fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
+    abort_unit(waiter, device);
+    device.release_any();
+    device.post_all(Ua::LogicalUnitReset, None);
+}
+
+fn each_nexus(session: &Arc<Session>, each: &mut dyn FnMut(&Arc<Nexus>)) {
+    let mut next = 0;
+    while let Some(nexus) = session.nexus_from(next) {
+        each(&nexus);
+        match nexus.number().checked_add(1) {
+            Some(n) => next = n,
+            None => break,
+        }
+    }
+}
