@@ -141,7 +141,7 @@ impl<'t> Applier<'t> {
                 Ok(true) => report.done.push(done(delta)),
                 Ok(false) => {}
                 Err(problem) => {
-                    report.problems.push(problem);
+                    report.problems.push(*problem);
                     failed.insert(delta.object.clone(), ());
                 }
             }
@@ -150,7 +150,7 @@ impl<'t> Applier<'t> {
     }
 
     /// One delta of several. Settings that are not required cost only themselves.
-    fn one(&mut self, delta: &Delta, problems: &mut Vec<Problem>) -> Result<bool, Problem> {
+    fn one(&mut self, delta: &Delta, problems: &mut Vec<Problem>) -> Result<bool, Box<Problem>> {
         let mut undo = Vec::new();
         let mut changed = false;
         for step in &delta.steps {
@@ -168,7 +168,7 @@ impl<'t> Applier<'t> {
                         problems.push(problem);
                     } else {
                         self.take_back(undo);
-                        return Err(problem);
+                        return Err(Box::new(problem));
                     }
                 }
             }

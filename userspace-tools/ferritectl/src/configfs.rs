@@ -702,8 +702,15 @@ impl<'t> Configfs<'t> {
             ..Acl::default()
         };
         for mapped in self.mapped_numbers(name, tag, initiator)? {
-            if let Some(lun) = self.mapped_lun(name, tag, initiator, mapped)? {
-                acl.mapped_luns.insert(mapped, lun);
+            match self.mapped_lun(name, tag, initiator, mapped)? {
+                Some(lun) => {
+                    acl.mapped_luns.insert(mapped, lun);
+                }
+                None => {
+                    let dir = layout::mapped_lun(name, tag, initiator, mapped);
+                    let link = self.link(&dir)?.map(|(link, _)| link);
+                    acl.odd_luns.insert(mapped, link);
+                }
             }
         }
         Ok(acl)
@@ -779,8 +786,14 @@ impl<'t> Configfs<'t> {
             tpg.portals.insert(portal, attributes);
         }
         for number in self.lun_numbers(name, tag)? {
-            if let Some(lun) = self.lun(name, tag, number)? {
-                tpg.luns.insert(number, lun);
+            match self.lun(name, tag, number)? {
+                Some(lun) => {
+                    tpg.luns.insert(number, lun);
+                }
+                None => {
+                    let link = self.lun_link(name, tag, number)?;
+                    tpg.odd_luns.insert(number, link);
+                }
             }
         }
         for initiator in self.initiators(name, tag)? {

@@ -704,7 +704,9 @@ pub fn remove_acl_tree(name: &Name, tag: u16, initiator: &Name, acl: &Acl) -> Ve
     let mut deltas: Vec<Delta> = acl
         .mapped_luns
         .iter()
-        .map(|(mapped, lun)| unmap_lun(name, tag, initiator, *mapped, lun.link.as_deref()))
+        .map(|(mapped, lun)| (mapped, &lun.link))
+        .chain(&acl.odd_luns)
+        .map(|(mapped, link)| unmap_lun(name, tag, initiator, *mapped, link.as_deref()))
         .collect();
     deltas.push(after(remove_acl(name, tag, initiator), &deltas));
     deltas
@@ -722,8 +724,9 @@ pub fn remove_tpg_tree(name: &Name, tag: u16, tpg: &Tpg) -> Vec<Delta> {
     for (initiator, acl) in &tpg.acls {
         deltas.extend(remove_acl_tree(name, tag, initiator, acl));
     }
-    for (number, lun) in &tpg.luns {
-        deltas.push(remove_lun(name, tag, *number, lun.link.as_deref()));
+    let luns = tpg.luns.iter().map(|(number, lun)| (number, &lun.link));
+    for (number, link) in luns.chain(&tpg.odd_luns) {
+        deltas.push(remove_lun(name, tag, *number, link.as_deref()));
     }
     let tpg = Delta::new(Object::Tpg(name.clone(), tag), Change::Remove)
         .step(Step::Remove(layout::tpg(name, tag)));
@@ -853,7 +856,7 @@ fn extras(current: &Configuration, wanted: &Configuration) -> Vec<Object> {
                     extras.push(Object::Portal(name.clone(), tag, portal.clone()));
                 }
             }
-            for lun in tpg.luns.keys() {
+            for lun in tpg.luns.keys().chain(tpg.odd_luns.keys()) {
                 if !want.luns.contains_key(lun) {
                     extras.push(Object::Lun(name.clone(), tag, *lun));
                 }
@@ -863,7 +866,7 @@ fn extras(current: &Configuration, wanted: &Configuration) -> Vec<Object> {
                     extras.push(Object::Acl(name.clone(), tag, initiator.clone()));
                     continue;
                 };
-                for mapped in acl.mapped_luns.keys() {
+                for mapped in acl.mapped_luns.keys().chain(acl.odd_luns.keys()) {
                     if !want.mapped_luns.contains_key(mapped) {
                         let initiator = initiator.clone();
                         extras.push(Object::MappedLun(name.clone(), tag, initiator, *mapped));
@@ -928,10 +931,31 @@ fn unfit(current: &Configuration, wanted: &Configuration) -> Vec<Conflict> {
                     }
                 }
             }
+            for number in have.odd_luns.keys() {
+                if want.luns.contains_key(number) {
+                    unfit.push(Conflict {
+                        object: Object::Lun(name.clone(), *tag, *number),
+                        reason: "it has no backstore of a kind that is handled here".into(),
+                    });
+                }
+            }
             for (initiator, have) in &have.acls {
                 let Some(want) = want.acls.get(initiator) else {
                     continue;
                 };
+                for mapped in have.odd_luns.keys() {
+                    if want.mapped_luns.contains_key(mapped) {
+                        unfit.push(Conflict {
+                            object: Object::MappedLun(
+                                name.clone(),
+                                *tag,
+                                initiator.clone(),
+                                *mapped,
+                            ),
+                            reason: "it leads to no LUN".into(),
+                        });
+                    }
+                }
                 for (mapped, have) in &have.mapped_luns {
                     if let Some(want) = want.mapped_luns.get(mapped) {
                         if have.lun != want.lun {
@@ -1025,6 +1049,12 @@ fn remove_from_tpg(
             }
             keep
         });
+        for (mapped, link) in std::mem::take(&mut acl.odd_luns) {
+            deltas.push(unmap_lun(name, tag, initiator, mapped, link.as_deref()));
+        }
+    }
+    for (number, link) in std::mem::take(&mut tpg.odd_luns) {
+        deltas.push(remove_lun(name, tag, number, link.as_deref()));
     }
     tpg.luns.retain(|number, lun| {
         let keep = !gone.contains(number);
@@ -1091,7 +1121,7 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
             let have = have.unwrap_or(&empty);
             push(modify_tpg(name, *tag, have, want));
             for (number, lun) in &want.luns {
-                if !have.luns.contains_key(number) {
+                if !have.luns.contains_key(number) && !have.odd_luns.contains_key(number) {
                     push(create_lun(name, *tag, *number, lun));
                 }
             }
@@ -1103,6 +1133,7 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
                 }
                 for (mapped, want) in &want.mapped_luns {
                     match have.and_then(|acl| acl.mapped_luns.get(mapped)) {
+                        None if have.is_some_and(|acl| acl.odd_luns.contains_key(mapped)) => {}
                         None => push(map_lun(name, *tag, initiator, *mapped, want)),
                         Some(have) => {
                             if have.write_protect != want.write_protect {

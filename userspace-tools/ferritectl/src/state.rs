@@ -165,6 +165,10 @@ pub struct Tpg {
     /// The initiators that may log in.
     #[serde(default, deserialize_with = "unique")]
     pub acls: BTreeMap<Name, Acl>,
+    /// LUNs that lead to no backstore which is handled here, with the names of
+    /// their links. They can only be removed.
+    #[serde(skip)]
+    pub odd_luns: BTreeMap<u64, Option<String>>,
 }
 
 /// A LUN of a TPG.
@@ -201,6 +205,9 @@ pub struct Acl {
     /// The LUNs it sees, by the number that it sees.
     #[serde(default, deserialize_with = "unique_numbers")]
     pub mapped_luns: BTreeMap<u64, MappedLun>,
+    /// Mapped LUNs that lead to no LUN, with the names of their links.
+    #[serde(skip)]
+    pub odd_luns: BTreeMap<u64, Option<String>>,
 }
 
 /// A LUN as one initiator sees it.

@@ -1,0 +1,844 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands over a stand-in for configfs.
+
+mod common;
+
+use common::Machine;
+use common::CLIENT;
+use common::OTHER;
+use common::SECRET;
+use common::SECRET_2;
+use common::TARGET;
+
+const EBUSY: i32 = 16;
+const EINVAL: i32 = 22;
+const EADDRINUSE: i32 = 98;
+
+fn tpg(path: &str) -> String {
+    format!("iscsi/{TARGET}/tpgt_1/{path}")
+}
+
+#[test]
+fn a_target_from_nothing_to_nothing() {
+    let machine = Machine::new();
+    let empty = machine.snapshot();
+    machine.typical();
+    assert_eq!(machine.value("core/iblock_0/disk0/enable"), "1");
+    let serial = machine.value("core/iblock_0/disk0/wwn/vpd_unit_serial");
+    assert_eq!(serial, "T10 VPD Unit Serial Number: serial-0");
+    assert!(machine.exists(&tpg("np/192.0.2.1:3260")));
+    assert!(machine.exists(&tpg("lun/lun_0/disk0")));
+    let acl = tpg(&format!("acls/{CLIENT}"));
+    assert_eq!(machine.value(&format!("{acl}/auth/userid")), "bob");
+    assert_eq!(machine.value(&format!("{acl}/auth/password")), SECRET);
+    assert_eq!(machine.value(&format!("{acl}/auth/userid_mutual")), "store");
+    assert_eq!(
+        machine.value(&format!("{acl}/auth/password_mutual")),
+        SECRET_2
+    );
+    assert_eq!(machine.value(&format!("{acl}/lun_0/write_protect")), "0");
+    assert_eq!(machine.value(&tpg("enable")), "1");
+
+    machine.run(&format!("target delete {TARGET}")).ok();
+    machine.run("backstore delete disk0").ok();
+    // Only the fabric's directory has come to stay.
+    let left: String = machine
+        .snapshot()
+        .lines()
+        .filter(|line| !line.starts_with("iscsi"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(left, empty);
+    assert!(!machine.exists(&format!("iscsi/{TARGET}")));
+}
+
+#[test]
+fn names_may_be_in_upper_case() {
+    let machine = Machine::new();
+    machine
+        .run(&format!("target create {}", TARGET.to_uppercase()))
+        .ok();
+    assert!(machine.exists(&format!("iscsi/{TARGET}")));
+    let upper = TARGET.to_uppercase();
+    machine
+        .run(&format!("acl create {upper} {}", CLIENT.to_uppercase()))
+        .ok();
+    assert!(machine.exists(&tpg(&format!("acls/{CLIENT}"))));
+}
+
+#[test]
+fn a_failed_creation_leaves_nothing() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let said = machine
+        .run("backstore create disk0 /dev/none")
+        .fails(1, "open /dev/none for backstore iblock_0/disk0");
+    assert!(said.contains("No such file"), "{said}");
+    assert!(said.contains("hint: is /dev/none there?"), "{said}");
+    assert_eq!(machine.snapshot(), before);
+
+    // A value that is refused at the very end.
+    let disk = machine.disk("a");
+    let said = machine
+        .run(&format!(
+            "backstore create disk0 {disk} --set block_size=513"
+        ))
+        .fails(1, "set block_size of backstore iblock_0/disk0 to \"513\"");
+    assert!(
+        said.contains("kernel: ferrite: block_size \"513\": 512 or 4096 is needed"),
+        "{said}"
+    );
+    assert_eq!(machine.snapshot(), before);
+
+    machine.rules.borrow_mut().fail("write", "enable", EBUSY);
+    machine
+        .run(&format!("backstore create disk0 {disk}"))
+        .fails(1, "is in use: see `lsblk`");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn a_failure_far_into_a_command_takes_everything_back() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.run(&format!("acl create {TARGET} {OTHER}")).ok();
+    let disk = machine.disk("b");
+    machine.run(&format!("backstore create disk1 {disk}")).ok();
+    let before = machine.snapshot();
+    // The first ACL has its mapping already when the second one fails.
+    let end = format!("acls/{OTHER}/lun_1");
+    machine.rules.borrow_mut().fail("mkdir", &end, EINVAL);
+    machine
+        .run(&format!("lun create {TARGET} disk1 --map-all"))
+        .fails(1, "create mapped LUN 1");
+    let journal = machine.rules.borrow().journal.join("\n");
+    assert!(journal.contains(&format!("mkdir iscsi/{TARGET}/tpgt_1/acls/{CLIENT}/lun_1")));
+    // All but what the kernel says of the disk's exports.
+    let strip = |text: String| text.replace("ACTIVATED", "").replace("DE", "");
+    assert_eq!(strip(machine.snapshot()), strip(before));
+}
+
+#[test]
+fn several_values_are_set_or_none() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    let said = machine
+        .run(&format!(
+            "tpg set {TARGET} login_timeout=20 ImmediateData=No MaxBurstLength=3"
+        ))
+        .fails(1, "set MaxBurstLength of TPG 1");
+    assert!(said.contains("512 to 16777215 is needed"), "{said}");
+    assert_eq!(machine.snapshot(), before);
+    machine
+        .run(&format!(
+            "tpg set {TARGET} LOGIN_TIMEOUT=20 ImmediateData=No"
+        ))
+        .ok();
+    assert_eq!(machine.value(&tpg("attrib/login_timeout")), "20");
+    assert_eq!(machine.value(&tpg("param/ImmediateData")), "No");
+    let again = machine
+        .run(&format!("tpg set {TARGET} login_timeout=20"))
+        .ok();
+    assert_eq!(again, "nothing to change\n");
+}
+
+#[test]
+fn credentials_are_taken_back_too() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    let secret = machine.file("new", "a-new-secret-of-length");
+    let mutual = machine.file("newer", "another-secret-of-length");
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "password_mutual", EINVAL);
+    machine
+        .run(&format!(
+            "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
+             --mutual-user other --mutual-secret-file {mutual}"
+        ))
+        .fails(1, "set password_mutual of ACL");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn unknown_attributes_get_a_suggestion() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .run(&format!("tpg set {TARGET} login_timeot=20"))
+        .fails(3, "did you mean login_timeout?");
+    machine
+        .run("backstore get disk0 nonsense_at_all")
+        .fails(3, "attribute nonsense_at_all of backstore iblock_0/disk0");
+    machine
+        .run("backstore set disk0 hw_block_size=4096")
+        .fails(2, "read-only");
+    let value = machine.run("backstore get disk0 vpd_unit_serial").ok();
+    assert_eq!(value, "serial-0\n");
+    let all = machine.run(&format!("param get {TARGET}")).ok();
+    assert!(all.contains("MaxBurstLength=262144\n"), "{all}");
+    assert!(!all.contains("authentication"), "{all}");
+    let all = machine.run(&format!("attr get {TARGET} --json")).json();
+    assert_eq!(all["authentication"], "1");
+}
+
+#[test]
+fn existing_missing_and_ambiguous_objects() {
+    let machine = Machine::new();
+    machine.typical();
+    let disk = machine.disk("b");
+    let cases = [
+        (
+            format!("backstore create disk0 {disk}"),
+            4,
+            "exists already",
+        ),
+        (
+            format!("backstore create iblock_0/disk0 {disk}"),
+            4,
+            "exists already",
+        ),
+        (format!("target create {TARGET}"), 4, "exists already"),
+        (format!("tpg create {TARGET} 1"), 4, "exists already"),
+        (
+            format!("portal create {TARGET} 192.0.2.1:3260"),
+            4,
+            "exists already",
+        ),
+        (
+            format!("lun create {TARGET} disk0 --lun 0"),
+            4,
+            "exists already",
+        ),
+        (format!("acl create {TARGET} {CLIENT}"), 4, "exists already"),
+        ("backstore delete none".into(), 3, "there is iblock_0/disk0"),
+        (format!("target delete {OTHER}"), 3, TARGET),
+        (format!("tpg enable {TARGET} 2"), 3, "there is 1"),
+        (format!("portal delete {TARGET} ::"), 3, "192.0.2.1:3260"),
+        (format!("lun delete {TARGET} 5"), 3, "there is 0"),
+        (
+            format!("lun create {TARGET} none"),
+            3,
+            "backstore none does not exist",
+        ),
+        (format!("acl delete {TARGET} {OTHER}"), 3, CLIENT),
+        (format!("acl map {TARGET} {CLIENT} 5"), 3, "LUN 5"),
+        (format!("acl unmap {TARGET} {CLIENT} 5"), 3, "mapped LUN 5"),
+        (format!("acl create {TARGET} {OTHER} --map 5"), 3, "LUN 5"),
+        (format!("session show {TARGET} {CLIENT}"), 3, "session of"),
+    ];
+    let before = machine.snapshot();
+    for (line, code, says) in cases {
+        machine.run(&line).fails(code, says);
+        assert_eq!(machine.snapshot(), before, "{line}");
+    }
+    machine.run(&format!("tpg create {TARGET}")).ok();
+    assert!(machine.exists(&format!("iscsi/{TARGET}/tpgt_2")));
+    machine
+        .run(&format!("portal create {TARGET} ::"))
+        .fails(2, "say which one of 1, 2");
+    machine
+        .run(&format!("portal create {TARGET} :: --tpg 2"))
+        .ok();
+    assert!(machine.exists(&format!("iscsi/{TARGET}/tpgt_2/np/[::]:3260")));
+}
+
+#[test]
+fn bad_command_lines_name_value_and_rule() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    for (line, value, says) in [
+        (
+            "target create nonsense",
+            "nonsense",
+            "an iSCSI name begins with",
+        ),
+        (
+            "portal create iqn.2026-01.a:b host:1",
+            "host:1",
+            "IP address and not a host name",
+        ),
+        (
+            "portal create iqn.2026-01.a:b 192.0.2.1:70000",
+            "70000",
+            "1 to 65535",
+        ),
+        ("lun delete iqn.2026-01.a:b 16384", "16384", "0 to 16383"),
+        ("tpg create iqn.2026-01.a:b 65536", "65536", "0 to 65535"),
+        (
+            "backstore create a/b/c /dev/sda",
+            "a/b/c",
+            "iblock_<number>/<name>",
+        ),
+        ("backstore create .. /dev/sda", "..", "begins with a dot"),
+        ("backstore create disk sda", "sda", "absolute path"),
+        (
+            "backstore create d /dev/sda --vendor ninechars",
+            "ninechars",
+            "longer than 8",
+        ),
+        ("backstore create d /dev/sda --set x", "x", "KEY=VALUE"),
+        (
+            "backstore create d /dev/sda --set ../x=1",
+            "../x=1",
+            "letters, digits and _",
+        ),
+        (
+            "auth set iqn.2026-01.a:b --user NULLS",
+            "NULLS",
+            "begins with NULL",
+        ),
+        ("auth set --user x", "TARGET", "not provided"),
+        ("auth set --discovery", "--user", "or --mutual-user"),
+        (
+            "auth set --discovery --secret-file /x",
+            "--user",
+            "not provided",
+        ),
+        ("frobnicate", "frobnicate", "unrecognized subcommand"),
+        ("", "Usage", "<COMMAND>"),
+    ] {
+        let said = machine.run(line).fails(2, says);
+        assert!(said.contains(value), "{line}: {said}");
+        assert_eq!(machine.snapshot(), before);
+    }
+}
+
+#[test]
+fn the_kernel_says_why_a_portal_failed() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .rules
+        .borrow_mut()
+        .fail("mkdir", "np/192.0.2.9:3260", EADDRINUSE);
+    machine
+        .run(&format!("portal create {TARGET} 192.0.2.9"))
+        .fails(1, "ss -tlnp");
+}
+
+#[test]
+fn sessions_are_not_cut_by_accident() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    let before = machine.snapshot();
+    let lines = [
+        format!("acl unmap {TARGET} {CLIENT} 0"),
+        format!("lun delete {TARGET} 0"),
+        format!("tpg disable {TARGET}"),
+        format!("acl delete {TARGET} {CLIENT}"),
+        format!("tpg delete {TARGET}"),
+        format!("target delete {TARGET}"),
+    ];
+    for line in &lines {
+        let said = machine.run(line).fails(5, "--force");
+        assert!(said.contains(CLIENT), "{said}");
+        assert_eq!(machine.snapshot(), before, "{line}");
+    }
+    // Initiators without an ACL count too.
+    machine.show(&tpg("dynamic_sessions"), &format!("{OTHER}\n\0"));
+    machine
+        .run(&format!("tpg disable {TARGET}"))
+        .fails(5, OTHER);
+    for line in &lines[..5] {
+        machine.run(&format!("{line} --force")).ok();
+        if line.starts_with("acl delete") {
+            machine.run(&format!("acl create {TARGET} {CLIENT}")).ok();
+        }
+    }
+    machine.run(&format!("target delete {TARGET}")).ok();
+}
+
+#[test]
+fn a_backstore_in_use_is_kept() {
+    let machine = Machine::new();
+    machine.typical();
+    let said = machine
+        .run("backstore delete disk0")
+        .fails(5, "LUN 0 of TPG 1");
+    assert!(said.contains("--force"), "{said}");
+    machine.run("backstore delete disk0 --force").ok();
+    assert!(!machine.exists("core/iblock_0"));
+    assert!(!machine.exists(&tpg("lun/lun_0")));
+    assert!(!machine.exists(&tpg(&format!("acls/{CLIENT}/lun_0"))));
+    assert!(machine.exists(&tpg(&format!("acls/{CLIENT}"))));
+}
+
+#[test]
+fn each_backstore_gets_its_own_directory_unless_told() {
+    let machine = Machine::new();
+    for name in ["a", "b", "c"] {
+        let disk = machine.disk(name);
+        machine.run(&format!("backstore create {name} {disk}")).ok();
+    }
+    machine.run("backstore delete b").ok();
+    let disk = machine.disk("d");
+    machine.run(&format!("backstore create d {disk}")).ok();
+    let disk = machine.disk("e");
+    machine
+        .run(&format!("backstore create iblock_0/e {disk}"))
+        .ok();
+    for dir in ["iblock_0/a", "iblock_1/d", "iblock_2/c", "iblock_0/e"] {
+        assert!(machine.exists(&format!("core/{dir}")), "{dir}");
+    }
+    machine.run("backstore delete a").ok();
+    assert!(machine.exists("core/iblock_0/e"));
+    let serials: Vec<String> = ["iblock_1/d", "iblock_2/c"]
+        .iter()
+        .map(|id| machine.value(&format!("core/{id}/wwn/vpd_unit_serial")))
+        .collect();
+    assert_ne!(serials[0], serials[1]);
+    assert_eq!(serials[0].len(), "T10 VPD Unit Serial Number: ".len() + 36);
+}
+
+#[test]
+fn mapping_and_write_protection() {
+    let machine = Machine::new();
+    machine.typical();
+    let acl = tpg(&format!("acls/{CLIENT}"));
+    machine
+        .run(&format!("acl map {TARGET} {CLIENT} 0 --as 7 --read-only"))
+        .ok();
+    assert_eq!(machine.value(&format!("{acl}/lun_7/write_protect")), "1");
+    // Protected before the initiator could see it, as far as the kernel lets one.
+    let journal = machine.rules.borrow().journal.clone();
+    let at = |what: String| journal.iter().position(|line| *line == what).unwrap();
+    assert!(at(format!("write {acl}/lun_7/write_protect")) < at(format!("ln {acl}/lun_7/lun_0")));
+    machine
+        .run(&format!("acl map {TARGET} {CLIENT} 0 --as 7 --read-write"))
+        .ok();
+    assert_eq!(machine.value(&format!("{acl}/lun_7/write_protect")), "0");
+    let disk = machine.disk("b");
+    machine.run(&format!("backstore create disk1 {disk}")).ok();
+    machine.run(&format!("lun create {TARGET} disk1")).ok();
+    machine
+        .run(&format!("acl map {TARGET} {CLIENT} 1 --as 7"))
+        .fails(4, "it shows LUN 0");
+    machine
+        .run(&format!("tpg set {TARGET} prod_mode_write_protect=1"))
+        .ok();
+    machine.run(&format!("acl map {TARGET} {CLIENT} 1")).ok();
+    assert_eq!(machine.value(&format!("{acl}/lun_1/write_protect")), "1");
+    machine.run(&format!("acl unmap {TARGET} {CLIENT} 7")).ok();
+    assert!(!machine.exists(&format!("{acl}/lun_7")));
+}
+
+#[test]
+fn a_mapping_that_cannot_be_protected_is_not_made() {
+    let machine = Machine::new();
+    machine.typical();
+    let acl = tpg(&format!("acls/{CLIENT}"));
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "lun_7/write_protect", EINVAL);
+    machine
+        .run(&format!("acl map {TARGET} {CLIENT} 0 --as 7 --read-only"))
+        .fails(1, "set write_protect");
+    assert!(!machine.exists(&format!("{acl}/lun_7")));
+}
+
+#[test]
+fn acl_values() {
+    let machine = Machine::new();
+    machine.typical();
+    let acl = tpg(&format!("acls/{CLIENT}"));
+    machine
+        .run(&format!(
+            "acl set {TARGET} {CLIENT} cmdsn_depth=64 tag=rack1 nopin_timeout=5"
+        ))
+        .ok();
+    assert_eq!(machine.value(&format!("{acl}/cmdsn_depth")), "64");
+    assert_eq!(machine.value(&format!("{acl}/tag")), "rack1");
+    machine.run(&format!("acl set {TARGET} {CLIENT} tag=")).ok();
+    assert_eq!(machine.value(&format!("{acl}/tag")), "");
+    machine
+        .run(&format!("acl set {TARGET} {CLIENT} cmdsn_depth=513"))
+        .fails(1, "1 to 512 is needed");
+    let value = machine
+        .run(&format!("acl get {TARGET} {CLIENT} nopin_timeout"))
+        .ok();
+    assert_eq!(value, "5\n");
+}
+
+#[test]
+fn secrets_come_in_by_four_ways() {
+    let machine = Machine::new();
+    machine.typical();
+    let acl = tpg(&format!("acls/{OTHER}"));
+    machine.run(&format!("acl create {TARGET} {OTHER}")).ok();
+    let line = format!("auth set {TARGET} --acl {OTHER} --user carol");
+    // Asked for.
+    machine.answers.borrow_mut().push(SECRET.into());
+    machine.run(&line).ok();
+    assert_eq!(machine.value(&format!("{acl}/auth/password")), SECRET);
+    // Asked for, but there is nobody to answer.
+    machine.run(&line).fails(8, "standard input");
+    // On the command line, with a warning.
+    let said = machine.run(&format!("{line} --secret {SECRET_2}"));
+    assert!(said.err.contains("list of processes"), "{said:?}");
+    said.ok();
+    assert_eq!(machine.value(&format!("{acl}/auth/password")), SECRET_2);
+    // Out of a file, which nobody else may read.
+    let file = machine.path("made").display().to_string();
+    machine.run(&format!("auth generate {file}")).ok();
+    machine
+        .run(&format!("auth generate {file}"))
+        .fails(8, "exists");
+    machine.run(&format!("{line} --secret-file {file}")).ok();
+    assert_eq!(machine.value(&format!("{acl}/auth/password")).len(), 16);
+    // Too short, unless it is meant.
+    machine
+        .run(&format!("{line} --secret short"))
+        .fails(2, "12 bytes");
+    machine
+        .run(&format!("{line} --secret short --allow-weak"))
+        .ok();
+    // The same in both directions.
+    machine
+        .run(&format!(
+            "{line} --secret {SECRET} --mutual-user s --mutual-secret {SECRET}"
+        ))
+        .fails(2, "must differ");
+    // Mutual alone adds to what is there, but not to nothing.
+    machine
+        .run(&format!(
+            "auth set {TARGET} --acl {OTHER} --mutual-user s --mutual-secret {SECRET}"
+        ))
+        .ok();
+    assert_eq!(machine.value(&format!("{acl}/auth/password")), "short");
+    machine
+        .run(&format!("auth clear {TARGET} --acl {OTHER} --mutual"))
+        .ok();
+    assert_eq!(
+        machine.value(&format!("{acl}/auth/password_mutual")),
+        "NULL"
+    );
+    assert_eq!(machine.value(&format!("{acl}/auth/userid")), "carol");
+    machine
+        .run(&format!("auth clear {TARGET} --acl {OTHER}"))
+        .ok();
+    assert_eq!(machine.value(&format!("{acl}/auth/userid")), "NULL");
+    machine
+        .run(&format!(
+            "auth set {TARGET} --acl {OTHER} --mutual-user s --mutual-secret {SECRET}"
+        ))
+        .fails(2, "--user is needed too");
+    let said = machine
+        .run(&format!("auth show {TARGET} --acl {OTHER}"))
+        .ok();
+    assert!(said.ends_with(": none\n"), "{said}");
+}
+
+#[test]
+fn discovery_and_portal_group_credentials() {
+    let machine = Machine::new();
+    machine.typical();
+    let file = machine.file("s", SECRET);
+    machine
+        .run(&format!(
+            "auth set --discovery --user d --secret-file {file} --enforce"
+        ))
+        .ok();
+    assert_eq!(machine.value("iscsi/discovery_auth/userid"), "d");
+    assert_eq!(
+        machine.value("iscsi/discovery_auth/enforce_discovery_auth"),
+        "1"
+    );
+    let said = machine.run("auth show --discovery").ok();
+    assert!(
+        said.contains("CHAP d") && said.contains("demanded"),
+        "{said}"
+    );
+    machine.run("auth set --discovery --no-enforce").ok();
+    assert_eq!(
+        machine.value("iscsi/discovery_auth/enforce_discovery_auth"),
+        "0"
+    );
+    assert_eq!(machine.value("iscsi/discovery_auth/userid"), "d");
+    machine
+        .run(&format!("auth set {TARGET} --user t --secret-file {file}"))
+        .ok();
+    assert_eq!(machine.value(&tpg("auth/userid")), "t");
+    let json = machine.run(&format!("auth show {TARGET} --json")).json();
+    assert_eq!(json["auth"]["user"], "t");
+    assert_eq!(json["auth"]["secret_set"], true);
+    machine
+        .run(&format!("auth show --discovery {TARGET}"))
+        .fails(2, "cannot be used with");
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    // Machine::run fails the test when a secret is in the output.
+    for line in [
+        "status".to_string(),
+        "backstore list".into(),
+        "backstore show disk0".into(),
+        "backstore get disk0".into(),
+        "target list".into(),
+        format!("target show {TARGET}"),
+        "tpg list".into(),
+        format!("tpg show {TARGET}"),
+        format!("tpg get {TARGET}"),
+        "portal list".into(),
+        "lun list".into(),
+        "acl list".into(),
+        format!("acl show {TARGET} {CLIENT}"),
+        format!("acl get {TARGET} {CLIENT}"),
+        format!("auth show {TARGET} --acl {CLIENT}"),
+        "session list".into(),
+        format!("session show {TARGET} {CLIENT}"),
+        "version".into(),
+        "clear --dry-run".into(),
+        format!("auth clear {TARGET} --acl {CLIENT} --dry-run"),
+    ] {
+        let text = machine.run(&line).ok();
+        assert!(!text.is_empty(), "{line}");
+        let text = machine.run(&format!("{line} --json")).ok();
+        serde_json::from_str::<serde_json::Value>(&text)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {text}"));
+    }
+    for (program, line) in [
+        ("lio_node", format!("--showchapauth {TARGET} 1 {CLIENT}")),
+        ("lio_node", "--showchapdiscauth --listendpoints".into()),
+        (
+            "lio_node",
+            format!("--listnodeacls {TARGET} 1 --listlunacls {TARGET} 1"),
+        ),
+    ] {
+        machine.run_as(program, &line).ok();
+    }
+    let file = machine.file("s", SECRET_2);
+    let said = machine
+        .run(&format!(
+            "auth set {TARGET} --acl {CLIENT} --user bob --secret-file {} \
+             --mutual-user x --mutual-secret-file {file} --dry-run",
+            machine.file("t", SECRET)
+        ))
+        .ok();
+    assert!(
+        said.contains("(secret)") || said.contains("userid_mutual"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    let disk = machine.disk("b");
+    for line in [
+        format!("backstore create disk1 {disk}"),
+        format!("target create {OTHER}"),
+        format!("tpg disable {TARGET}"),
+        format!("lun create {TARGET} disk0 --map-all"),
+        format!("acl create {TARGET} {OTHER} --map-all"),
+        format!("target delete {TARGET}"),
+        "clear".into(),
+        format!("tpg set {TARGET} login_timeout=20"),
+    ] {
+        let said = machine.run(&format!("{line} --dry-run")).ok();
+        assert!(said.contains("would "), "{said}");
+        let said = machine.run(&format!("{line} --dry-run --json")).json();
+        assert_eq!(said["dry_run"], true);
+        assert!(!said["changes"].as_array().unwrap().is_empty(), "{line}");
+        assert_eq!(machine.snapshot(), before, "{line}");
+    }
+}
+
+#[test]
+fn a_signal_takes_back_what_was_made() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    machine.interrupt();
+    machine
+        .run(&format!("target create {TARGET}"))
+        .fails(1, "interrupted");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn errors_come_as_json_if_asked() {
+    let machine = Machine::new();
+    let ran = machine.run("target delete iqn.2026-01.a:b --json");
+    assert_eq!(ran.code, 3);
+    assert!(ran.out.is_empty());
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["exit_code"], 3);
+    assert!(error["error"].as_str().unwrap().contains("iqn.2026-01.a:b"));
+    let made = machine
+        .run(&format!("target create {TARGET} --json"))
+        .json();
+    assert_eq!(made["changes"][0]["change"], "create");
+    assert_eq!(made["changes"][0]["object"], format!("target {TARGET}"));
+}
+
+#[test]
+fn status_fits_eighty_columns() {
+    let mut machine = Machine::new();
+    machine.width = 80;
+    machine.typical();
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    let size = machine.path("sys/dev/block/8:0");
+    std::fs::create_dir_all(&size).unwrap();
+    std::fs::write(size.join("size"), "2097152\n").unwrap();
+    let disk = machine.disk("b");
+    machine
+        .run(&format!("backstore create disk1 {disk} --read-only"))
+        .ok();
+    let text = machine.run("status").ok();
+    let dir = machine.dir.path().display().to_string();
+    let text = text.replace(&dir, "");
+    let expected = format!(
+        "\
+/root  2 backstores  1 target  1 session
+|- backstores
+|  |- iblock_0/disk0  /dev/a  1 GiB  rw
+|  `- iblock_1/disk1  /dev/b  1 GiB  ro  not exported
+|- targets
+|  `- {TARGET}
+|     `- TPG 1  enabled  CHAP demanded
+|        |- portals
+|        |  `- 192.0.2.1:3260
+|        |- LUNs
+|        |  `- LUN 0  iblock_0/disk0  /dev/a  1 GiB
+|        `- ACLs
+|           `- {CLIENT}  CHAP bob, mutual store
+|              |  1 session from 192.0.2.7
+|              `- LUN 0  rw
+`- discovery  open to all
+"
+    );
+    assert_eq!(text, expected);
+    for line in [
+        "status",
+        "backstore list",
+        "session list",
+        "acl list",
+        "lun list",
+    ] {
+        let text = machine.run(line).ok();
+        for row in text.lines() {
+            assert!(row.chars().count() <= 80, "{line}: {row}");
+        }
+    }
+    let json = machine.run("status --json").json();
+    let tpg = &json["targets"][TARGET]["tpgs"]["1"];
+    assert_eq!(tpg["acls"][0]["auth"]["user"], "bob");
+    assert_eq!(
+        tpg["acls"][0]["sessions"][0]["session"]["state"],
+        "LOGGED_IN"
+    );
+    assert_eq!(tpg["luns"][0]["size"], 1u64 << 30);
+    assert_eq!(json["backstores"][1]["read_only"], true);
+}
+
+#[test]
+fn sessions_are_shown() {
+    let machine = Machine::new();
+    machine.typical();
+    assert_eq!(machine.run("session list").ok(), "");
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    machine.show(&tpg("dynamic_sessions"), &format!("{OTHER}\n\0"));
+    let text = machine.run("session list").ok();
+    assert!(
+        text.contains("192.0.2.7") && text.contains("logged in"),
+        "{text}"
+    );
+    assert!(
+        text.contains(OTHER) && text.contains("without an ACL"),
+        "{text}"
+    );
+    let text = machine.run(&format!("session show {TARGET} {CLIENT}")).ok();
+    assert!(
+        text.contains("window 64 of 64 open, ExpCmdSN 1, MaxCmdSN 64"),
+        "{text}"
+    );
+    let json = machine.run("session list --json").json();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn clear_wants_to_be_sure() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    machine.run("clear").fails(5, "--yes");
+    assert_eq!(machine.snapshot(), before);
+    machine.run("clear --yes --keep-backstores").ok();
+    assert!(machine.exists("core/iblock_0/disk0"));
+    assert!(!machine.exists(&format!("iscsi/{TARGET}")));
+    machine.run("clear --yes").ok();
+    assert!(!machine.exists("core/iblock_0"));
+    assert_eq!(machine.run("clear --yes").ok(), "nothing to change\n");
+}
+
+#[test]
+fn clear_goes_on_after_a_failure() {
+    let machine = Machine::new();
+    machine.typical();
+    let disk = machine.disk("b");
+    machine.run(&format!("backstore create disk1 {disk}")).ok();
+    machine.rules.borrow_mut().fail("rmdir", "lun/lun_0", EBUSY);
+    let said = machine.run("clear --yes").fails(6, "remove LUN 0");
+    assert!(
+        said.contains("TPG 1") && said.contains("still there"),
+        "{said}"
+    );
+    assert!(!machine.exists("core/iblock_1"));
+    machine.rules.borrow_mut().failures.clear();
+    machine.run("clear --yes").ok();
+    assert!(!machine.exists("core/iblock_0"));
+}
+
+#[test]
+fn manuals_and_completions() {
+    let machine = Machine::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = machine.run(&format!("completions {shell}")).ok();
+        assert!(script.contains("backstore"), "{shell}");
+    }
+    let page = machine.run("man").ok();
+    assert!(
+        page.contains(".TH") && page.contains("Exit status"),
+        "{page}"
+    );
+    let dir = machine.path("man");
+    std::fs::create_dir(&dir).unwrap();
+    machine.run(&format!("man {}", dir.display())).ok();
+    assert!(dir.join("ferritectl.1").is_file());
+    assert!(dir.join("ferritectl-lun-create.1").is_file());
+    machine
+        .run("man /nonexistent/dir")
+        .fails(8, "/nonexistent/dir");
+}
+
+#[test]
+fn help_describes_each_command_by_its_own_words() {
+    let machine = Machine::new();
+    for (line, says) in [
+        ("--help", "which block devices are exported"),
+        ("lun create --help", "Make a LUN out of a backstore"),
+        ("tpg enable --help", "Let initiators log in"),
+        ("auth show --help", "Show CHAP names"),
+        ("restore --help", "exit"),
+    ] {
+        let help = machine.run(line).ok();
+        let help: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(says), "{line}: {help}");
+        assert!(
+            !help.contains("by its target and perhaps"),
+            "{line}: {help}"
+        );
+    }
+}
