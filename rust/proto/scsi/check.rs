@@ -89,12 +89,7 @@ impl Command {
             Command::GetLbaStatus { .. } => exists_action(Feature::LbaStatus),
             Command::ReportTargetPortGroups { .. } => exists_action(Feature::TargetPortGroups),
             Command::SetTargetPortGroups { .. } => exists(Feature::ExplicitTargetPortGroups),
-            // No power conditions, and nothing to load or eject.
-            Command::StartStopUnit {
-                power_condition: 1..,
-                ..
-            } => Err(Sense::invalid_cdb(4, Some(7))),
-            Command::StartStopUnit { loej: true, .. } => Err(Sense::invalid_cdb(4, Some(1))),
+            // There is no medium to remove.
             Command::PreventAllowMediumRemoval { prevent: true } => {
                 Err(Sense::invalid_cdb(4, Some(0)))
             }
@@ -482,19 +477,6 @@ mod tests {
         info.atomic.max_len_with_boundary = 64;
         assert_eq!(command(0, 64, 8).check(&info), Ok(()));
         assert_eq!(command(0, 68, 8).check(&info), length);
-    }
-
-    #[test]
-    fn check_start_stop_unit() {
-        let command = |power: u8| parse(&[0x1b, 0, 0, 0, power, 0]).check(&disk());
-        assert_eq!(command(0x00), Ok(()));
-        assert_eq!(command(0x01), Ok(()));
-        assert_eq!(command(0x05), Ok(()));
-        assert_eq!(command(0x02), Err(Sense::invalid_cdb(4, Some(1))));
-        assert_eq!(command(0x03), Err(Sense::invalid_cdb(4, Some(1))));
-        for power in 1..16 {
-            assert_eq!(command(power << 4), Err(Sense::invalid_cdb(4, Some(7))));
-        }
     }
 
     #[test]

@@ -211,18 +211,12 @@ pub enum Command {
         /// Bytes of parameter list; 0 changes nothing.
         list_len: u32,
     },
-    /// START STOP UNIT.
+    /// START STOP UNIT, without power conditions and without a medium to load.
     StartStopUnit {
         /// The command may end before the work is done.
         immed: bool,
-        /// POWER CONDITION, 0 to Fh; 0 is START_VALID.
-        power_condition: u8,
-        /// POWER CONDITION MODIFIER, 0 to Fh.
-        modifier: u8,
         /// The cache need not be written before stopping.
         no_flush: bool,
-        /// Loads or ejects the medium.
-        loej: bool,
         /// Start, against stop.
         start: bool,
     },
@@ -578,11 +572,7 @@ impl Command {
             | Command::ReadCapacity10
             | Command::ReadCapacity16 { .. } => true,
             Command::PreventAllowMediumRemoval { prevent } => !prevent,
-            Command::StartStopUnit {
-                start,
-                power_condition,
-                ..
-            } => *start && *power_condition == 0,
+            Command::StartStopUnit { start, .. } => *start,
             Command::Release => !persistent,
             Command::TestUnitReady
             | Command::PersistentReserveIn { .. }
@@ -730,10 +720,8 @@ mod tests {
             allowed(&[0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
             [false, true, true]
         );
-        // Only a start without a power condition.
         assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x01, 0]), all);
         assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x00, 0]), none);
-        assert_eq!(allowed(&[0x1b, 0, 0, 0, 0x11, 0]), none);
         assert_eq!(allowed(&[0x1e, 0, 0, 0, 0, 0]), all);
         assert_eq!(allowed(&[0x1e, 0, 0, 0, 1, 0]), none);
     }

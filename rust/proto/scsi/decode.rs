@@ -439,14 +439,11 @@ pub(crate) fn set_target_port_groups(cdb: &[u8; 16]) -> Parsed {
 }
 
 pub(crate) fn start_stop_unit(cdb: &[u8; 16]) -> Parsed {
-    let [_, flags, _, modifier, power, ..] = *cdb;
+    let cdb: Cdb6 = view(cdb)?;
     Ok(Command::StartStopUnit {
-        immed: flags & 0x01 != 0,
-        power_condition: power >> 4,
-        modifier: modifier & 0x0f,
-        no_flush: power & 0x04 != 0,
-        loej: power & 0x02 != 0,
-        start: power & 0x01 != 0,
+        immed: cdb.flags & 0x01 != 0,
+        no_flush: cdb.length & 0x04 != 0,
+        start: cdb.length & 0x01 != 0,
     })
 }
 
@@ -968,17 +965,39 @@ mod tests {
             parse(&[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
             Command::ReadCapacity16 { alloc: 32 }
         );
+        let start_stop = |immed, no_flush, start| Command::StartStopUnit {
+            immed,
+            no_flush,
+            start,
+        };
         assert_eq!(
-            parse(&[0x1b, 0x01, 0, 0x0e, 0xa7, 0]),
-            Command::StartStopUnit {
-                immed: true,
-                power_condition: 0x0a,
-                modifier: 0x0e,
-                no_flush: true,
-                loej: true,
-                start: true
-            }
+            parse(&[0x1b, 0, 0, 0, 0, 0]),
+            start_stop(false, false, false)
         );
+        assert_eq!(
+            parse(&[0x1b, 1, 0, 0xff, 0, 0]),
+            start_stop(true, false, false)
+        );
+        assert_eq!(
+            parse(&[0x1b, 0, 0, 0, 4, 0]),
+            start_stop(false, true, false)
+        );
+        assert_eq!(
+            parse(&[0x1b, 0, 0, 0, 1, 0]),
+            start_stop(false, false, true)
+        );
+        for power_condition in 1..16 {
+            assert_eq!(
+                refuse(&[0x1b, 0, 0, 0, power_condition << 4, 0]),
+                Sense::invalid_cdb(4, Some(7))
+            );
+        }
+        for load_or_eject in [2, 3] {
+            assert_eq!(
+                refuse(&[0x1b, 0, 0, 0, load_or_eject, 0]),
+                Sense::invalid_cdb(4, Some(1))
+            );
+        }
         assert_eq!(
             parse(&[0x1e, 0, 0, 0, 1, 0]),
             Command::PreventAllowMediumRemoval { prevent: true }

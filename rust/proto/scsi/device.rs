@@ -315,3 +315,47 @@ impl Default for ModeState {
 /// The company identifier of LIO, so that a logical unit that moves from there
 /// with its serial number keeps its identifier.
 pub const COMPANY_ID: u32 = 0x00_1405;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_disk_can_nothing_optional() {
+        let info = DeviceInfo::new(b"s", 512, 8);
+        assert_eq!(info.thin, Thin::default());
+        assert!(!info.thin.is_managed());
+        assert_eq!(info.atomic, Atomic::default());
+        assert_eq!(info.changeable, Changeable::default());
+        assert_eq!(info.mode, info.mode_default);
+        assert_eq!(info.mode, ModeState::default());
+        assert!(!info.is_write_protected());
+        for feature in [
+            Feature::Unmap,
+            Feature::Anchor,
+            Feature::WriteSame10Unmap,
+            Feature::WriteSame16Unmap,
+            Feature::CompareAndWrite,
+            Feature::WriteAtomic,
+            Feature::LbaStatus,
+            Feature::TargetPortGroups,
+            Feature::ExplicitTargetPortGroups,
+        ] {
+            assert!(!info.has(feature), "{feature:?}");
+        }
+        assert!(info.has(Feature::DpoFua));
+    }
+
+    #[test]
+    fn any_way_to_unmap_is_management() {
+        for way in 0..3 {
+            let thin = Thin {
+                unmap: way == 0,
+                write_same16: way == 1,
+                write_same10: way == 2,
+                ..Thin::default()
+            };
+            assert!(thin.is_managed());
+        }
+    }
+}

@@ -826,8 +826,12 @@ mod tests {
         }
 
         #[test]
-        fn any_sense(six: bool, dbd: bool, llbaa: bool, page in 0u8..64, subpage: u8, clip in 0usize..200) {
-            let command = ModeSense { six, dbd, llbaa, pc: PageControl::Current, page, subpage, alloc: 0 };
+        fn any_sense(
+            six: bool, dbd: bool, llbaa: bool, page in 0u8..64, subpage: u8, clip in 0usize..200
+        ) {
+            let mut command = request(six, PageControl::Current, page, subpage);
+            command.dbd = dbd;
+            command.llbaa = llbaa;
             let mut full = [0; 200];
             let mut part = [0xa5; 200];
             let whole = sense(&command, &disk(), &mut full);

@@ -517,4 +517,83 @@ mod tests {
         assert!(!Sense::WRITE_ERROR.is(&Sense::WRITE_ERROR_AUTO_REALLOCATION_FAILED));
         assert!(!Sense::INTERNAL_TARGET_FAILURE.is(&Sense::ABORTED_INTERNAL_TARGET_FAILURE));
     }
+
+    /// Against the list of codes that T10 publishes (SPC-4, "ASC and ASCQ
+    /// assignments").
+    #[test]
+    #[rustfmt::skip]
+    fn codes() {
+        let codes = [
+            (Sense::NO_ADDITIONAL_SENSE, [0x0, 0x00, 0x00]),
+            (Sense::NOT_READY_CAUSE_NOT_REPORTABLE, [0x2, 0x04, 0x00]),
+            (Sense::NOT_READY_BECOMING_READY, [0x2, 0x04, 0x01]),
+            (Sense::NOT_READY_INITIALIZING_COMMAND_REQUIRED, [0x2, 0x04, 0x02]),
+            (Sense::NOT_READY_MANUAL_INTERVENTION_REQUIRED, [0x2, 0x04, 0x03]),
+            (Sense::NOT_READY_STATE_TRANSITION, [0x2, 0x04, 0x0a]),
+            (Sense::NOT_READY_STANDBY, [0x2, 0x04, 0x0b]),
+            (Sense::NOT_READY_UNAVAILABLE, [0x2, 0x04, 0x0c]),
+            (Sense::NOT_READY_OFFLINE, [0x2, 0x04, 0x12]),
+            (Sense::NOT_READY_SPACE_ALLOCATION_IN_PROGRESS, [0x2, 0x04, 0x14]),
+            (Sense::NOT_READY_SANITIZE_IN_PROGRESS, [0x2, 0x04, 0x1b]),
+            (Sense::LOGICAL_UNIT_COMMUNICATION_FAILURE, [0x2, 0x08, 0x00]),
+            (Sense::MEDIUM_NOT_PRESENT, [0x2, 0x3a, 0x00]),
+            (Sense::WRITE_ERROR, [0x3, 0x0c, 0x00]),
+            (Sense::WRITE_ERROR_AUTO_REALLOCATION_FAILED, [0x3, 0x0c, 0x02]),
+            (Sense::UNRECOVERED_READ_ERROR, [0x3, 0x11, 0x00]),
+            (Sense::INTERNAL_TARGET_FAILURE, [0x4, 0x44, 0x00]),
+            (Sense::PARAMETER_LIST_LENGTH_ERROR, [0x5, 0x1a, 0x00]),
+            (Sense::INVALID_COMMAND_OPERATION_CODE, [0x5, 0x20, 0x00]),
+            (Sense::LBA_OUT_OF_RANGE, [0x5, 0x21, 0x00]),
+            (Sense::INVALID_FIELD_IN_CDB, [0x5, 0x24, 0x00]),
+            (Sense::LOGICAL_UNIT_NOT_SUPPORTED, [0x5, 0x25, 0x00]),
+            (Sense::INVALID_FIELD_IN_PARAMETER_LIST, [0x5, 0x26, 0x00]),
+            (Sense::PARAMETER_NOT_SUPPORTED, [0x5, 0x26, 0x01]),
+            (Sense::PARAMETER_VALUE_INVALID, [0x5, 0x26, 0x02]),
+            (Sense::INVALID_RELEASE_OF_PERSISTENT_RESERVATION, [0x5, 0x26, 0x04]),
+            (Sense::COMMAND_SEQUENCE_ERROR, [0x5, 0x2c, 0x00]),
+            (Sense::SAVING_PARAMETERS_NOT_SUPPORTED, [0x5, 0x39, 0x00]),
+            (Sense::MEDIUM_REMOVAL_PREVENTED, [0x5, 0x53, 0x02]),
+            (Sense::INSUFFICIENT_REGISTRATION_RESOURCES, [0x5, 0x55, 0x04]),
+            (Sense::POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, [0x6, 0x29, 0x00]),
+            (Sense::POWER_ON_OCCURRED, [0x6, 0x29, 0x01]),
+            (Sense::SCSI_BUS_RESET_OCCURRED, [0x6, 0x29, 0x02]),
+            (Sense::BUS_DEVICE_RESET_FUNCTION_OCCURRED, [0x6, 0x29, 0x03]),
+            (Sense::DEVICE_INTERNAL_RESET, [0x6, 0x29, 0x04]),
+            (Sense::I_T_NEXUS_LOSS_OCCURRED, [0x6, 0x29, 0x07]),
+            (Sense::MODE_PARAMETERS_CHANGED, [0x6, 0x2a, 0x01]),
+            (Sense::RESERVATIONS_PREEMPTED, [0x6, 0x2a, 0x03]),
+            (Sense::RESERVATIONS_RELEASED, [0x6, 0x2a, 0x04]),
+            (Sense::REGISTRATIONS_PREEMPTED, [0x6, 0x2a, 0x05]),
+            (Sense::ASYMMETRIC_ACCESS_STATE_CHANGED, [0x6, 0x2a, 0x06]),
+            (Sense::IMPLICIT_ASYMMETRIC_ACCESS_STATE_TRANSITION_FAILED, [0x6, 0x2a, 0x07]),
+            (Sense::CAPACITY_DATA_HAS_CHANGED, [0x6, 0x2a, 0x09]),
+            (Sense::PREVIOUS_RESERVATION_CONFLICT_STATUS, [0x6, 0x2c, 0x09]),
+            (Sense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, [0x6, 0x2f, 0x00]),
+            (Sense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, [0x6, 0x38, 0x07]),
+            (Sense::INQUIRY_DATA_HAS_CHANGED, [0x6, 0x3f, 0x03]),
+            (Sense::REPORTED_LUNS_DATA_HAS_CHANGED, [0x6, 0x3f, 0x0e]),
+            (Sense::WRITE_PROTECTED, [0x7, 0x27, 0x00]),
+            (Sense::SPACE_ALLOCATION_FAILED_WRITE_PROTECT, [0x7, 0x27, 0x07]),
+            (Sense::ABORTED_NO_ADDITIONAL_SENSE, [0xb, 0x00, 0x00]),
+            (Sense::UNEXPECTED_UNSOLICITED_DATA, [0xb, 0x0c, 0x0c]),
+            (Sense::NOT_ENOUGH_UNSOLICITED_DATA, [0xb, 0x0c, 0x0d]),
+            (Sense::SNACK_REJECTED, [0xb, 0x11, 0x13]),
+            (Sense::INFORMATION_UNIT_TOO_SHORT, [0xb, 0x0e, 0x01]),
+            (Sense::INFORMATION_UNIT_TOO_LONG, [0xb, 0x0e, 0x02]),
+            (Sense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT, [0xb, 0x0e, 0x03]),
+            (Sense::ABORTED_INTERNAL_TARGET_FAILURE, [0xb, 0x44, 0x00]),
+            (Sense::SCSI_PARITY_ERROR, [0xb, 0x47, 0x00]),
+            (Sense::INFORMATION_UNIT_CRC_ERROR_DETECTED, [0xb, 0x47, 0x03]),
+            (Sense::PROTOCOL_SERVICE_CRC_ERROR, [0xb, 0x47, 0x05]),
+            (Sense::OVERLAPPED_COMMANDS_ATTEMPTED, [0xb, 0x4e, 0x00]),
+            (Sense::INSUFFICIENT_RESOURCES, [0xb, 0x55, 0x03]),
+            (Sense::MISCOMPARE_DURING_VERIFY_OPERATION, [0xe, 0x1d, 0x00]),
+        ];
+        for (sense, want) in codes {
+            let (out, _) = emit(&sense, true);
+            assert_eq!(out[1..4], want, "{sense:?}");
+            let (out, _) = emit(&sense, false);
+            assert_eq!([out[2], out[12], out[13]], want, "{sense:?}");
+        }
+    }
 }

@@ -498,6 +498,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_disk_has_no_limits() {
+        let mut want = [0; 64];
+        want[..4].copy_from_slice(&[0, 0xb0, 0, 0x3c]);
+        assert_eq!(build(BLOCK_LIMITS, &disk(b"s"), &PORT), want);
+        want[1] = 0xb1;
+        assert_eq!(build(BLOCK_CHARACTERISTICS, &disk(b"s"), &PORT), want);
+        assert_eq!(
+            build(PROVISIONING, &disk(b"s"), &PORT),
+            [0, 0xb2, 0, 4, 0, 0, 0, 0]
+        );
+    }
+
+    #[test]
     fn limits_of_what_is_missing_are_zero() {
         let mut info = limits();
         info.thin.unmap = false;
