@@ -9,7 +9,68 @@ use super::device::Feature;
 use super::range::check_range;
 use super::sense::Sense;
 
+/// What READ and WRITE are checked against.
+///
+/// They are the data path: whoever keeps these four at hand need not gather a
+/// whole [`DeviceInfo`] for every one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadWriteLimits {
+    /// Logical blocks on the medium.
+    pub blocks: u64,
+    /// Most blocks that one command may transfer; 0 is no limit.
+    pub max_transfer: u32,
+    /// DPO and FUA mean something.
+    pub dpo_fua: bool,
+    /// Writes are refused.
+    pub write_protected: bool,
+}
+
+impl DeviceInfo<'_> {
+    /// The part that READ and WRITE need.
+    pub const fn read_write_limits(&self) -> ReadWriteLimits {
+        ReadWriteLimits {
+            blocks: self.blocks,
+            max_transfer: self.max_transfer,
+            dpo_fua: self.dpo_fua,
+            write_protected: self.is_write_protected(),
+        }
+    }
+}
+
 impl Command {
+    /// [`check`](Self::check) of READ and WRITE; None for all other commands.
+    pub fn check_read_write(&self, limits: &ReadWriteLimits) -> Option<Result<(), Sense>> {
+        let (lba, blocks, dpo, fua, write) = match *self {
+            Command::Read {
+                lba,
+                blocks,
+                dpo,
+                fua,
+            } => (lba, blocks, dpo, fua, false),
+            Command::Write {
+                lba,
+                blocks,
+                dpo,
+                fua,
+            } => (lba, blocks, dpo, fua, true),
+            _ => return None,
+        };
+        if (dpo || fua) && !limits.dpo_fua {
+            let bit = if dpo { 4 } else { 3 };
+            return Some(Err(Sense::invalid_cdb(1, Some(bit))));
+        }
+        if let Err(sense) = check_range(lba, u64::from(blocks), limits.blocks) {
+            return Some(Err(sense));
+        }
+        if limits.max_transfer != 0 && blocks > limits.max_transfer {
+            return Some(Err(Sense::INVALID_FIELD_IN_CDB));
+        }
+        if write && limits.write_protected {
+            return Some(Err(Sense::WRITE_PROTECTED));
+        }
+        Some(Ok(()))
+    }
+
     /// Checks the command against the logical unit: that it exists there, that
     /// what it asks for is supported, that its blocks exist, that no limit of
     /// the Block Limits page is passed, and that the medium may be written.
@@ -20,6 +81,9 @@ impl Command {
     /// # Errors
     /// ILLEGAL REQUEST, or DATA PROTECT when it would write.
     pub fn check(&self, info: &DeviceInfo<'_>) -> Result<(), Sense> {
+        if let Some(result) = self.check_read_write(&info.read_write_limits()) {
+            return result;
+        }
         self.check_features(info)?;
         if let Some((lba, blocks)) = self.extent() {
             check_range(lba, blocks, info.blocks)?;
@@ -53,9 +117,7 @@ impl Command {
                 exists(Feature::Unmap)?;
                 flag(anchor, Feature::Anchor, 0)
             }
-            Command::Read { dpo, fua, .. }
-            | Command::Write { dpo, fua, .. }
-            | Command::OrWrite { dpo, fua, .. } => {
+            Command::OrWrite { dpo, fua, .. } => {
                 flag(dpo, Feature::DpoFua, 4)?;
                 flag(fua, Feature::DpoFua, 3)
             }
@@ -99,9 +161,7 @@ impl Command {
 
     fn check_limits(&self, info: &DeviceInfo<'_>) -> Result<(), Sense> {
         match *self {
-            Command::Read { blocks, .. }
-            | Command::Write { blocks, .. }
-            | Command::WriteAndVerify { blocks, .. }
+            Command::WriteAndVerify { blocks, .. }
             | Command::Verify {
                 blocks,
                 compare: Compare::Blocks,
@@ -273,6 +333,33 @@ mod tests {
         assert_eq!(write(0, 1, false, false).check(&info), Ok(()));
         let verify = parse(&[0x2f, 0x10, 0, 0, 0, 0, 0, 0, 1, 0]);
         assert_eq!(verify.check(&info), Err(Sense::invalid_cdb(1, Some(4))));
+    }
+
+    #[test]
+    fn the_short_way_is_for_read_and_write_only() {
+        let limits = disk().read_write_limits();
+        for command in row_commands() {
+            let ours = matches!(command, Command::Read { .. } | Command::Write { .. });
+            assert_eq!(command.check_read_write(&limits).is_some(), ours);
+        }
+    }
+
+    #[test]
+    fn check_orwrite() {
+        let command = |flags| parse(&[0x8b, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]);
+        let mut info = disk();
+        assert_eq!(command(0x18).check(&info), Ok(()));
+        info.max_transfer = 8;
+        assert_eq!(command(0).check(&info), Err(Sense::INVALID_FIELD_IN_CDB));
+        info.dpo_fua = false;
+        assert_eq!(
+            command(0x18).check(&info),
+            Err(Sense::invalid_cdb(1, Some(4)))
+        );
+        assert_eq!(
+            command(0x08).check(&info),
+            Err(Sense::invalid_cdb(1, Some(3)))
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod ua;
 pub mod unmap;
 pub mod vpd;
 
+pub use check::ReadWriteLimits;
 pub use command::Command;
 pub use device::DeviceInfo;
 pub use device::Port;
