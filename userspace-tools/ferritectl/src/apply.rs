@@ -127,7 +127,7 @@ impl<'t> Applier<'t> {
                 let reason = if delta.change == Change::Remove {
                     format!("{missing} is still there")
                 } else {
-                    format!("{missing} is not as wanted")
+                    format!("{missing} could not be made as wanted")
                 };
                 report.problems.push(Problem {
                     object: delta.object.clone(),
@@ -365,7 +365,10 @@ fn done(delta: &Delta) -> Done {
 
 /// What a step does, as the rest of a sentence that begins "the kernel refused to".
 fn action(delta: &Delta, step: &Step) -> String {
-    let object = &delta.object;
+    let object = match &delta.object {
+        Object::TpgSettings(name, tag) => &Object::Tpg(name.clone(), *tag),
+        other => other,
+    };
     let name = step
         .path()
         .file_name()
