@@ -72,8 +72,6 @@ struct fer_bdev_limits {
 struct page *fer_pages_alloc(bool may_sleep, unsigned int order);
 void fer_pages_put(const struct bio_vec *bvecs, unsigned int nr);
 void *fer_pages_virt(const struct bio_vec *bvec);
-unsigned int fer_pages_noio_save(void);
-void fer_pages_noio_restore(unsigned int flags);
 
 /* block.c */
 void fer_bdev_limits_read(struct block_device *bdev,

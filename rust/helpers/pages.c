@@ -3,7 +3,6 @@
 #include <linux/bvec.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
-#include <linux/sched/mm.h>
 
 #include "block.h"
 
@@ -13,7 +12,8 @@
 
 /*
  * More than one page is a wish, not a need: no reclaim for it, the caller
- * falls back to single pages. The last reserves are for those who free memory.
+ * falls back to single pages. Those that may sleep fail in the end too, rather
+ * than wait for ever. The last reserves are for those who free memory.
  */
 struct page *fer_pages_alloc(bool may_sleep, unsigned int order)
 {
@@ -23,6 +23,8 @@ struct page *fer_pages_alloc(bool may_sleep, unsigned int order)
 	if (order)
 		gfp = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_COMP |
 		      __GFP_NORETRY;
+	else if (may_sleep)
+		gfp |= __GFP_RETRY_MAYFAIL;
 	return alloc_pages(gfp, order);
 }
 
@@ -35,14 +37,4 @@ void fer_pages_put(const struct bio_vec *bvecs, unsigned int nr)
 void *fer_pages_virt(const struct bio_vec *bvec)
 {
 	return bvec_virt((struct bio_vec *)bvec);
-}
-
-unsigned int fer_pages_noio_save(void)
-{
-	return memalloc_noio_save();
-}
-
-void fer_pages_noio_restore(unsigned int flags)
-{
-	memalloc_noio_restore(flags);
 }

@@ -629,15 +629,22 @@ impl Bdev {
     }
 
     /// Holds the device open; `None` once it is closed. Any context.
-    pub(in crate::sys) fn enter(&self) -> Option<Live> {
+    fn enter(&self) -> Option<Live> {
         Live::enter(&self.inner)
     }
 
-    fn live(&self) -> Result<Live, BlkError> {
-        self.enter().ok_or(BlkError::Closed)
+    /// As [`Bdev::enter`], for an operation: a device that has been removed
+    /// fails it.
+    pub(in crate::sys) fn live(&self) -> Result<Live, BlkError> {
+        let live = self.enter().ok_or(BlkError::Closed)?;
+        if self.is_dead() {
+            return Err(BlkError::Offline);
+        }
+        Ok(live)
     }
 
-    /// Length in sectors of 512 bytes, now; 0 once the device is closed.
+    /// Length in sectors of 512 bytes, now; 0 once the device is closed or has
+    /// been removed.
     pub(crate) fn nr_sectors(&self) -> u64 {
         self.enter().map_or(0, |live| live.nr_sectors())
     }
@@ -816,8 +823,11 @@ impl Live {
 
     /// Whether a range of sectors is within the device.
     pub(in crate::sys) fn check_range(&self, sector: u64, sectors: u64) -> Result<(), BlkError> {
+        let total = self.nr_sectors();
         match sector.checked_add(sectors) {
-            Some(end) if end <= self.nr_sectors() => Ok(()),
+            Some(end) if end <= total => Ok(()),
+            // What is being removed, or has no medium, has no length.
+            _ if total == 0 => Err(BlkError::Offline),
             _ => Err(BlkError::OutOfRange),
         }
     }

@@ -188,7 +188,7 @@ where
 /// # Errors
 ///
 /// The owner comes back, nothing was done: [`BlkError::Again`] in any other
-/// context, [`BlkError::Closed`],
+/// context, [`BlkError::Closed`], [`BlkError::Offline`],
 /// [`BlkError::OutOfRange`] for what ends beyond the end of the device,
 /// [`BlkError::ReadOnly`], or [`BlkError::Invalid`] for a range that is not
 /// within the buffer or not of whole sectors.
@@ -204,8 +204,9 @@ pub(crate) fn submit<O: BioOwner>(
     if !unsafe { bindings::fer_bio_in_process() } {
         return Err((owner, BlkError::Again));
     }
-    let Some(live) = bdev.enter() else {
-        return Err((owner, BlkError::Closed));
+    let live = match bdev.live() {
+        Ok(live) => live,
+        Err(error) => return Err((owner, error)),
     };
     let (bio, data) = owner.parts();
     let vector = match Vector::of(data, &live, op, sector, &range) {
@@ -265,7 +266,7 @@ fn transfer(
     data: &PageBuf,
     range: &Range<usize>,
 ) -> Result<(), BlkError> {
-    let live = bdev.enter().ok_or(BlkError::Closed)?;
+    let live = bdev.live()?;
     let vector = Vector::of(data, &live, op, sector, range)?;
     let raw = Opaque::<bindings::bio>::uninit();
     // SAFETY: `submit_bio_wait` returns when the bio has ended, so it, the

@@ -15,10 +15,7 @@ use core::{
     slice, //
 };
 use kernel::{
-    alloc::{
-        AllocError,
-        Flags, //
-    },
+    alloc::AllocError,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -30,8 +27,9 @@ pub(crate) const MAX_LEN: usize = 16 << 20;
 const INLINE_PIECES: usize = 8;
 
 /// The most pieces of one [`PageBuf`]: no bio in the kernel has more, so the
-/// drivers below have never seen more. Data of up to 4 MiB always fits, more
-/// needs memory that is not wholly fragmented.
+/// drivers below have never seen more. While memory is wholly fragmented, so
+/// that there are but single pages, data of more than 1 MiB is refused, as the
+/// list of its pieces would not fit in a page either.
 const MAX_PIECES: usize = 1024;
 
 /// A piece has at most `1 << MAX_ORDER` pages: what the page allocator keeps
@@ -79,7 +77,7 @@ impl Pieces {
     }
 
     /// Makes room for `more` pieces.
-    fn reserve(&mut self, more: usize, gfp: Gfp) -> Result<(), AllocError> {
+    fn reserve(&mut self, more: usize) -> Result<(), AllocError> {
         let total = self.as_slice().len().saturating_add(more);
         if total > MAX_PIECES {
             return Err(AllocError);
@@ -87,14 +85,14 @@ impl Pieces {
         match self {
             Self::Inline { .. } if total <= INLINE_PIECES => {}
             Self::Inline { array, used } => {
-                let mut heap = vec_with_capacity(total, gfp)?;
+                let mut heap = vec_with_capacity(total)?;
                 for piece in array.iter().take(*used) {
                     heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
                 }
                 *self = Self::Heap(heap);
             }
             Self::Heap(old) => {
-                let mut heap = vec_with_capacity(total, gfp)?;
+                let mut heap = vec_with_capacity(total)?;
                 for piece in old.iter() {
                     heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
                 }
@@ -117,20 +115,11 @@ impl Pieces {
     }
 }
 
-fn vec_with_capacity(n: usize, gfp: Gfp) -> Result<KVec<bindings::bio_vec>, AllocError> {
-    const QUIET: Flags = __GFP_NOWARN;
-    match gfp {
-        Gfp::Atomic => KVec::with_capacity(n, GFP_ATOMIC | QUIET),
-        Gfp::Sleep => {
-            // SAFETY: No preconditions; the scope is left right below, in the
-            // same thread.
-            let saved = unsafe { bindings::fer_pages_noio_save() };
-            let heap = KVec::with_capacity(n, GFP_KERNEL | QUIET);
-            // SAFETY: `saved` is of the scope entered above.
-            unsafe { bindings::fer_pages_noio_restore(saved) };
-            heap
-        }
-    }
+/// Allocates a list of pieces, whatever the caller may do: where the rest of
+/// the kernel sleeps for memory it does not give up, and that is no way to
+/// treat a command that can be answered BUSY.
+fn vec_with_capacity(n: usize) -> Result<KVec<bindings::bio_vec>, AllocError> {
+    KVec::with_capacity(n, GFP_ATOMIC | __GFP_NOWARN)
 }
 
 /// How many pieces `pages` pages make if none has more than `1 << order`.
@@ -195,14 +184,14 @@ impl PageBuf {
         let mut buf = Self::empty();
         let mut pages = len.div_ceil(PAGE_SIZE);
         let mut order = MAX_ORDER;
-        buf.pieces.reserve(pieces_for(pages, order), gfp)?;
+        buf.pieces.reserve(pieces_for(pages, order))?;
         while let Some(fits) = pages.checked_ilog2() {
             let try_order = order.min(fits);
             // SAFETY: No preconditions; `gfp` says what the context allows.
             let page = unsafe { bindings::fer_pages_alloc(gfp == Gfp::Sleep, try_order) };
             if page.is_null() {
                 order = try_order.checked_sub(1).ok_or(AllocError)?;
-                buf.pieces.reserve(pieces_for(pages, order), gfp)?;
+                buf.pieces.reserve(pieces_for(pages, order))?;
                 continue;
             }
             let got = 1usize.wrapping_shl(try_order);
