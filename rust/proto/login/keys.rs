@@ -263,14 +263,6 @@ impl KeySet {
         new
     }
 
-    /// The first key that is in this set but not in `other`.
-    pub fn first_missing_in(self, other: Self) -> Option<Key> {
-        TABLE
-            .iter()
-            .map(|row| row.key)
-            .find(|&key| self.has(key) && !other.has(key))
-    }
-
     fn bit(key: Key) -> u64 {
         1u64.checked_shl(u32::from(key as u8)).unwrap_or(0)
     }

@@ -354,7 +354,8 @@ impl Login {
             State::Security(security) => {
                 let transit = turn.next.is_some();
                 let security = security.step(&keys, transit, admission, host, scratch, &mut out)?;
-                if turn.next == Some(Stage::FullFeaturePhase) {
+                let passed = matches!(security, Security::Passed(_));
+                if passed && turn.next == Some(Stage::FullFeaturePhase) {
                     self.told.alias(admission, session_type, &mut out)?;
                 }
                 self.state = State::Security(security);

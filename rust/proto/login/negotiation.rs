@@ -324,6 +324,7 @@ impl Negotiation {
         let known = self.seen.has(Key::InitialR2T) && self.seen.has(Key::ImmediateData);
         if known && session.initial_r2t && !session.immediate_data {
             self.irrelevant.insert(Key::FirstBurstLength);
+            session.first_burst_length = SessionParams::RFC_DEFAULT.first_burst_length;
             return;
         }
         // An initiator that has not named MaxBurstLength yet may still do so,
