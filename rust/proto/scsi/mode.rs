@@ -679,6 +679,36 @@ mod tests {
         );
     }
 
+    /// Each bit of each page, alone, against the mask that MODE SENSE returns.
+    #[test]
+    fn select_and_the_changeable_mask_agree_on_every_bit() {
+        for info in [disk(), all_changeable()] {
+            let all = |pc| data(request(true, pc, 0x3f, 0xff), &info);
+            let list = all(PageControl::Current);
+            let mask = all(PageControl::Changeable);
+            // Where the parameters of each page stand, behind its header.
+            for parameters in [6..16, 18..36, 38..48, 52..80, 82..92] {
+                for at in parameters {
+                    for bit in 0..8u8 {
+                        let mut asked = list.clone();
+                        asked[at] ^= 1 << bit;
+                        let got = select(&asked, true, &info);
+                        if mask[at] & (1 << bit) == 0 {
+                            let at = u16::try_from(at).unwrap();
+                            assert_eq!(got, Err(Sense::invalid_parameter(at, Some(bit))));
+                        } else if (at, bit) != (39, 2) {
+                            assert_ne!(got, Ok(info.mode));
+                            assert!(got.is_ok());
+                        } else {
+                            // QERR 10b is reserved.
+                            assert!(got.is_err());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn select_refuses_the_reserved_queue_error() {
         let mut control = CONTROL;
@@ -715,6 +745,10 @@ mod tests {
         assert_eq!(
             fail(&[0x4a, 0xff, 0, 0]),
             Sense::invalid_parameter(4 + 1, None)
+        );
+        assert_eq!(
+            fail(&[0x4b, 1, 0, 0x1c]),
+            Sense::invalid_parameter(4, Some(5))
         );
         // A length that is not the page's own.
         assert_eq!(fail(&[0x08, 0x11]), Sense::invalid_parameter(4 + 1, None));
