@@ -2,4 +2,5 @@
 
 //! Tests of `ferrite-proto` through its public interface.
 
+pub mod fuzz;
 pub mod login;

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the fuzz targets do with their input.
+//!
+//! Each target is a function of bytes that panics where a rule is broken. The
+//! fuzzers in `tests/fuzz` call it, and `tests/corpus.rs` replays their corpora
+//! with it under plain `cargo test`. A new area adds a file here with its
+//! `run`, a line to [`TARGETS`], `tests/fuzz/fuzz_targets/<name>.rs` with its
+//! entry in `tests/fuzz/Cargo.toml`, and `tests/fuzz/corpus/<name>/`.
+
+pub mod request_parse;
+pub mod transfer_plan;
+pub mod window;
+
+/// What a target does with an input. It panics where a rule is broken.
+pub type Target = fn(&[u8]);
+
+/// All targets by the names of their corpora.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("request_parse", request_parse::run),
+    ("transfer_plan", transfer_plan::run),
+    ("window", window::run),
+];
