@@ -29,15 +29,33 @@ guest_module_prune=(
 	net/bluetooth net/can net/mac80211 net/nfc net/wireless sound
 )
 
-# What the initramfs needs to find the images; built-in ones are skipped.
-guest_boot_modules=(virtio_pci nfit nd_pmem ext4)
+# The modules that init loads, in sets: what it needs to find the images, what every guest
+# has, and what is loaded when asked for. Built-in ones are skipped.
+guest_modules=(
+	"boot virtio_pci nfit nd_pmem ext4"
+	"always configfs"
+	"disk virtio_blk"
+	"net virtio_net"
+	"share 9p 9pnet_virtio"
+)
 
-guest_image() {
-	echo "$cache/guest/root.img"
+# The images are kept by key, so that two working copies of the project can share a cache.
+guest_dir() {
+	echo "$cache/guest/$(guest_key)"
 }
 
 vm_dir() {
-	echo "$cache/vm/$1"
+	echo "$cache/vm/$1/$(vm_kernel_key "$1")"
+}
+
+# Drops what was not used lately: all but the four images used last. A machine that runs from
+# one keeps its own hold of the file.
+prune_images() {
+	local parent=$1 old
+	# shellcheck disable=SC2012 # Names are our own: no surprises in them.
+	ls -1t "$parent" | tail -n +5 | while IFS= read -r old; do
+		remove_tree "$parent/$old"
+	done
 }
 
 # mke2fs makes a file system with files in it without mounting anything.
@@ -66,9 +84,9 @@ guest_tree() {
 }
 
 ensure_guest() {
-	local key tree dir=$cache/guest packages_key
-	key=$(guest_key)
-	if has_stamp "$dir" "$key"; then
+	local tree dir packages_key
+	dir=$(guest_dir)
+	if has_stamp "$dir" image; then
 		return
 	fi
 	# The packages take minutes, our own files a moment: the tree of the packages is kept.
@@ -82,15 +100,16 @@ ensure_guest() {
 		mv -T "$tree.new" "$tree"
 	fi
 	say "making the virtual machine's disk image (about 20 s)"
+	rm -rf "$tree/usr/lib/ferrite-guest"
 	cp -a "$guest_files/." "$tree/"
 	mkdir -p "$tree/usr/lib/modules" "$tree/ferrite" "$tree/share"
 	chown -R 0:0 "$tree/usr/lib/ferrite-guest"
 	remove_tree "$dir.new"
 	mkdir -p "$dir.new"
 	quietly guest-image make_ext4 "$dir.new/root.img" ferrite-root "$tree" 1024
-	write_stamp "$dir.new" "$key"
-	remove_tree "$dir"
+	write_stamp "$dir.new" image
 	mv -T "$dir.new" "$dir"
+	prune_images "$cache/guest"
 }
 
 # --- the kernel's side --------------------------------------------------------------------
@@ -109,27 +128,37 @@ stock_tree() {
 	done
 }
 
-boot_modules() {
+# set_modules TREE RELEASE MODULE...: the files of the modules and of those they need.
+set_modules() {
 	local tree=$1 release=$2 module
-	for module in "${guest_boot_modules[@]}"; do
-		# A module that is built in has no file: `builtin` lines are left out.
-		in_root "$root" modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null |
+	shift 2
+	for module; do
+		in_root "$root" modprobe -d "$tree" -S "$release" --show-depends "$module" |
 			awk '$1 == "insmod" { print $2 }'
 	done | awk '!seen[$0]++'
 }
 
 make_initrd() {
-	local tree=$1 release=$2 image=$3 work file n=10
+	local tree=$1 release=$2 image=$3 work set file kernel=$1/usr/lib/modules/$2
 	work=$cache/initrd.work
 	remove_tree "$work"
 	mkdir -p "$work"/{bin,modules,dev,proc,sys,root}
 	cp "$root/bin/busybox" "$work/bin/busybox"
-	cp "$guest_files/usr/lib/ferrite-guest/initramfs-init" "$work/init"
-	chmod 755 "$work/init"
-	while IFS= read -r file; do
-		cp "$file" "$work/modules/$n-${file##*/}"
-		n=$((n + 1))
-	done < <(boot_modules "$tree" "$release")
+	in_root "$root" sh -c 'for name in $(busybox --list | grep -vx busybox); do ln -sf busybox "$1/bin/$name"; done' - "$work"
+	cp "$guest_files/usr/lib/ferrite-guest/init" "$work/init"
+	for set in "${guest_modules[@]}"; do
+		# shellcheck disable=SC2086 # A list of names.
+		set_modules "$tree" "$release" ${set#* } >"$work/files"
+		while IFS= read -r file; do
+			if [ "${set%% *}" = boot ]; then
+				cp "$file" "$work/modules/"
+				echo "${file##*/}"
+			else
+				echo "${file##*"/modules/$release/"}"
+			fi
+		done <"$work/files" >"$work/modules/${set%% *}.list"
+	done
+	rm "$work/files"
 	in_root "$root" sh -c 'cd "$1" && find . -print0 | cpio --null --quiet -o -H newc -R 0:0 >"$2"' - "$work" "$image"
 	remove_tree "$work"
 }
@@ -139,15 +168,14 @@ vm_kernel_key() {
 	if [ "$release" = "$(debug_release)" ]; then
 		debug=$(cat "$(kernel_dir "$release")/.ferrite-stamp" 2>/dev/null || true)
 	fi
-	stamp_of vm "$guest_format" "$release" "$debug" "${guest_module_prune[@]}" "${guest_boot_modules[@]}" \
-		"$(cat "$guest_files/usr/lib/ferrite-guest/initramfs-init")"
+	stamp_of vm "$guest_format" "$release" "$debug" "${guest_module_prune[@]}" "${guest_modules[@]}" \
+		"$(cat "$guest_files/usr/lib/ferrite-guest/init")"
 }
 
 ensure_vm_kernel() {
-	local release=$1 dir key tree part
+	local release=$1 dir tree part
 	dir=$(vm_dir "$release")
-	key=$(vm_kernel_key "$release")
-	if has_stamp "$dir" "$key"; then
+	if has_stamp "$dir" image; then
 		return
 	fi
 	say "fetching the kernel $release for the virtual machine (about 40 s)"
@@ -162,6 +190,7 @@ ensure_vm_kernel() {
 		find "$tree" -name "vmlinuz*" -type f -exec mv {} "$dir.new/vmlinuz" \;
 	fi
 	[ -s "$dir.new/vmlinuz" ] || die "the packages of the kernel $release hold no kernel image"
+	quietly vm-vmlinux in_root "$root" "$lib/vmlinux" "$dir.new/vmlinuz" "$dir.new/vmlinux"
 	# The modules may be under /lib or /usr/lib; the guest looks in /usr/lib.
 	if [ -d "$tree/lib/modules" ]; then
 		mkdir -p "$tree/usr/lib"
@@ -173,14 +202,16 @@ ensure_vm_kernel() {
 		rm -rf "$tree/usr/lib/modules/$release/kernel/$part"
 	done
 	rm -f "$tree/usr/lib/modules/$release"/{build,source}
-	# An emulated CPU takes long over xz.
+	# An emulated CPU takes long over xz, and over the signatures that are appended to the
+	# modules: a twentieth of a second for each. Stripping drops them and changes nothing else.
 	quietly vm-modules-unxz in_root "$root" sh -c \
-		'find "$1" -name "*.ko.xz" -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz -d' - "$tree/usr/lib/modules"
+		'find "$1" -name "*.ko.xz" -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz -d &&
+		find "$1" -name "*.ko" -print0 | xargs -0 -r -n 1 -P "$(nproc)" objcopy --strip-debug' - "$tree/usr/lib/modules"
 	quietly vm-depmod in_root "$root" depmod -b "$tree" "$release"
 	quietly vm-initrd make_initrd "$tree" "$release" "$dir.new/initrd.img"
 	quietly vm-modules-image make_ext4 "$dir.new/modules.img" ferrite-modules "$tree/usr/lib/modules" 16
 	remove_tree "$tree"
-	write_stamp "$dir.new" "$key"
-	remove_tree "$dir"
+	write_stamp "$dir.new" image
 	mv -T "$dir.new" "$dir"
+	prune_images "$cache/vm/$release"
 }

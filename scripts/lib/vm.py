@@ -11,6 +11,7 @@ import ctypes
 import os
 import re
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -107,7 +108,7 @@ class Images:
                               stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             sys.exit(done.returncode)
-        (self.release, self.vmlinuz, self.initrd, self.modules,
+        (self.release, self.vmlinux, self.initrd, self.modules,
          self.root) = done.stdout.splitlines()
 
     @property
@@ -227,7 +228,9 @@ class Machine:
     # --- what QEMU is told ---------------------------------------------------------------
 
     def command_line(self):
-        words = ["console=ttyS0", "loglevel=7", "panic=-1", "panic_on_warn=1", "oops=panic",
+        # A serial port takes time for every character: booting is quiet, and the guest's init
+        # turns the console up (and RCU down) before the script is started.
+        words = ["console=ttyS0", "loglevel=5", "rcupdate.rcu_expedited=1", "panic=-1", "panic_on_warn=1", "oops=panic",
                  "hung_task_panic=1", "softlockup_panic=1", "kfence.sample_interval=100",
                  "sysctl.kernel.hung_task_timeout_secs=60", "random.trust_cpu=on",
                  "no_timer_check", "net.ifnames=0"]
@@ -247,8 +250,9 @@ class Machine:
             top = os.path.join(stage, "ferrite")
             os.mkdir(top)
             shutil.copyfile(options.script, os.path.join(top, "script"))
-            with open(os.path.join(top, "args"), "wb") as file:
-                file.write(b"".join(os.fsencode(a) + b"\0" for a in options.args))
+            with open(os.path.join(top, "run"), "w", encoding="utf-8",
+                      errors="surrogateescape") as file:
+                file.write(shlex.join(["exec", "bash", "/ferrite/script", *options.args]) + "\n")
             with open(os.path.join(top, "config"), "w", encoding="ascii") as file:
                 file.write(f"share={'1' if options.share else ''}\n"
                            f"udev={'1' if options.udev else ''}\n"
@@ -282,14 +286,16 @@ class Machine:
             accel, cpu = "tcg,thread=single", "max,-erms,-fsrm"
         else:
             accel = "tcg,thread=multi"
+        images = (self.images.root, self.images.modules)
+        room = 1024 + sum(os.path.getsize(image) for image in images) // 2**20
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-no-reboot", "-machine", "q35,nvdimm=on", "-accel", accel, "-cpu", cpu,
-            "-smp", str(options.smp), "-m", f"{options.mem}M,slots=2,maxmem={options.mem + 65536}M",
+            "-smp", str(options.smp), "-m", f"{options.mem}M,slots=2,maxmem={options.mem + room}M",
         ]
         if options.icount:
             arguments += ["-icount", "shift=0,sleep=off"]
-        for index, image in enumerate((self.images.root, self.images.modules)):
+        for index, image in enumerate(images):
             # Shown to the guest as memory. A private mapping: what the guest writes is this
             # QEMU's own, what it reads is shared with every other run.
             arguments += [
@@ -298,7 +304,7 @@ class Machine:
                 "-device", f"nvdimm,memdev=image{index},id=nvdimm{index}"]
         archive = self.run_archive(scratch)
         files = [archive]
-        arguments += ["-kernel", self.images.vmlinuz,
+        arguments += ["-kernel", self.images.vmlinux,
                       "-initrd", f"/proc/self/fd/{archive.fileno()}",
                       "-append", self.command_line(),
                       "-device", "virtio-rng-pci",
