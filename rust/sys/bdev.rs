@@ -398,11 +398,17 @@ static HOLDER_OPS: bindings::blk_holder_ops = bindings::blk_holder_ops {
     thaw: None,
 };
 
+/// The device is gone, or about to go.
+///
+/// # Safety
+///
+/// To be called by the block layer alone, with `bd_holder_lock` held, on a
+/// device that was claimed with a [`Holder`].
 unsafe extern "C" fn mark_dead(bdev: *mut bindings::block_device, _surprise: bool) {
     // SAFETY: With the lock held the claim stays, and with it the reference to
     // the `Holder` that we opened the device with.
-    let holder: Arc<Holder> =
-        unsafe { ArcBorrow::<Holder>::from_raw((*bdev).bd_holder.cast()) }.into();
+    let holder = unsafe { ArcBorrow::<Holder>::from_raw((*bdev).bd_holder.cast()) };
+    let holder = Arc::from(holder);
     // SAFETY: The lock is held, by the caller for us.
     unsafe { bindings::fer_bdev_holder_unlock(bdev) };
     if !holder.dead.xchg(true, Full) {
@@ -413,6 +419,11 @@ unsafe extern "C" fn mark_dead(bdev: *mut bindings::block_device, _surprise: boo
     }
 }
 
+/// The device has been closed, and the last I/O has ended. Any context.
+///
+/// # Safety
+///
+/// To be called by the reference counter of an [`Inner`] alone, once.
 unsafe extern "C" fn last_user_gone(users: *mut bindings::percpu_ref) {
     // SAFETY: `users` is the field of an `Inner`, and by the type invariants
     // carries a reference to it, which is ours now.
@@ -574,7 +585,7 @@ impl Bdev {
             GFP_KERNEL,
         )?;
         module.dismiss();
-        let _ = opened.dismiss();
+        opened.dismiss();
         let _ = Arc::into_raw(inner.clone());
         Ok(Self { inner })
     }

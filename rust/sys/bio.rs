@@ -233,6 +233,12 @@ pub(crate) fn submit<O: BioOwner>(
     Ok(())
 }
 
+/// A bio has ended. Any context.
+///
+/// # Safety
+///
+/// To be called by the block layer alone, for a bio that [`submit`] started
+/// for an `O`.
 unsafe extern "C" fn end_io<O: BioOwner>(raw: *mut bindings::bio) {
     // SAFETY: The bio was started by `submit` and has ended; `bi_private` is
     // the owner, given up there.
