@@ -292,7 +292,11 @@ fn write_same(
         }
         zeros = pattern.iter().all(|b| *b == 0);
     }
-    let done = if zeros {
+    // With UNMAP the data does not matter: the blocks are unmapped, and read
+    // as zeros where LBPRZ says so (SBC-3 4.7.3.4.4).
+    let done = if unmap && !device.unmaps_to_zeros() {
+        bdev.discard(sector, sectors)
+    } else if zeros || unmap {
         bdev.zeroout(sector, sectors, unmap)
     } else {
         write_pattern(bdev, sector, sectors, &pattern)

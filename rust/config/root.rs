@@ -8,6 +8,7 @@ use super::{
     text, //
 };
 use crate::{
+    stats,
     sys::configfs::{
         self,
         files,
@@ -69,11 +70,21 @@ impl Dir for RootDir {
     const FILES: Files<Root> = files![
         Attr::ro(c"version", show_version),
         Attr::rw(c"dbroot", show_dbroot, store_dbroot),
+        Attr::ro(c"statistics", show_statistics),
     ];
     const SUBDIRS: &'static [SubDir<Root>] = &[
         SubDir::new::<CoreDir, _>(c"core", targets),
         SubDir::new::<IscsiDir, _>(c"iscsi", targets),
     ];
+}
+
+/// Where the work has been done since the module was loaded: one name and one
+/// number a line.
+fn show_statistics(_root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    for (name, stat) in stats::ALL {
+        writeln!(out, "{} {}", name, stats::read(*stat))?;
+    }
+    Ok(())
 }
 
 fn targets(root: &Arc<Root>) -> Arc<Targets> {

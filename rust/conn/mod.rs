@@ -267,7 +267,14 @@ impl Conn {
         if self.closing.cmpxchg(0, 1 + why as i32, Full).is_err() {
             return;
         }
-        if why != Why::Logout && why != Why::Refused {
+        let discovery = self.session.as_ref().is_some_and(|s| s.is_discovery());
+        let expected = match why {
+            Why::Logout | Why::Refused => true,
+            // Many initiators end discovery without a logout.
+            Why::Lost => discovery,
+            _ => false,
+        };
+        if !expected {
             match self.session.as_ref() {
                 Some(session) => log(session.initiator(), why.text()),
                 None => {

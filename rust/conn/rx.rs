@@ -936,9 +936,11 @@ impl Rx {
         let mut wanted = 0;
         if let (Verb::Command(command), DataDirection::Out) = (body.verb, prepared.direction) {
             wanted = u32::try_from(prepared.asked).unwrap_or(u32::MAX).min(pdu.edtl());
-            if matches!(command, Command::Write { .. }) {
-                // Whole blocks only: what is short of one is not written.
-                wanted &= !((1u32 << prepared.shift) - 1);
+            let block = 1u32 << prepared.shift;
+            if matches!(command, Command::Write { .. }) && wanted & (block - 1) != 0 {
+                // Part of a block cannot be written (FCP-4 9.4.4.2 has the
+                // rule for such a length; RFC 7143 has none).
+                body.verb = Verb::Refused(PARTIAL_BLOCK.into());
             }
         }
         let params = session.params();
@@ -1128,6 +1130,10 @@ impl Rx {
 
 /// The longest CDB that is kept, in bytes: all we know fit 16.
 const MAX_CDB: usize = 32;
+
+/// INVALID FIELD IN COMMAND INFORMATION UNIT: the expected length of a write
+/// ends within a block.
+const PARTIAL_BLOCK: Sense = Sense::new(SenseKey::IllegalRequest, 0x0e, 0x03);
 
 /// A Target Transfer Tag: never the reserved one, as there are fewer places.
 struct Tag {

@@ -499,7 +499,10 @@ impl Tx {
             sense_len = 2 + n;
         }
         let good = body.outcome.sense.is_none() && body.outcome.status.code() == 0;
-        let residual = Residual::new(body.edtl, if good { body.asked } else { 0 });
+        // A command that failed has moved nothing; but that it asked for more
+        // than was expected is told all the same.
+        let over = body.asked > u64::from(body.edtl);
+        let residual = Residual::new(body.edtl, if good || over { body.asked } else { 0 });
         let exp_data_sn = match (&body.plan, &body.cut) {
             (Some(plan), _) => plan.r2t_sn(),
             (None, Some(cut)) => cut.data_sn(),

@@ -97,6 +97,7 @@ void fer_settle(void);
 unsigned long fer_total_pages(void);
 int fer_digest(u32 alg, u8 id, const u8 *secret, size_t secret_len,
 	       const u8 *challenge, size_t challenge_len, u8 *out);
+void fer_stable_id(const u8 *name, size_t len, u8 *out);
 bool fer_module_get(void);
 void fer_module_put(void);
 void fer_pcpu_stats_add(unsigned int index, u64 n);

@@ -15,6 +15,7 @@
 #include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
+#include <linux/utsname.h>
 
 #include "ferrite.h"
 
@@ -161,6 +162,18 @@ int fer_digest(u32 alg, u8 id, const u8 *secret, size_t secret_len,
 	default:
 		return -EINVAL;
 	}
+}
+
+/* 32 bytes that this host always gives for this name. */
+void fer_stable_id(const u8 *name, size_t len, u8 *out)
+{
+	const char *node = init_utsname()->nodename;
+	struct sha256_ctx ctx;
+
+	sha256_init(&ctx);
+	sha256_update(&ctx, (const u8 *)node, strlen(node) + 1);
+	sha256_update(&ctx, name, len);
+	sha256_final(&ctx, out);
 }
 
 bool fer_module_get(void)

@@ -66,6 +66,15 @@ pub(crate) fn chap_digest(
     usize::try_from(n).map_err(|_| EINVAL)
 }
 
+/// Bytes that this host always gives for `name`, and no other host does.
+pub(crate) fn stable_id(name: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    // SAFETY: `name` is valid for its length, `out` for the 32 bytes of a
+    // SHA-256 digest.
+    unsafe { bindings::fer_stable_id(name.as_ptr(), name.len(), out.as_mut_ptr()) };
+    out
+}
+
 /// CRC32C (RFC 3720 appendix B.4) of `data`, as it stands on the wire in
 /// little-endian order.
 pub(crate) fn crc32c(seed: u32, data: &[u8]) -> u32 {

@@ -23,7 +23,8 @@ use crate::{
         lock::{
             new_spinlock_bh,
             SpinLockBh, //
-        }, //
+        },
+        misc, //
     }, //
 };
 use kernel::{
@@ -44,8 +45,11 @@ use kernel::{
 /// The longest READ or WRITE, in bytes: VPD page B0h says so in blocks.
 pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
 
-/// The longest WRITE SAME, in blocks of the device.
-const MAX_WRITE_SAME: u32 = 0x40_0000;
+/// The longest WRITE SAME, in blocks, unless the administrator says otherwise.
+const MAX_WRITE_SAME: u32 = 0xffff;
+
+/// The most blocks of one UNMAP, unless the administrator says otherwise.
+const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 
 /// Descriptors that one UNMAP may carry.
 const MAX_UNMAP_DESCRIPTORS: u32 = 256;
@@ -183,6 +187,21 @@ impl<const N: usize> Text<N> {
     }
 }
 
+/// The serial number of a device that has been given none: always the same on
+/// this host for a device of this name, as initiators know a disk by it.
+fn default_serial(hba: u32, name: &[u8]) -> Result<KVec<u8>> {
+    let mut seed = copy(&hba.to_be_bytes())?;
+    seed.extend_from_slice(name, GFP_KERNEL)?;
+    let mut serial = KVec::new();
+    for byte in misc::stable_id(&seed).iter().take(16) {
+        for nibble in [byte >> 4, byte & 0xf] {
+            let digit = char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+            serial.push(digit as u8, GFP_KERNEL)?;
+        }
+    }
+    Ok(serial)
+}
+
 fn copy(value: &[u8]) -> Result<KVec<u8>> {
     let mut out = KVec::new();
     out.extend_from_slice(value, GFP_KERNEL)?;
@@ -191,6 +210,7 @@ fn copy(value: &[u8]) -> Result<KVec<u8>> {
 
 impl Device {
     pub(super) fn new(hba: u32, name: &[u8]) -> Result<Arc<Self>> {
+        let serial = default_serial(hba, name)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 hba,
@@ -214,7 +234,7 @@ impl Device {
                         vendor: Text::new(b"FERRITE"),
                         product: Text::new(b"disk"),
                         revision: Text::new(b"0001"),
-                        serial: KVec::new(),
+                        serial,
                         company_id: COMPANY_ID,
                         attribs: [0; ATTRIBS],
                         mode: ModeState::DEFAULT,
@@ -710,7 +730,8 @@ impl Inner {
         self.put(A::Tpu, u32::from(discard));
         self.put(A::Tpws, u32::from(discard));
         if discard {
-            self.put(A::MaxUnmapLbaCount, limits.max_discard_sectors >> shift);
+            let most = limits.max_discard_sectors >> shift;
+            self.put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
             self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
             let grain = limits.discard_granularity >> size.trailing_zeros();
             self.put(A::UnmapGranularity, grain.max(1));
