@@ -149,29 +149,50 @@ impl<'t> Applier<'t> {
         Ok(report)
     }
 
-    /// One delta of several. Settings that are not required cost only themselves.
+    /// One delta of several. Settings that are not required cost only themselves, and
+    /// are tried again once the others stand: one may be bounded by another.
     fn one(&mut self, delta: &Delta, problems: &mut Vec<Problem>) -> Result<bool, Box<Problem>> {
         let mut undo = Vec::new();
         let mut changed = false;
+        let mut waiting = Vec::new();
         for step in &delta.steps {
             match self.perform(step, &mut undo) {
                 Ok(did) => changed |= did,
-                Err(error) => {
-                    let problem = self.problem(delta, step, &error);
+                Err(_)
                     if matches!(
                         step,
                         Step::Set {
                             required: false,
                             ..
                         }
-                    ) {
-                        problems.push(problem);
-                    } else {
-                        self.take_back(undo);
-                        return Err(Box::new(problem));
+                    ) =>
+                {
+                    waiting.push(step)
+                }
+                Err(error) => {
+                    let problem = self.problem(delta, step, &error);
+                    self.take_back(undo);
+                    return Err(Box::new(problem));
+                }
+            }
+        }
+        while !waiting.is_empty() {
+            let mut failed = Vec::new();
+            let mut reasons = Vec::new();
+            for step in &waiting {
+                match self.perform(step, &mut undo) {
+                    Ok(did) => changed |= did,
+                    Err(error) => {
+                        reasons.push(self.problem(delta, step, &error));
+                        failed.push(*step);
                     }
                 }
             }
+            if failed.len() == waiting.len() {
+                problems.extend(reasons);
+                break;
+            }
+            waiting = failed;
         }
         Ok(changed)
     }

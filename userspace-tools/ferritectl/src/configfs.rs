@@ -718,19 +718,28 @@ impl<'t> Configfs<'t> {
 
     /// The credentials in a directory.
     pub fn auth(&self, dir: &Path) -> Auth {
-        let get = |file: &str| {
-            self.value_or_note(&dir.join(file))
-                .filter(|value| !value.is_empty() && value != "NULL")
-        };
         Auth {
-            initiator: Credentials {
-                user: get("userid"),
-                secret: get("password").map(Secret::new),
-            },
-            target: Credentials {
-                user: get("userid_mutual"),
-                secret: get("password_mutual").map(Secret::new),
-            },
+            initiator: self.credentials(dir, "userid", "password"),
+            target: self.credentials(dir, "userid_mutual", "password_mutual"),
+        }
+    }
+
+    fn credentials(&self, dir: &Path, user: &str, password: &str) -> Credentials {
+        let is_set = |value: &String| !value.is_empty() && value != "NULL";
+        let path = dir.join(password);
+        let hidden = matches!(
+            self.tree.read(&path),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported
+        );
+        let secret = if hidden {
+            None
+        } else {
+            self.value_or_note(&path).filter(is_set).map(Secret::new)
+        };
+        Credentials {
+            user: self.value_or_note(&dir.join(user)).filter(is_set),
+            secret,
+            hidden,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::delta::Plan;
 use crate::error::Error;
 use crate::error::Result;
 use crate::output::Style;
+use crate::remember::Remembering;
 use crate::secret::Secret;
 
 /// The world outside, as far as the program needs it.
@@ -42,6 +43,8 @@ pub struct Env<'a> {
     pub sys: PathBuf,
     /// `/dev/kmsg`.
     pub kmsg: PathBuf,
+    /// Where secrets are remembered until the kernel ends: `/run/ferrite`.
+    pub run: PathBuf,
     /// How to print.
     pub style: Style,
     /// The name that the program was called by, which begins its messages.
@@ -79,6 +82,7 @@ impl<'e, 'a> Context<'e, 'a> {
             None => configfs::default_root(&env.sys)?,
         };
         let tree = (env.open)(root.clone());
+        let tree: Box<dyn Tree> = Box::new(Remembering::new(tree, &env.run));
         match tree.entries(Path::new("")) {
             Ok(_) => Ok(Context {
                 env,

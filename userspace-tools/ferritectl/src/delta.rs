@@ -286,6 +286,9 @@ impl Delta {
         values: impl IntoIterator<Item = (&'a str, &'a str)>,
         required: fn(&str) -> bool,
     ) -> Self {
+        // Who may come in is settled before all else, and other attributes may hang on it.
+        let mut values: Vec<_> = values.into_iter().collect();
+        values.sort_by_key(|(name, _)| !guards_access(name));
         for (name, value) in values {
             self = self.set(
                 dir.join(name),
@@ -313,7 +316,8 @@ impl Delta {
             }
             // A saved user whose secret could not be read leaves the secret alone.
             let unknown = wanted.user.is_some() && wanted.secret.is_none();
-            if current.secret != wanted.secret && !unknown {
+            let differs = current.secret != wanted.secret || current.hidden;
+            if differs && !unknown {
                 self = self.set(
                     dir.join(password),
                     Value::Secret(wanted.secret.clone()),

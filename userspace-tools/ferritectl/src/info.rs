@@ -130,7 +130,7 @@ pub fn parse_sessions(text: &str) -> Vec<Session> {
         } else if line.contains("Session ID:") {
             let get = |key: &str| word(line, key).unwrap_or_default().to_string();
             session.id = get("Session ID: ");
-            session.isid = get("ISID: ");
+            session.isid = isid(line);
             session.tsih = get("TSIH: ");
             session.session_type = get("SessionType: ");
         } else if let Some(state) = line.strip_prefix("Session State:") {
@@ -157,6 +157,13 @@ pub fn parse_sessions(text: &str) -> Vec<Session> {
         }
     }
     sessions
+}
+
+/// `0x00 02 3d 00 00 00`, as the kernel prints bytes, becomes `0x00023d000000`.
+fn isid(line: &str) -> String {
+    let rest = line.split_once("ISID:").map_or("", |(_, rest)| rest);
+    let bytes = rest.split("TSIH").next().unwrap_or("");
+    bytes.split_whitespace().collect()
 }
 
 /// `TARG_SESS_STATE_LOGGED_IN` becomes `LOGGED_IN`.
@@ -190,7 +197,7 @@ mod tests {
     const SESSION: &str = "\
 InitiatorName: iqn.2026-01.org.example:client
 InitiatorAlias: client
-LIO Session ID: 7   ISID: 0x00023d000000  TSIH: 3  SessionType: Normal
+LIO Session ID: 7   ISID: 0x00 02 3d 00 00 00  TSIH: 3  SessionType: Normal
 Session State: TARG_SESS_STATE_LOGGED_IN
 ---------------------[iSCSI Session Values]-----------------------
   CmdSN/WR  :  CmdSN/WC  :  ExpCmdSN  :  MaxCmdSN  :     ITT    :     TTT

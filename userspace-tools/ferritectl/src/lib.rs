@@ -24,6 +24,7 @@ pub mod layout;
 pub mod lio_utils;
 pub mod names;
 pub mod output;
+pub mod remember;
 pub mod secret;
 pub mod state;
 

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         open: &|root: PathBuf| -> Box<dyn Tree> { Box::new(KernelTree::new(root)) },
         sys: "/sys".into(),
         kmsg: "/dev/kmsg".into(),
+        run: "/run/ferrite".into(),
         style: Style::detect(),
         program: "ferritectl",
         interrupted: Arc::new(AtomicBool::new(false)),

@@ -108,6 +108,9 @@ pub struct Credentials {
     /// The secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
+    /// There is a secret, but it cannot be read.
+    #[serde(skip)]
+    pub hidden: bool,
 }
 
 /// Authentication of discovery sessions.
@@ -260,7 +263,14 @@ impl Auth {
 impl Credentials {
     /// True if nothing is set.
     pub fn is_empty(&self) -> bool {
-        self.user.is_none() && self.secret.is_none()
+        self.user.is_none() && !self.has_secret()
+    }
+}
+
+impl Credentials {
+    /// True if there is a secret, be it known or not.
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some() || self.hidden
     }
 }
 

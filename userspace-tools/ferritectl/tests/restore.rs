@@ -389,28 +389,75 @@ fn a_dry_restore_changes_nothing() {
 fn a_save_says_what_it_lacks() {
     let machine = Machine::new();
     machine.typical();
-    // A kernel that does not show secrets.
-    machine.show(&tpg(&format!("acls/{CLIENT}/auth/password")), "\n");
     let file = machine.path("saved.json").display().to_string();
-    machine
-        .run(&format!("save {file}"))
-        .fails(6, "not saved: the secret of CHAP name bob");
-    // What is there is restored, and the secret that is set is left alone.
-    machine.show(
-        &tpg(&format!("acls/{CLIENT}/auth/password")),
-        "kept-as-it-is\n",
-    );
-    machine.run(&format!("restore {file}")).ok();
-    assert_eq!(
-        machine.value(&tpg(&format!("acls/{CLIENT}/auth/password"))),
-        "kept-as-it-is"
-    );
     // Objects of a kind that is not handled.
     let other = machine.path("root/core/fileio_0/image");
     fs::create_dir_all(other).unwrap();
     machine
         .run(&format!("save {file}"))
         .fails(6, "fileio_0/image");
+}
+
+#[test]
+fn secrets_that_the_kernel_hides() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().hide_secrets = true;
+    let file = rich(&machine);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(SECRET), "what the program set, it can save");
+    machine.run("clear --yes").ok();
+    machine.run(&format!("restore {file}")).ok();
+    let password = tpg(&format!("acls/{CLIENT}/auth/password"));
+    assert_eq!(machine.value(&password), SECRET);
+    assert_eq!(
+        machine.run(&format!("restore {file}")).ok(),
+        "nothing to change\n"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+
+    // One that somebody else set cannot be saved, and is left alone.
+    fs::remove_dir_all(machine.path("run")).unwrap();
+    machine.show(&password, "of somebody else\n");
+    let said = machine
+        .run(&format!("save {file}"))
+        .fails(6, "the secret of CHAP name bob");
+    assert!(said.contains("auth set"), "{said}");
+    let shown = machine
+        .run(&format!("auth show {TARGET} --tpg 1 --acl {CLIENT}"))
+        .ok();
+    assert!(shown.contains("CHAP bob, mutual store\n"), "{shown}");
+    machine.run(&format!("restore {file}")).ok();
+    assert_eq!(machine.value(&password), "of somebody else");
+    // But it can be replaced, and cleared.
+    let secret = machine.file("s", SECRET);
+    let scope = format!("{TARGET} --tpg 1 --acl {CLIENT}");
+    machine
+        .run(&format!(
+            "auth set {scope} --user bob --secret-file {secret}"
+        ))
+        .ok();
+    assert_eq!(machine.value(&password), SECRET);
+    fs::remove_dir_all(machine.path("run")).unwrap();
+    machine.run(&format!("auth clear {scope}")).ok();
+    assert_eq!(machine.value(&password), "NULL");
+}
+
+#[test]
+fn parameters_that_bound_each_other() {
+    let machine = Machine::new();
+    machine.typical();
+    for line in [
+        format!("tpg set {TARGET} MaxBurstLength=1048576"),
+        format!("tpg set {TARGET} FirstBurstLength=524288"),
+    ] {
+        machine.run(&line).ok();
+    }
+    let file = machine.path("saved.json").display().to_string();
+    machine.run(&format!("save {file}")).ok();
+    machine.run("clear --yes").ok();
+    // FirstBurstLength stands first in the file, and is too great at first.
+    machine.run(&format!("restore {file}")).ok();
+    assert_eq!(machine.value(&tpg("param/FirstBurstLength")), "524288");
 }
 
 #[test]
@@ -538,6 +585,7 @@ fn build(
                     initiator: Credentials {
                         user: Some(format!("user{depth}")),
                         secret: Some(Secret::new(format!("a long enough secret {depth}"))),
+                        hidden: false,
                     },
                     target: Credentials::default(),
                 };

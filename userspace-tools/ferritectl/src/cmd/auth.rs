@@ -42,9 +42,9 @@ impl View {
     pub fn new(auth: &Auth) -> Self {
         View {
             user: auth.initiator.user.clone(),
-            secret_set: auth.initiator.secret.is_some(),
+            secret_set: auth.initiator.has_secret(),
             mutual_user: auth.target.user.clone(),
-            mutual_secret_set: auth.target.secret.is_some(),
+            mutual_secret_set: auth.target.has_secret(),
         }
     }
 
@@ -221,6 +221,7 @@ fn credentials(
     Ok(Some(Credentials {
         user: Some(user),
         secret: Some(secret),
+        hidden: false,
     }))
 }
 

@@ -95,13 +95,17 @@ fn unrestorable(configuration: &mut Configuration) -> Vec<String> {
     missing
 }
 
-/// Names without secrets: a restore would lock these initiators out.
+/// Secrets that cannot be read: a restore would lock these initiators out.
 fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
     let mut hidden = Vec::new();
     let mut look = |auth: &Auth, whose: String| {
         for credentials in [&auth.initiator, &auth.target] {
-            if let (Some(user), None) = (&credentials.user, &credentials.secret) {
-                hidden.push(format!("the secret of CHAP name {user} of {whose}"));
+            if credentials.hidden {
+                let user = credentials.user.as_deref().unwrap_or("(none)");
+                hidden.push(format!(
+                    "the secret of CHAP name {user} of {whose}, which the kernel does not show; \
+                     set it again with `ferritectl auth set`"
+                ));
             }
         }
     };

@@ -673,7 +673,7 @@ fn show_auth(context: &mut Context<'_, '_>, dir: PathBuf) -> Result<()> {
     ];
     for (user, password, credentials) in sides {
         let name = credentials.user.as_deref().unwrap_or_default();
-        let state = if credentials.secret.is_some() {
+        let state = if credentials.has_secret() {
             "(set, not shown)"
         } else {
             "(not set)"

@@ -35,6 +35,8 @@ pub struct Rules {
     control: BTreeMap<PathBuf, BTreeMap<String, String>>,
     /// What the next operations on paths with these ends fail with.
     pub failures: Vec<(&'static str, String, i32)>,
+    /// Secrets are not shown, as in a kernel with `password_set`.
+    pub hide_secrets: bool,
     /// What was done, in order.
     pub journal: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Rules {
             made: BTreeSet::new(),
             control: BTreeMap::new(),
             failures: Vec::new(),
+            hide_secrets: false,
             journal: Vec::new(),
         }
     }
@@ -195,6 +198,19 @@ impl Fake {
         search(&self.root, &self.root.join(path))
     }
 
+    fn make_auth(&self, dir: &str) {
+        self.group(dir, AUTH);
+        if self.rules.borrow().hide_secrets {
+            self.group(
+                dir,
+                &[
+                    ("password_mutual_set", 0o444, "0"),
+                    ("password_set", 0o444, "0"),
+                ],
+            );
+        }
+    }
+
     fn make_files(&self, shape: Shape, path: &Path) {
         let dir = path.display().to_string();
         let sub = |name: &str| format!("{dir}/{name}");
@@ -253,7 +269,7 @@ impl Fake {
             }
             Shape::Fabric => {
                 self.group(&dir, &[("lio_version", 0o444, "iSCSI Target v4.1.0")]);
-                self.group(&sub("discovery_auth"), AUTH);
+                self.make_auth(&sub("discovery_auth"));
                 self.group(
                     &sub("discovery_auth"),
                     &[
@@ -291,12 +307,13 @@ impl Fake {
                     &sub("param"),
                     &[
                         ("AuthMethod", 0o644, "CHAP"),
+                        ("FirstBurstLength", 0o644, "65536"),
                         ("ImmediateData", 0o644, "Yes"),
                         ("MaxBurstLength", 0o644, "262144"),
                         ("TargetAlias", 0o644, "Ferrite"),
                     ],
                 );
-                self.group(&sub("auth"), AUTH);
+                self.make_auth(&sub("auth"));
                 for group in ["np", "lun", "acls"] {
                     self.group(&sub(group), &[]);
                 }
@@ -323,7 +340,7 @@ impl Fake {
                         ("nopin_timeout", 0o644, "15"),
                     ],
                 );
-                self.group(&sub("auth"), AUTH);
+                self.make_auth(&sub("auth"));
                 self.group(
                     &sub("param"),
                     &[("MaxBurstLength", 0o444, "No Active iSCSI Session")],
@@ -404,6 +421,13 @@ impl Fake {
             (_, "param", "ImmediateData") if text != "Yes" && text != "No" => {
                 bad("Yes or No is needed")
             }
+            (_, "param", "FirstBurstLength") => {
+                let most: u32 = self.raw(&dir.join("MaxBurstLength")).parse().unwrap();
+                match text.parse::<u32>() {
+                    Ok(first) if (512..=most).contains(&first) => self.set(path, text),
+                    _ => bad("512 to MaxBurstLength is needed"),
+                }
+            }
             (_, "param", "MaxBurstLength") => match text.parse::<u32>() {
                 Ok(512..=16777215) => self.set(path, text),
                 _ => bad("512 to 16777215 is needed"),
@@ -457,7 +481,17 @@ impl Tree for Fake {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
-        self.inner.read(path)
+        let text = self.inner.read(path)?;
+        if self.rules.borrow().hide_secrets && path.to_string_lossy().contains("/password") {
+            let name = path.file_name().unwrap().to_string_lossy();
+            let Some(secret) = name.strip_suffix("_set") else {
+                return Ok("\n".into());
+            };
+            let value = self.raw(&path.with_file_name(secret));
+            let set = !value.is_empty() && value != "NULL";
+            return Ok(format!("{}\n", u8::from(set)));
+        }
+        Ok(text)
     }
 
     fn link_target(&self, path: &Path) -> io::Result<PathBuf> {

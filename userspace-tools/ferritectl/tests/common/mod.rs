@@ -151,6 +151,7 @@ impl Machine {
             open: &|root| -> Box<dyn Tree> { Box::new(Fake::new(root, rules.clone())) },
             sys: self.path("sys"),
             kmsg: self.path("kmsg"),
+            run: self.path("run"),
             style: Style {
                 width: self.width,
                 unicode: false,
