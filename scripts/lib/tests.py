@@ -1,0 +1,506 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs every test and counts every check.
+
+A test is a step on this machine (cargo, clippy, a build) or a case: a file of tests/vm/cases,
+run in a virtual machine by tests/vm/guest.sh. Cases that want the same machine share a boot.
+"""
+
+import argparse
+import base64
+import collections
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+PROJECT = os.path.dirname(os.path.dirname(HERE))
+CACHE = os.environ.get("FERRITE_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ferrite")
+LOGS = os.path.join(PROJECT, "build", "test")
+VM_TESTS = os.path.join(PROJECT, "tests", "vm")
+CASES = os.path.join(VM_TESTS, "cases")
+TOOLCHAIN = os.path.join(PROJECT, "scripts", "toolchain")
+VM = os.path.join(PROJECT, "scripts", "vm")
+
+# The disks that every machine has: /dev/vda is for use as it is, /dev/vdb to cut in pieces.
+DISKS = ["--disk", "1G", "--disk", "512M"]
+# Seconds of cases that share a boot, by their own estimate.
+CHUNK = 240
+# Lines of a failed case's log that are shown; the whole is in build/test.
+SHOWN = 40
+
+# The least version of Rust that compiles the workspace.
+RUST = (1, 85)
+
+STATUS = {97: "the virtual machine ended by itself", 98: "the virtual machine never booted",
+          99: "the kernel reported a fault", 124: "the virtual machine's time was over"}
+
+EPILOG = """
+Without names, everything is run. The logs are in build/test/. The last line is
+`N passed, N failed, N skipped`; the exit status is 0 only if none failed.
+"""
+
+
+class Results:
+    """What was counted, and what is said about it while it is counted."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+        self.skips = []
+
+    def say(self, text):
+        with self.lock:
+            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    def count(self, name, passed, failures, skips, seconds, log_tail=()):
+        """Adds the checks of one test and shows them: failures and skips are lists of texts."""
+        with self.lock:
+            self.passed += passed
+            self.failed += len(failures)
+            self.skipped += len(skips)
+            self.failures += [f"{name}: {text}" for text in failures]
+            self.skips += [f"{name}: {text}" for text in skips]
+            parts = [f"{passed} passed"]
+            if failures:
+                parts.append(f"{len(failures)} FAILED")
+            if skips:
+                parts.append(f"{len(skips)} skipped")
+            print(f"{time.strftime('%H:%M:%S')} {name}: {', '.join(parts)} ({seconds:.0f} s)",
+                  flush=True)
+            for text in failures:
+                print(f"    FAILED: {text}")
+            for text in skips:
+                print(f"    skipped: {text}")
+            if failures:
+                for line in log_tail:
+                    print(f"    | {line}")
+            sys.stdout.flush()
+
+    def finish(self):
+        if self.failures:
+            print("\nFailed:")
+            for text in self.failures:
+                print(f"    {text}")
+        print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
+        return 1 if self.failed or not self.passed else 0
+
+
+def log_path(name):
+    os.makedirs(LOGS, exist_ok=True)
+    return os.path.join(LOGS, f"{name}.log")
+
+
+def tail(path, count=SHOWN):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return [line.rstrip("\n") for line in collections.deque(file, count)]
+
+
+# --- steps on this machine ------------------------------------------------------------------
+
+def host_cargo():
+    """Whether this machine has all that the workspace's tests need, in versions that do."""
+    def version(*command):
+        try:
+            out = subprocess.run([*command, "--version"], cwd=PROJECT, capture_output=True,
+                                 text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return (0, 0)
+        match = re.search(r"(\d+)\.(\d+)", out)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
+
+    libclang = "LIBCLANG_PATH" in os.environ or any(
+        name.startswith("libclang") and ".so" in name
+        for directory in ("/usr/lib/x86_64-linux-gnu", *(
+            os.path.join("/usr/lib", d, "lib") for d in os.listdir("/usr/lib")
+            if d.startswith("llvm-")))
+        if os.path.isdir(directory) for name in os.listdir(directory))
+    return (version("cargo") >= RUST and version("cargo", "clippy") > (0, 0)
+            and version("rustfmt") > (0, 0) and shutil.which("cc") and libclang)
+
+
+class Host:
+    """The steps, in the order in which they are run."""
+
+    def __init__(self, results):
+        self.results = results
+        self.own_cargo = host_cargo()
+        self.prepared = False
+
+    def cargo(self, *arguments):
+        """A command line for cargo: this machine's, or the build root's."""
+        if self.own_cargo:
+            return ["cargo", *arguments]
+        if not self.prepared:
+            self.run("tools", [TOOLCHAIN, "tools"])
+            self.prepared = True
+        return [TOOLCHAIN, "enter", "env", f"CARGO_HOME={CACHE}/cargo",
+                f"CARGO_TARGET_DIR={PROJECT}/target/build-root", "cargo", *arguments]
+
+    def run(self, name, command, env=None):
+        """Runs a command with its output in the step's log; returns whether it succeeded."""
+        with open(log_path(name), "ab") as log:
+            log.write(f"+ {' '.join(command)}\n".encode())
+            log.flush()
+            done = subprocess.run(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log,
+                                  stderr=subprocess.STDOUT, check=False,
+                                  env={**os.environ, **(env or {})})
+            log.write(f"= status {done.returncode}\n".encode())
+        return done.returncode == 0
+
+    def step(self, name, words, *commands):
+        """A step that is one check."""
+        self.results.say(f"{name}: {words}")
+        start = time.monotonic()
+        open(log_path(name), "wb").close()
+        ok = all(self.run(name, command) for command in commands)
+        self.results.count(name, 1 if ok else 0, [] if ok else [words], [],
+                           time.monotonic() - start, tail(log_path(name)))
+        return ok
+
+    def sources(self, *suffixes):
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True,
+                               text=True, check=True).stdout.split("\0")
+        return [f for f in files if f and os.path.isfile(os.path.join(PROJECT, f))
+                and (not suffixes or f.endswith(suffixes))]
+
+    def scripts(self):
+        found = []
+        for path in self.sources():
+            if path.endswith(".sh"):
+                found.append(path)
+                continue
+            with open(os.path.join(PROJECT, path), "rb") as file:
+                first = file.readline(64)
+            if re.match(rb"#!.*\b(ba|da)?sh\b", first):
+                found.append(path)
+        return found
+
+    # Each step is a method; its first line says what is checked.
+
+    def do_fmt(self):
+        """every Rust source is formatted"""
+        rustfmt = ["rustfmt"] if shutil.which("rustfmt") else [TOOLCHAIN, "enter", "rustfmt"]
+        self.step("fmt", self.do_fmt.__doc__,
+                  [*rustfmt, "--edition", "2021", "--check", *self.sources(".rs")])
+
+    def do_shell(self):
+        """every shell script is clean by shellcheck"""
+        self.step("shell", self.do_shell.__doc__, ["shellcheck", *self.scripts()])
+
+    def do_layers(self):
+        """no module uses one that it must not know"""
+        self.step("layers", self.do_layers.__doc__, ["scripts/check-layers"])
+
+    def do_unit(self):
+        """the workspace's own tests"""
+        name = "unit"
+        self.results.say(f"{name}: {self.do_unit.__doc__} (cargo test)")
+        start = time.monotonic()
+        open(log_path(name), "wb").close()
+        # The wire formats are compared with the kernel's header, in its source.
+        ready = self.run(name, [TOOLCHAIN, "prepare"])
+        ok = self.run(name, self.cargo("test", "--workspace", "--locked", "--no-fail-fast"))
+        passed, failures, skips = 0, [], []
+        with open(log_path(name), encoding="utf-8", errors="replace") as file:
+            for line in file:
+                match = re.match(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", line)
+                if match:
+                    passed += int(match[1])
+                match = re.match(r"test (\S+).* \.\.\. (\w+)", line)
+                if match and match[2] == "FAILED":
+                    failures.append(match[1])
+                elif match and match[2] == "ignored":
+                    skips.append(match[1])
+        if not ready:
+            failures.append("the kernel's source is there")
+        if not ok and not failures:
+            failures.append("the tests are built")
+        if ok and not passed:
+            failures.append("some test is run")
+        self.results.count(name, passed, failures, skips, time.monotonic() - start,
+                           tail(log_path(name)))
+
+    def do_clippy(self):
+        """clippy has no word to say about the workspace"""
+        self.step("clippy", self.do_clippy.__doc__, self.cargo(
+            "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"))
+
+    def do_tools(self):
+        """ferritectl is built"""
+        self.step("tools", self.do_tools.__doc__, ["make", "userspace-tools"])
+
+    def do_module(self):
+        """the module is built for the stock kernel"""
+        self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", "primary"])
+
+    def do_newest(self):
+        """the module is built for the newest kernel"""
+        self.step("newest", self.do_newest.__doc__, [TOOLCHAIN, "module", "newest"])
+
+    def do_kernel_clippy(self):
+        """clippy has no word to say about the module"""
+        self.step("kernel-clippy", self.do_kernel_clippy.__doc__, [TOOLCHAIN, "clippy", "primary"])
+
+    def do_panics(self):
+        """the module has no way to panic but those that are known"""
+        self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
+
+    STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "kernel_clippy",
+             "panics", "newest"]
+
+
+# --- cases in virtual machines --------------------------------------------------------------
+
+class Case:
+    """A file of tests/vm/cases. Its head has lines `# key: value`:
+
+    time     seconds that it usually takes (30)
+    limit    seconds after which it counts as hung (eight times as many, at least 240)
+    machine  further arguments for scripts/vm run; cases with the same share a boot
+    runs     guest (the default), or host for a script that starts virtual machines itself
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self.path = os.path.join(CASES, f"{name}.sh")
+        head = {}
+        with open(self.path, encoding="utf-8") as file:
+            for line in file:
+                if not line.startswith("#"):
+                    break
+                match = re.match(r"# (time|limit|machine|runs): (.*)", line)
+                if match:
+                    head[match[1]] = match[2].strip()
+        self.seconds = int(head.get("time", "30"))
+        self.limit = int(head.get("limit", str(max(240, 8 * self.seconds))))
+        self.machine = head.get("machine", "")
+        self.on_host = head.get("runs") == "host"
+
+
+class Outcome:
+    """The checks of one case, as its lines come."""
+
+    def __init__(self, case):
+        self.case = case
+        self.start = time.monotonic()
+        self.passed = 0
+        self.failures = []
+        self.skips = []
+        self.log = open(log_path(case.name), "w", encoding="utf-8")
+
+    def line(self, line):
+        self.log.write(line + "\n")
+        kind, _, text = line.partition(" ")
+        if kind == "@ok":
+            self.passed += 1
+        elif kind == "@fail":
+            self.failures.append(text)
+        elif kind == "@skip":
+            self.skips.append(text)
+
+    def finish(self, results):
+        self.log.close()
+        if not self.passed + len(self.failures) + len(self.skips):
+            self.failures.append("it checks something")
+        results.count(self.case.name, self.passed, self.failures, self.skips,
+                      time.monotonic() - self.start,
+                      [re.sub(r"^\| ", "", line) for line in tail(self.log.name)])
+
+
+class Runner:
+    """Cases in machines, two at a time."""
+
+    def __init__(self, results, options):
+        self.results = results
+        self.options = options
+        self.jobs = collections.deque()
+        self.lock = threading.Condition()
+        self.running = 0
+        self.boots = 0
+
+    def run(self, cases):
+        for group in chunks(cases):
+            self.jobs.append((group, 1))
+        workers = [threading.Thread(target=self.work) for _ in range(self.options.jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    def work(self):
+        while True:
+            with self.lock:
+                # One at work may leave something to do.
+                while not self.jobs and self.running:
+                    self.lock.wait()
+                if not self.jobs:
+                    return
+                cases, attempt = self.jobs.popleft()
+                self.running += 1
+                self.boots += 1
+                number = self.boots
+            try:
+                rest = self.boot(number, cases, attempt)
+            finally:
+                with self.lock:
+                    self.running -= 1
+                    self.lock.notify_all()
+            if rest:
+                with self.lock:
+                    self.jobs.appendleft(rest)
+                    self.lock.notify_all()
+
+    def boot(self, number, cases, attempt):
+        """Runs cases; returns what is left to be run, with the number of the attempt."""
+        if cases[0].on_host:
+            return self.run_on_host(cases[0])
+        self.results.say(f"vm {number}: {', '.join(case.name for case in cases)}")
+        with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="cases-") as script:
+            script.write(guest_script(cases, self.options.target))
+            script.flush()
+            limit = 60 + sum(case.limit + 40 for case in cases)
+            command = [VM, "run", "--timeout", str(limit), "--kernel", self.options.kernel, *DISKS,
+                       *cases[0].machine.split(), script.name]
+            with open(log_path(f"vm-{number}"), "wb") as errors:
+                vm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=errors)
+                todo = list(cases)
+                outcome = None
+                watch = threading.Timer(0, lambda: None)
+                for raw in vm.stdout:
+                    line = raw.decode("utf-8", "replace").rstrip("\r\n")
+                    if line.startswith("@case "):
+                        case = todo.pop(0)
+                        outcome = Outcome(case)
+                        # The guest itself ends what hangs, unless it hangs as a whole.
+                        watch.cancel()
+                        watch = threading.Timer(case.limit + 90, vm.terminate)
+                        watch.start()
+                    elif line.startswith("@end ") and outcome:
+                        outcome.finish(self.results)
+                        outcome = None
+                    elif outcome:
+                        outcome.line(line)
+                watch.cancel()
+                status = vm.wait()
+        problem = STATUS.get(status, f"status {status}")
+        words = tail(errors.name, 60)
+        if outcome:
+            outcome.failures.append(f"going on: {problem}")
+            outcome.log.write("\n".join(["| --- the virtual machine:", *words]) + "\n")
+            outcome.finish(self.results)
+        elif status == 98 and attempt < 3:
+            self.results.say(f"vm {number}: {problem}; trying again")
+            return todo, attempt + 1
+        elif status not in (0, 5):
+            self.results.count(f"vm {number}", 0, [problem], [], 0, words)
+            if len(todo) == len(cases):
+                # Nothing was run: trying again would end the same way.
+                for case in todo:
+                    self.results.count(case.name, 0, [f"being run: {problem}"], [], 0)
+                return None
+        return (todo, 1) if todo else None
+
+    def run_on_host(self, case):
+        self.results.say(f"{case.name}: on this machine, with virtual machines of its own")
+        outcome = Outcome(case)
+        run = subprocess.Popen(
+            ["timeout", "-k", "10", str(case.limit), "bash", case.path], cwd=PROJECT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "VM_KERNEL": self.options.kernel})
+        for raw in run.stdout:
+            outcome.line(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        status = run.wait()
+        if status:
+            outcome.failures.append(f"the case's own end (status {status})")
+        outcome.finish(self.results)
+        return None
+
+
+def chunks(cases):
+    """Groups of cases for one boot each, the longest group first."""
+    groups = []
+    by_machine = {}
+    for case in sorted(cases, key=lambda case: -case.seconds):
+        if case.on_host:
+            groups.append([case])
+        else:
+            by_machine.setdefault(case.machine, []).append(case)
+    for same in by_machine.values():
+        count = max(1, round(sum(case.seconds for case in same) / CHUNK))
+        bins = [[] for _ in range(count)]
+        for case in same:
+            min(bins, key=lambda b: sum(c.seconds for c in b)).append(case)
+        groups += [b for b in bins if b]
+    return sorted(groups, key=lambda group: -sum(case.seconds for case in group))
+
+
+def guest_script(cases, target):
+    """A script that unpacks tests/vm in the guest and runs the cases."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(VM_TESTS, arcname=".", filter=lambda info: None if "__pycache__" in info.name
+                else info)
+    packed = base64.encodebytes(archive.getvalue()).decode("ascii")
+    items = " ".join(f"{case.name}:{case.limit}" for case in cases)
+    return (f"mkdir /tests && base64 -d <<'END' | tar xz -C /tests || exit 1\n{packed}END\n"
+            f"export T_TARGET={target}\nexec bash /tests/guest.sh {items}\n")
+
+
+# --- what is asked for ----------------------------------------------------------------------
+
+def all_cases():
+    return sorted(name[:-3] for name in os.listdir(CASES) if name.endswith(".sh"))
+
+
+def main():
+    top = argparse.ArgumentParser(prog="scripts/test", description="Runs the tests.",
+                                  epilog=EPILOG,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--list", action="store_true", help="print the names of all tests")
+    top.add_argument("--kernel", default="stock", help="the kernel of the virtual machines "
+                     "(stock), as for scripts/vm")
+    top.add_argument("--jobs", type=int, default=2, metavar="N",
+                     help="virtual machines at a time (2)")
+    top.add_argument("--no-build", action="store_true",
+                     help="run cases with the module and the tool as they are")
+    top.add_argument("--target", default="ferrite", choices=("ferrite", "lio"),
+                     help="lio: see how a case judges another target")
+    top.add_argument("names", nargs="*", metavar="NAME", help="a step, or a case of tests/vm/cases")
+    options = top.parse_args()
+
+    steps = [name.replace("_", "-") for name in Host.STEPS]
+    cases = all_cases()
+    if options.list:
+        print("\n".join(steps + cases))
+        return 0
+    unknown = [name for name in options.names if name not in steps + cases]
+    if unknown:
+        print(f"scripts/test: there is no test {', '.join(unknown)}; "
+              "`scripts/test --list` prints all", file=sys.stderr)
+        return 2
+    chosen_steps = [name for name in steps if not options.names or name in options.names]
+    chosen_cases = [name for name in cases if not options.names or name in options.names]
+    if options.names and chosen_cases and not options.no_build:
+        chosen_steps += [name for name in ("tools", "module") if name not in chosen_steps]
+
+    results = Results()
+    host = Host(results)
+    for name in chosen_steps:
+        getattr(host, f"do_{name.replace('-', '_')}")()
+    if chosen_cases:
+        Runner(results, options).run([Case(name) for name in chosen_cases])
+    return results.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Runs cases in the virtual machine, one after the other, and tells scripts/test about them in
+# lines that begin with @; all other lines are the cases' own words.
+#
+# guest.sh CASE:SECONDS...
+set -u
+
+here=$(dirname "${BASH_SOURCE[0]}")
+log=/tmp/case.log
+
+# The case's processes are one group; the kernel's view of what hangs is in its log.
+hung() {
+	local group=$1
+	echo "@fail the deadline of $limit s (it hung)"
+	echo w >/proc/sysrq-trigger
+	sleep 1
+	kill -TERM -- "-$group"
+	for _ in {1..50}; do
+		kill -0 -- "-$group" 2>/dev/null || return
+		sleep 0.2
+	done
+	kill -KILL -- "-$group"
+	sleep 1
+}
+
+# Whatever the case did, the module must go, and nothing of it may stay.
+settle() {
+	local module=ferrite
+	[ "${T_TARGET:-ferrite}" = ferrite ] || return 0
+	if [ -e /sys/module/$module ]; then
+		for _ in {1..50}; do
+			timeout 20 rmmod $module 2>>$log && break
+			sleep 0.2
+		done
+	fi
+	if [ -e /sys/module/$module ]; then
+		echo "@fail the module is unloaded after the case (rmmod: $(tail -n 1 $log); references: $(cat /sys/module/$module/refcnt))"
+		return 1
+	fi
+	echo "@ok the module is unloaded after the case"
+}
+
+# The shell's <(...) is a file of this directory, which only udev would make.
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+
+status=0
+for item; do
+	case_name=${item%%:*}
+	limit=${item#*:}
+	echo "@case $case_name"
+	echo "ferrite-test: case $case_name" >/dev/kmsg
+	began=$SECONDS
+	: >$log
+	set -m
+	(
+		cd /tmp || exit
+		# shellcheck source=tests/vm/lib.sh
+		. "$here/lib.sh"
+		i_init
+		# shellcheck source=/dev/null
+		. "$here/cases/$case_name.sh"
+	) 3>&1 >$log 2>&1 </dev/null &
+	pid=$!
+	set +m
+	end=$((SECONDS + limit))
+	late=
+	while kill -0 $pid 2>/dev/null; do
+		if [ $SECONDS -ge $end ]; then
+			late=yes
+			hung $pid
+			break
+		fi
+		sleep 0.1
+	done
+	if [ -z "$late" ]; then
+		wait $pid
+		rc=$?
+		case $rc in
+			0 | 4) ;;
+			*) echo "@fail the case's own end (status $rc)" ;;
+		esac
+	fi
+	settle || late=yes
+	sed 's/^/| /' $log
+	echo "| --- kernel log of the case"
+	dmesg | sed "1,/ferrite-test: case $case_name\$/d" | sed 's/^/| /' | tail -n 150
+	echo "@end $case_name $((SECONDS - began))"
+	if [ -n "$late" ]; then
+		# What hangs would hang the next case as well: it gets another machine.
+		status=5
+		break
+	fi
+done
+exit $status

@@ -1,0 +1,611 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# What the cases share. Sourced by guest.sh's child, in the virtual machine, before the case.
+#
+# check*, pass, fail, skip: the named checks that are counted.
+# t_*: the target under test. i_*: the initiator, open-iscsi.
+# Everything a command prints goes to the case's log; only checks are told at once.
+
+set -u
+shopt -s nullglob
+
+# ferrite, or lio to see how a case judges another target (see Documentation/testing.rst).
+T_TARGET=${T_TARGET:-ferrite}
+# Who configures: tool (ferritectl) or configfs.
+T_BY=${T_BY:-}
+# One iSCSI name for every target of a case, and the initiator's own.
+# shellcheck disable=SC2034 # Used by the cases.
+INITIATOR=$(sed -n 's/^InitiatorName=//p' /etc/iscsi/initiatorname.iscsi)
+IQN=iqn.2026-01.org.example:store
+PORTAL=127.0.0.1:3260
+
+case $T_TARGET in
+	lio) ROOT=/sys/kernel/config/target ;;
+	*) ROOT=/sys/kernel/config/ferrite ;;
+esac
+ISCSI=$ROOT/iscsi
+if [ -z "$T_BY" ]; then
+	T_BY=configfs
+	if [ "$T_TARGET" = ferrite ] && command -v ferritectl >/dev/null; then
+		T_BY=tool
+	fi
+fi
+
+# --- checks -------------------------------------------------------------------------------
+
+# Descriptor 3 leads to scripts/test.
+tell() {
+	printf '@%s %s\n' "$1" "$2" >&3
+	printf '=== %s: %s\n' "$1" "$2"
+}
+
+pass() {
+	tell ok "$1"
+}
+
+# fail NAME [WHY]
+fail() {
+	tell fail "$1${2:+ ($2)}"
+}
+
+# skip NAME WHY: only for what this machine cannot do.
+skip() {
+	tell skip "$1: $2"
+}
+
+# The case cannot go on.
+give_up() {
+	fail "going on" "$*"
+	exit 4
+}
+
+# A step that is no check, but without which nothing below means anything.
+must() {
+	printf '+ %s\n' "$*"
+	"$@" || give_up "\"$*\" failed with status $?"
+}
+
+# check NAME COMMAND...: passes if the command succeeds.
+check() {
+	local name=$1 status=0
+	shift
+	printf '+ %s\n' "$*"
+	"$@" || status=$?
+	if [ $status -eq 0 ]; then
+		pass "$name"
+	else
+		fail "$name" "\"$*\" gave status $status"
+	fi
+	return $status
+}
+
+# check_not NAME COMMAND...: passes if the command fails by itself, and is not killed.
+check_not() {
+	local name=$1 status=0
+	shift
+	printf '+ ! %s\n' "$*"
+	"$@" || status=$?
+	if [ $status -eq 0 ]; then
+		fail "$name" "\"$*\" succeeded"
+	elif [ $status -ge 124 ]; then
+		fail "$name" "\"$*\" gave status $status"
+	else
+		pass "$name"
+	fi
+}
+
+# check_eq NAME WANT GOT
+check_eq() {
+	if [ "$2" = "$3" ]; then
+		pass "$1"
+	else
+		fail "$1" "\"$3\" instead of \"$2\""
+	fi
+}
+
+# check_le NAME GOT MOST, check_ge NAME GOT LEAST: integers.
+check_le() {
+	printf '%s: %s, at most %s\n' "$1" "$2" "$3"
+	if [ "$2" -le "$3" ]; then
+		pass "$1"
+	else
+		fail "$1" "$2 is more than $3"
+	fi
+}
+
+check_ge() {
+	printf '%s: %s, at least %s\n' "$1" "$2" "$3"
+	if [ "$2" -ge "$3" ]; then
+		pass "$1"
+	else
+		fail "$1" "$2 is less than $3"
+	fi
+}
+
+# check_match NAME EXTENDED-REGEX TEXT: some line of the text matches.
+check_match() {
+	if grep -qE -- "$2" <<<"$3"; then
+		pass "$1"
+	else
+		printf -- '--- no line matches %s:\n%s\n---\n' "$2" "$3"
+		fail "$1" "no line matches \"$2\" in: $(head -n 3 <<<"$3" | tr '\n' ' ' | cut -c 1-200)"
+	fi
+}
+
+check_no_match() {
+	if grep -qE -- "$2" <<<"$3"; then
+		fail "$1" "a line matches \"$2\": $(grep -E -- "$2" <<<"$3" | head -n 1 | cut -c 1-200)"
+	else
+		pass "$1"
+	fi
+}
+
+# --- waiting, measuring -------------------------------------------------------------------
+
+# wait_for SECONDS COMMAND...: until the command succeeds.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+now_ms() {
+	local now=${EPOCHREALTIME/./}
+	echo $((now / 1000))
+}
+
+# took_ms COMMAND...: prints the milliseconds that it took; its own output goes to the log.
+took_ms() {
+	local start status=0
+	start=$(now_ms)
+	"$@" >&2 || status=$?
+	echo $(($(now_ms) - start))
+	return $status
+}
+
+# What the kernel said since the mark.
+log_mark() {
+	LOG_MARK="ferrite-test: mark $((++LOG_MARKS))"
+	echo "$LOG_MARK" >/dev/kmsg
+}
+LOG_MARKS=0
+
+log_since_mark() {
+	dmesg --notime | sed "1,/^$LOG_MARK\$/d"
+}
+
+# log_has REGEX: some line since the mark matches.
+log_has() {
+	log_since_mark | grep -qE -- "$1"
+}
+
+# check_logged NAME REGEX: the kernel says so within two seconds.
+check_logged() {
+	if wait_for 2 log_has "$2"; then
+		pass "$1"
+	else
+		printf -- '--- the kernel log since the mark:\n%s\n---\n' "$(log_since_mark)"
+		fail "$1" "no line of the kernel log matches \"$2\""
+	fi
+}
+
+# --- the target ---------------------------------------------------------------------------
+
+t_load() {
+	local dep
+	if [ "$T_TARGET" = lio ]; then
+		must modprobe -a target_core_mod target_core_iblock iscsi_target_mod
+		[ -d $ISCSI ] || must mkdir $ISCSI
+		return
+	fi
+	for dep in $(modinfo -F depends /ferrite/ferrite.ko | tr , ' '); do
+		must modprobe "$dep"
+	done
+	must insmod /ferrite/ferrite.ko "$@"
+}
+
+t_unload() {
+	if [ "$T_TARGET" = lio ]; then
+		rmdir $ISCSI && modprobe -r iscsi_target_mod target_core_iblock target_core_mod
+		return
+	fi
+	rmmod ferrite
+}
+
+# put VALUE FILE: one write, as a tool does it.
+put() {
+	printf '+ %q > %s\n' "$1" "$2"
+	printf '%s' "$1" >"$2"
+}
+
+# The tool's own words are in the log.
+tool() {
+	printf '+ ferritectl %s\n' "$*"
+	ferritectl "$@"
+}
+
+# t_store NAME: a backstore's directory.
+t_store() {
+	local dirs=("$ROOT"/core/iblock_*/"$1")
+	echo "${dirs[0]:-}"
+}
+
+T_HBAS=0
+
+# t_backstore NAME DEVICE [ro]
+t_backstore() {
+	local name=$1 device=$2 mode=${3:-} dir args=()
+	if [ "$T_BY" = tool ]; then
+		[ "$mode" != ro ] || args+=(--read-only)
+		must tool backstore create "$name" "$device" "${args[@]}"
+		return
+	fi
+	dir=$ROOT/core/iblock_$((T_HBAS++))/$name
+	must mkdir -p "$dir"
+	must put "udev_path=$device${mode:+,readonly=1}" "$dir/control"
+	must put "$device" "$dir/udev_path"
+	[ "$T_TARGET" != lio ] || must put "$name" "$dir/wwn/vpd_unit_serial"
+	must put 1 "$dir/enable"
+}
+
+# t_target [IQN]: with portal group 1, not enabled, and the adaptor's defaults.
+t_target() {
+	local iqn=${1:-$IQN}
+	if [ "$T_BY" = tool ]; then
+		must tool target create "$iqn"
+	else
+		must mkdir -p "$ISCSI/$iqn/tpgt_1"
+	fi
+}
+
+# t_tpg [IQN]: the directory of portal group 1.
+t_tpg() {
+	echo "$ISCSI/${1:-$IQN}/tpgt_1"
+}
+
+# t_portal IQN ADDRESS:PORT
+t_portal() {
+	if [ "$T_BY" = tool ]; then
+		must tool portal create "$1" "$2"
+	else
+		must mkdir "$(t_tpg "$1")/np/$2"
+	fi
+}
+
+# t_lun IQN LUN BACKSTORE
+t_lun() {
+	local dir
+	if [ "$T_BY" = tool ]; then
+		must tool lun create "$1" "$3" --lun "$2"
+		return
+	fi
+	dir=$(t_tpg "$1")/lun/lun_$2
+	must mkdir "$dir"
+	must ln -s "$(t_store "$3")" "$dir/$3"
+}
+
+# t_unlun IQN LUN: whether or not somebody uses it.
+t_unlun() {
+	local dir link
+	if [ "$T_BY" = tool ]; then
+		tool lun delete "$1" "$2" --force
+		return
+	fi
+	dir=$(t_tpg "$1")/lun/lun_$2
+	for link in "$(t_tpg "$1")"/acls/*/lun_*/*; do
+		if [ -L "$link" ] && [ "$(readlink -f "$link")" = "$dir" ]; then
+			rm "$link" && rmdir "${link%/*}" || return
+		fi
+	done
+	for link in "$dir"/*; do
+		[ ! -L "$link" ] || rm "$link" || return
+	done
+	rmdir "$dir"
+}
+
+# t_set IQN KEY=VALUE...: attributes and parameters.
+t_set() {
+	local iqn=$1 pair key dir
+	shift
+	if [ "$T_BY" = tool ]; then
+		must tool tpg set "$iqn" "$@"
+		return
+	fi
+	for pair; do
+		key=${pair%%=*}
+		dir=$(t_tpg "$iqn")
+		if [ -e "$dir/attrib/$key" ]; then
+			must put "${pair#*=}" "$dir/attrib/$key"
+		else
+			must put "${pair#*=}" "$dir/param/$key"
+		fi
+	done
+}
+
+# t_demo [IQN]: everybody may read and write.
+t_demo() {
+	t_set "${1:-$IQN}" authentication=0 generate_node_acls=1 demo_mode_write_protect=0
+}
+
+# t_enable [IQN]
+t_enable() {
+	if [ "$T_BY" = tool ]; then
+		must tool tpg enable "${1:-$IQN}"
+	else
+		must put 1 "$(t_tpg "${1:-$IQN}")/enable"
+	fi
+}
+
+# t_disable [IQN]: whether or not somebody uses it.
+t_disable() {
+	if [ "$T_BY" = tool ]; then
+		tool tpg disable "${1:-$IQN}" --force
+	else
+		put 0 "$(t_tpg "${1:-$IQN}")/enable"
+	fi
+}
+
+# t_acl IQN INITIATOR: all LUNs that there are, under their numbers.
+t_acl() {
+	local dir lun
+	if [ "$T_BY" = tool ]; then
+		must tool acl create "$1" "$2" --map-all
+		return
+	fi
+	dir=$(t_tpg "$1")/acls/$2
+	must mkdir "$dir"
+	for lun in "$(t_tpg "$1")"/lun/lun_*; do
+		must mkdir "$dir/${lun##*/}"
+		must ln -s "$lun" "$dir/${lun##*/}/lun"
+	done
+}
+
+# t_unacl IQN INITIATOR
+t_unacl() {
+	local dir lun link
+	if [ "$T_BY" = tool ]; then
+		tool acl delete "$1" "$2" --force
+		return
+	fi
+	dir=$(t_tpg "$1")/acls/$2
+	for lun in "$dir"/lun_*; do
+		for link in "$lun"/*; do
+			[ ! -L "$link" ] || rm "$link"
+		done
+		rmdir "$lun"
+	done
+	rmdir "$dir"
+}
+
+# t_chap_dir DIR [USER SECRET [MUTUAL-USER MUTUAL-SECRET]]: sets all four.
+t_chap_dir() {
+	must put "${2:-NULL}" "$1/userid"
+	must put "${3:-NULL}" "$1/password"
+	must put "${4:-NULL}" "$1/userid_mutual"
+	must put "${5:-NULL}" "$1/password_mutual"
+}
+
+# t_chap SCOPE... -- USER SECRET [MUTUAL-USER MUTUAL-SECRET]: SCOPE is `IQN`,
+# `IQN INITIATOR` or `discovery`.
+t_chap() {
+	local scope=() args
+	while [ "$1" != -- ]; do
+		scope+=("$1")
+		shift
+	done
+	shift
+	if [ "$T_BY" = tool ]; then
+		args=("${scope[0]}")
+		[ "${scope[0]}" != discovery ] || args=(--discovery --enforce)
+		[ ${#scope[@]} -lt 2 ] || args+=(--acl "${scope[1]}")
+		args+=(--user "$1" --secret "$2")
+		[ $# -lt 4 ] || args+=(--mutual-user "$3" --mutual-secret "$4")
+		must tool auth set "${args[@]}"
+		return
+	fi
+	if [ "${scope[0]}" = discovery ]; then
+		t_chap_dir $ISCSI/discovery_auth "$@"
+		must put 1 $ISCSI/discovery_auth/enforce_discovery_auth
+	elif [ ${#scope[@]} -eq 2 ]; then
+		t_chap_dir "$(t_tpg "${scope[0]}")/acls/${scope[1]}/auth" "$@"
+	else
+		t_chap_dir "$(t_tpg "${scope[0]}")/auth" "$@"
+	fi
+}
+
+# t_export DEVICE...: LUN 0, 1, ... of $IQN at $PORTAL, for everybody.
+t_export() {
+	local device lun=0
+	t_target "$IQN"
+	for device; do
+		t_backstore "disk$lun" "$device"
+		t_lun "$IQN" $lun "disk$lun"
+		lun=$((lun + 1))
+	done
+	t_portal "$IQN" "$PORTAL"
+	t_demo "$IQN"
+	t_enable "$IQN"
+}
+
+# t_untarget IQN: the target with all that is in it.
+t_untarget() {
+	local dir link sub
+	if [ "$T_BY" = tool ]; then
+		tool target delete "$1" --force
+		return
+	fi
+	for dir in "$ISCSI/$1"/tpgt_*; do
+		put 0 "$dir/enable"
+		for link in "$dir"/acls/*/lun_*/* "$dir"/lun/lun_*/*; do
+			[ ! -L "$link" ] || rm "$link"
+		done
+		for sub in "$dir"/acls/*/lun_* "$dir"/acls/* "$dir"/lun/lun_* "$dir"/np/*; do
+			rmdir "$sub"
+		done
+		rmdir "$dir"
+	done
+	rmdir "$ISCSI/$1"
+}
+
+# The whole configuration, by configfs alone, whatever state it is in.
+t_clear() {
+	local dir T_BY=configfs
+	for dir in "$ISCSI"/*; do
+		case ${dir##*/} in
+			discovery_auth | lio_version) ;;
+			*) t_untarget "${dir##*/}" ;;
+		esac
+	done
+	if [ -e $ISCSI/discovery_auth/enforce_discovery_auth ]; then
+		t_chap_dir $ISCSI/discovery_auth >/dev/null
+		put 0 $ISCSI/discovery_auth/enforce_discovery_auth
+	fi
+	for dir in "$ROOT"/core/iblock_*/*; do
+		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || rmdir "$dir"
+	done
+	for dir in "$ROOT"/core/iblock_*; do
+		rmdir "$dir"
+	done
+}
+
+# t_sessions [IQN]: how many sessions the target has.
+t_sessions() {
+	local tpg acl count
+	tpg=$(t_tpg "${1:-$IQN}")
+	count=$(wc -w <"$tpg/dynamic_sessions")
+	for acl in "$tpg"/acls/*; do
+		count=$((count + $(grep -c '^InitiatorName:' "$acl/info")))
+	done
+	echo "$count"
+}
+
+t_has_sessions() {
+	[ "$(t_sessions "$IQN")" -eq "$1" ]
+}
+
+# --- the initiator ------------------------------------------------------------------------
+
+# Timeouts such that a slow machine breaks nothing and a broken target blocks nobody for long.
+i_init() {
+	sed -i -E \
+		-e 's/^#? ?(node\.session\.timeo\.replacement_timeout) = .*/\1 = 20/' \
+		-e 's/^#? ?(node\.conn\[0\]\.timeo\.noop_out_interval) = .*/\1 = 10/' \
+		-e 's/^#? ?(node\.conn\[0\]\.timeo\.noop_out_timeout) = .*/\1 = 20/' \
+		-e 's/^#? ?(node\.session\.initial_login_retry_max) = .*/\1 = 1/' \
+		/etc/iscsi/iscsid.conf
+	modprobe -a iscsi_tcp sd_mod
+}
+
+# i_set RECORD-OPTION... -- KEY=VALUE...: several settings of a record at once.
+i_set() {
+	local record=() settings=() pair
+	while [ "$1" != -- ]; do
+		record+=("$1")
+		shift
+	done
+	shift
+	for pair; do
+		settings+=(-n "${pair%%=*}" -v "${pair#*=}")
+	done
+	must iscsiadm "${record[@]}" -o update "${settings[@]}"
+}
+
+# i_node IQN PORTAL [IFACE]: a record, without discovery.
+i_node() {
+	must iscsiadm -m node -T "$1" -p "$2" ${3:+-I "$3"} -o new
+}
+
+# i_login [KEY=VALUE...]: logs in to $IQN at $PORTAL.
+i_login() {
+	i_node "$IQN" "$PORTAL"
+	[ $# -eq 0 ] || i_set -m node -T "$IQN" -p "$PORTAL" -- "$@"
+	iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
+}
+
+# i_logout [IQN [PORTAL]]
+i_logout() {
+	iscsiadm -m node -T "${1:-$IQN}" ${2:+-p "$2"} --logout
+}
+
+# i_forget: every record, every session.
+i_forget() {
+	iscsiadm -m node --logoutall=all
+	iscsiadm -m node -o delete
+	iscsiadm -m discoverydb -o delete
+	rm -rf /etc/iscsi/nodes/* /etc/iscsi/send_targets/* /var/lib/iscsi/nodes/* /var/lib/iscsi/send_targets/*
+	return 0
+} 2>/dev/null
+
+# i_chap USER SECRET [MUTUAL-USER MUTUAL-SECRET]: prints settings of a record.
+i_chap() {
+	printf '%s\n' node.session.auth.authmethod=CHAP "node.session.auth.username=$1" "node.session.auth.password=$2"
+	[ $# -lt 4 ] || printf '%s\n' "node.session.auth.username_in=$3" "node.session.auth.password_in=$4"
+}
+
+# i_sessions [IQN]: numbers of the initiator's sessions.
+i_sessions() {
+	local dir
+	for dir in /sys/class/iscsi_session/session*; do
+		if [ "$(cat "$dir/targetname" 2>/dev/null)" = "${1:-$IQN}" ]; then
+			echo "${dir##*/session}"
+		fi
+	done
+}
+
+i_find_disk() {
+	local sid dev
+	for sid in ${3:-$(i_sessions "$1")}; do
+		for dev in /sys/class/iscsi_session/session"$sid"/device/target*/*:*:*:"$2"/block/sd*; do
+			if [ -b "/dev/${dev##*/}" ] && [ "$(cat "$dev/size")" -gt 0 ]; then
+				echo "/dev/${dev##*/}"
+				return
+			fi
+		done
+	done
+	return 1
+}
+
+# i_disk [IQN [LUN [SESSION]]]: waits for the disk and prints it.
+i_disk() {
+	local end=$((SECONDS + 20))
+	until i_find_disk "${1:-$IQN}" "${2:-0}" "${3:-}"; do
+		if [ $SECONDS -ge $end ]; then
+			echo "no disk of ${1:-$IQN} LUN ${2:-0}" >&2
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+# i_scsi_dev DISK: where its SCSI device is in sysfs.
+i_scsi_dev() {
+	echo "/sys/block/${1##*/}/device"
+}
+
+# fio_verify FILE [OPTION...]: writes random blocks and reads each back.
+fio_verify() {
+	local file=$1
+	shift
+	fio --name=verify --filename="$file" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite \
+		--bs=4k --size=16m --verify=crc32c --verify_fatal=1 --randrepeat=0 --minimal "$@" |
+		cut -d ';' -f 1-10
+	return "${PIPESTATUS[0]}"
+}
+
+# What a case does when it ends, however it ends: nothing stays behind for the next one.
+cleanup() {
+	local status=$? pids
+	trap - EXIT
+	echo "=== end, status $status"
+	declare -F case_cleanup >/dev/null && case_cleanup
+	pids=$(jobs -p)
+	# shellcheck disable=SC2086 # A list of numbers.
+	[ -z "$pids" ] || kill -9 $pids
+	i_forget
+	[ -e "$ROOT" ] && t_clear
+	exit $status
+}
+trap cleanup EXIT
