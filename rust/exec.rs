@@ -78,6 +78,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// The bits of a length that do not make a whole block.
+    pub(crate) fn block_mask(&self) -> u32 {
+        1u32.wrapping_shl(self.shift).wrapping_sub(1)
+    }
+
     /// A command that ends with `outcome`.
     pub(crate) fn refused(outcome: impl Into<Outcome>) -> Self {
         Self {
@@ -129,7 +134,7 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
 fn accept(command: Command, shift: u32) -> Prepared {
     Prepared {
         verb: Verb::Command(command),
-        asked: command.transfer_len(1 << shift),
+        asked: command.transfer_len(1u32.wrapping_shl(shift)),
         direction: command.data_direction(),
         shift,
     }
@@ -175,16 +180,9 @@ pub(crate) fn run(mut task: Task) {
             }
             submit::push::<Disk>(task);
         }
-        Command::SynchronizeCache { immed, .. } => {
-            // IMMED lets us answer first; what was written before must be on
-            // the medium when a later one without IMMED is answered, which
-            // that one sees to itself.
-            if immed {
-                task::finish(task, Outcome::GOOD);
-            } else {
-                submit::push::<Disk>(task);
-            }
-        }
+        // IMMED allows to answer before the work is done; answering after it
+        // promises more.
+        Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
         Command::WriteSame { .. } | Command::Unmap { .. } => work::slow(task, slow),
         Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => {

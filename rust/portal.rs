@@ -150,12 +150,12 @@ impl Doors {
             let mut oldest_same = None;
             let mut oldest = None;
             for other in conns.iter().filter(|c| c.is_in_login()) {
-                all += 1;
+                all = u32::saturating_add(all, 1);
                 if oldest.is_none() {
                     oldest = Some(other);
                 }
                 if same_host(other.peer().ip(), from) {
-                    same += 1;
+                    same = u32::saturating_add(same, 1);
                     if oldest_same.is_none() {
                         oldest_same = Some(other);
                     }
@@ -187,7 +187,7 @@ impl Doors {
                 break;
             };
             if Conn::tick(&conn, now_ms) {
-                n += 1;
+                n = usize::saturating_add(n, 1);
             } else {
                 self.conns.lock().retain(|c| !Arc::ptr_eq(c, &conn));
             }

@@ -472,13 +472,11 @@ impl Session {
                 core::mem::swap(&mut waiters, &mut entry.waiters);
             }
             if seen.is_some() {
-                while inner.high > 0
-                    && inner
-                        .slots
-                        .get(inner.high - 1)
-                        .is_some_and(|s| s.task.is_none())
-                {
-                    inner.high -= 1;
+                while let Some(below) = inner.high.checked_sub(1) {
+                    if inner.slots.get(below).is_some_and(|s| s.task.is_some()) {
+                        break;
+                    }
+                    inner.high = below;
                 }
                 if !head.immediate {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
@@ -506,7 +504,7 @@ impl Session {
         waiter: &Arc<Waiter>,
         matching: &dyn Fn(&Head) -> bool,
     ) -> usize {
-        let mut count = 0;
+        let mut count = 0usize;
         let link;
         {
             let mut inner = self.inner.lock();
@@ -526,7 +524,7 @@ impl Session {
                 }
                 waiter.one_more();
                 task.abort();
-                count += 1;
+                count = count.saturating_add(1);
             }
             link = inner.link.clone();
         }

@@ -267,10 +267,10 @@ fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>) {
 
 /// Aborts the tasks of all sessions for a unit.
 fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
-    let mut n = 0;
+    let mut n = 0usize;
     while let Some(nexus) = device.nth_nexus(n) {
         abort_nexus(waiter, &nexus);
-        n += 1;
+        n = n.saturating_add(1);
     }
 }
 

@@ -65,7 +65,7 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
     match *command {
         Command::Read { lba, .. } => Some(Io {
             op: Op::Read,
-            sector: lba << shift,
+            sector: lba.wrapping_shl(shift),
             bytes: data.len(),
         }),
         Command::Write { lba, fua, .. } => Some(Io {
@@ -73,7 +73,7 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
                 fua: fua || device.write_through(),
                 preflush: false,
             },
-            sector: lba << shift,
+            sector: lba.wrapping_shl(shift),
             bytes: data.len(),
         }),
         Command::SynchronizeCache { .. } => Some(Io {
@@ -240,7 +240,8 @@ fn unmap_all(
     let shift = device.block_shift().saturating_sub(9);
     let zeros = device.unmaps_to_zeros();
     for (lba, blocks) in extents {
-        let (sector, sectors) = (lba << shift, u64::from(blocks) << shift);
+        let sector = lba.wrapping_shl(shift);
+        let sectors = u64::from(blocks).wrapping_shl(shift);
         let done = if zeros {
             bdev.zeroout(sector, sectors, true)
         } else {
@@ -273,9 +274,9 @@ fn write_same(
         Ok(extent) => extent,
         Err(sense) => return sense.into(),
     };
-    let block = 1usize << device.block_shift();
+    let block = 1usize.wrapping_shl(device.block_shift());
     let shift = device.block_shift().saturating_sub(9);
-    let (sector, sectors) = (lba << shift, blocks << shift);
+    let (sector, sectors) = (lba.wrapping_shl(shift), blocks.wrapping_shl(shift));
     let mut pattern = KVec::new();
     let mut zeros = ndob;
     if !ndob {
@@ -327,7 +328,8 @@ fn write_pattern(
     let mut at = sector;
     let end = sector.saturating_add(sectors);
     while at < end {
-        let n = ((end - at) << 9).min(bytes as u64) as usize;
+        let left = end.saturating_sub(at);
+        let n = (left << 9).min(bytes as u64) as usize;
         bio::write_wait(bdev, at, &data, 0..n, false)?;
         at = at.saturating_add((n >> 9) as u64);
     }

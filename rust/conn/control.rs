@@ -73,7 +73,7 @@ pub(super) fn answer(conn: &Arc<Conn>, note: Note, data: &[u8], change: impl FnO
         Conn::transmit(conn, &owner);
         Conn::receive(conn, &owner);
         Conn::transmit(conn, &owner);
-        queued
+        queued && (owner.established() || owner.rx_pending())
     });
     if !matches!(sent, Ok(true)) {
         conn.clone().end(Why::Lost);

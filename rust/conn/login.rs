@@ -232,7 +232,15 @@ fn finish(
     }
     let link: Arc<dyn Link> = conn.clone();
     session.join(link);
+    // Its portal group may have been shut, or the session replaced, while it
+    // had no connection to close.
+    let listed = session
+        .tpg()
+        .is_none_or(|tpg| tpg.has_session(&session));
     conn.session.populate(session);
+    if !listed {
+        return conn.clone().end(Why::Removed);
+    }
     let Ok(text) = super::text::TextState::new(params) else {
         return conn.clone().end(Why::Lost);
     };
@@ -480,7 +488,7 @@ impl Host for Asker<'_> {
             ),
             None => {
                 let n = DISCOVERY_TSIH.fetch_add(1, Relaxed);
-                (((n % 0xfffe) + 1) as u16, DISCOVERY_DEPTH)
+                ((n % 0xfffe).wrapping_add(1) as u16, DISCOVERY_DEPTH)
             }
         };
         let mut alias = KVec::new();

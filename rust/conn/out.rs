@@ -143,10 +143,10 @@ impl Out {
         }
         note.order = self.order;
         self.order = self.order.wrapping_add(1);
-        let at = (self.first + self.len) % RING;
+        let at = self.first.wrapping_add(self.len) % RING;
         if let Some(slot) = self.ring.get_mut(at) {
             *slot = Some(note);
-            self.len += 1;
+            self.len = self.len.wrapping_add(1);
         }
         Ok(())
     }
@@ -174,8 +174,8 @@ impl Out {
         };
         if note_first {
             let note = self.ring.get_mut(self.first).and_then(Option::take)?;
-            self.first = (self.first + 1) % RING;
-            self.len -= 1;
+            self.first = self.first.wrapping_add(1) % RING;
+            self.len = self.len.saturating_sub(1);
             Some(Item::Note(note))
         } else {
             self.tasks.pop().map(Item::Task)
@@ -188,10 +188,10 @@ impl Out {
             Item::Task(task) => self.tasks.push_front(task),
             Item::Note(note) => {
                 // Its own place is free.
-                self.first = (self.first + RING - 1) % RING;
+                self.first = self.first.wrapping_add(RING - 1) % RING;
                 if let Some(slot) = self.ring.get_mut(self.first) {
                     *slot = Some(note);
-                    self.len += 1;
+                    self.len = self.len.wrapping_add(1);
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Out {
 
     /// How many more answers can be queued.
     pub(super) fn room(&self) -> usize {
-        RING - self.len
+        RING.saturating_sub(self.len)
     }
 
     /// Whether so many answers wait that no more should be caused.

@@ -371,7 +371,8 @@ impl Rx {
             Stage::Pad => {
                 let ok = copy_into(&mut self.tail, self.got, n, slice);
                 if ok && self.data_digest {
-                    let pad = self.tail.get(self.got..self.got + n).unwrap_or(&[]);
+                    let end = self.got.saturating_add(n);
+                    let pad = self.tail.get(self.got..end).unwrap_or(&[]);
                     self.crc = misc::crc32c(self.crc, pad);
                 }
                 ok
@@ -936,8 +937,8 @@ impl Rx {
         let mut wanted = 0;
         if let (Verb::Command(command), DataDirection::Out) = (body.verb, prepared.direction) {
             wanted = u32::try_from(prepared.asked).unwrap_or(u32::MAX).min(pdu.edtl());
-            let block = 1u32 << prepared.shift;
-            if matches!(command, Command::Write { .. }) && wanted & (block - 1) != 0 {
+            let partial = wanted & prepared.block_mask() != 0;
+            if matches!(command, Command::Write { .. }) && partial {
                 // Part of a block cannot be written (FCP-4 9.4.4.2 has the
                 // rule for such a length; RFC 7143 has none).
                 body.verb = Verb::Refused(PARTIAL_BLOCK.into());

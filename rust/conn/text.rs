@@ -225,20 +225,20 @@ impl Lister<'_> {
         let mut groups = 0usize;
         // Groups one after the other, so that no lock is held while writing.
         loop {
-            let mut seen = 0;
+            let mut seen = 0usize;
             let tpg = target.find_tpg(|_| {
-                seen += 1;
+                seen = seen.saturating_add(1);
                 seen > groups
             });
             let Some(tpg) = tpg else {
                 break;
             };
-            groups += 1;
+            groups = groups.saturating_add(1);
             if !self.shows(&tpg) {
                 continue;
             }
             tpg.for_each_portal(&mut |addr| {
-                n += 1;
+                n = n.saturating_add(1);
                 if full.is_some() || n <= from {
                     return;
                 }
@@ -254,7 +254,7 @@ impl Lister<'_> {
                     .put(self.reachable(*addr))
                     .is_ok_and(|text| ffp::write_address(text, tpg.tag(), out).is_ok());
                 if !written {
-                    full = Some(n - 1);
+                    full = Some(n.saturating_sub(1));
                 }
             });
         }

@@ -157,10 +157,6 @@ impl Tx {
                 if self.gather.is_sent() {
                     return;
                 }
-                if spent > BUDGET_BYTES {
-                    // The rest in another softirq.
-                    Arc::<Conn>::from(conn).kick();
-                }
             }
             let before = self.gather.sent();
             let more = self.current.is_some();
@@ -176,7 +172,11 @@ impl Tx {
                 stats::add(Stat::TxTaskPdus, pdus);
             }
             match sent {
-                Ok(()) if spent > BUDGET_BYTES => return,
+                Ok(()) if spent > BUDGET_BYTES => {
+                    // The rest in another softirq.
+                    Arc::<Conn>::from(conn).kick();
+                    return;
+                }
                 Ok(()) => {}
                 Err(SendError::Full) => {
                     if owner.tx_idle() {
@@ -238,6 +238,7 @@ impl Tx {
                 let item = out.next();
                 if !out.is_high() && conn.resume_wanted.xchg(0, Full) != 0 {
                     conn.resume.store(1, Relaxed);
+                    Arc::<Conn>::from(conn).kick();
                 }
                 item
             });
@@ -282,7 +283,8 @@ impl Tx {
             let crc = !misc::crc32c(!0, header);
             self.gather.push_bytes(&crc.to_le_bytes());
         }
-        let len = inline.len() + data.map_or(0, |(_, _, len)| len);
+        let more = data.map_or(0, |(_, _, len)| len);
+        let len = inline.len().saturating_add(more);
         if len == 0 {
             return;
         }
@@ -319,7 +321,7 @@ impl Tx {
     fn note(&mut self, conn: ArcBorrow<'_, Conn>, mut note: Note) -> Option<Note> {
         let len = note.data.as_ref().map_or(0, |d| d.len());
         if let Some(data) = note.data.as_ref() {
-            if self.gather.room() < Gather::pieces(data, 0, len) + FRAME_PIECES {
+            if self.gather.room() < Gather::pieces(data, 0, len).saturating_add(FRAME_PIECES) {
                 return Some(note);
             }
         }
@@ -436,7 +438,7 @@ impl Tx {
             };
             let (at, len) = (cut.offset as usize, cut.len as usize);
             let pieces = Gather::pieces(&body.data, at, len);
-            if full || self.gather.room() < pieces + FRAME_PIECES {
+            if full || self.gather.room() < pieces.saturating_add(FRAME_PIECES) {
                 *plan = saved;
                 self.current = Some(task);
                 return ControlFlow::Break(());
@@ -496,7 +498,7 @@ impl Tx {
             let n = found.emit(descriptor, bytes).min(bytes.len());
             // RFC 7143 11.4.7: two bytes of length, then the sense data.
             *length = (n as u16).to_be_bytes();
-            sense_len = 2 + n;
+            sense_len = n.saturating_add(2);
         }
         let good = body.outcome.sense.is_none() && body.outcome.status.code() == 0;
         // A command that failed has moved nothing; but that it asked for more

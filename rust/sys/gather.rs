@@ -156,8 +156,9 @@ impl Gather {
         // Headers that follow one another make one piece.
         let head = self.head;
         if let Some(last) = self.bvecs.last_mut() {
-            if last.bv_page == head && (last.bv_offset + last.bv_len) as usize == at {
-                last.bv_len += len as u32;
+            let behind = last.bv_offset.wrapping_add(last.bv_len) as usize;
+            if last.bv_page == head && behind == at {
+                last.bv_len = last.bv_len.wrapping_add(len as u32);
                 self.total = self.total.saturating_add(len);
                 self.head_used = end;
                 return true;

@@ -373,7 +373,7 @@ impl Device {
             inner.adopt(&limits);
             let shift = inner.block_size().trailing_zeros();
             self.block_shift.store(shift, Relaxed);
-            inner.blocks = blocks >> shift.saturating_sub(9);
+            inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
         self.bdev.populate(Arc::new(bdev, GFP_KERNEL)?);
         Ok(())
@@ -443,9 +443,9 @@ impl Device {
                 let old = self.block_shift.load(Relaxed);
                 let new = value.trailing_zeros();
                 inner.blocks = if new >= old {
-                    inner.blocks >> (new - old)
+                    inner.blocks.wrapping_shr(new.wrapping_sub(old))
                 } else {
-                    inner.blocks << (old - new)
+                    inner.blocks.wrapping_shl(old.wrapping_sub(new))
                 };
                 self.block_shift.store(new, Relaxed);
             }
@@ -543,7 +543,7 @@ impl Device {
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
-        self.bdev.as_ref().map_or(0, |b| b.nr_sectors() >> shift)
+        self.bdev.as_ref().map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
     }
 
     /// Whether each write must be durable before it is acknowledged.
@@ -580,9 +580,9 @@ impl Device {
             info.physical_exponent =
                 (physical.trailing_zeros().saturating_sub(block.trailing_zeros())).min(15) as u8;
             info.lowest_aligned_lba =
-                u16::try_from(limits.alignment_offset >> block.trailing_zeros()).unwrap_or(0);
+                u16::try_from(limits.alignment_offset.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
             info.optimal_granularity =
-                u16::try_from(limits.io_min >> block.trailing_zeros()).unwrap_or(0);
+                u16::try_from(limits.io_min.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
             info.read_only |= limits.read_only;
             info.mode.write_cache = limits.write_cache && !self.write_through();
         }
@@ -719,7 +719,7 @@ impl Inner {
         self.put(A::HwBlockSize, size);
         self.put(A::BlockSize, size);
         self.put(A::HwMaxSectors, limits.max_sectors);
-        self.put(A::OptimalSectors, limits.io_opt >> size.trailing_zeros());
+        self.put(A::OptimalSectors, limits.io_opt.wrapping_shr(size.trailing_zeros()));
         self.put(A::HwQueueDepth, limits.nr_requests);
         self.put(A::QueueDepth, limits.nr_requests);
         self.put(A::WriteCache, u32::from(limits.write_cache));
@@ -730,12 +730,12 @@ impl Inner {
         self.put(A::Tpu, u32::from(discard));
         self.put(A::Tpws, u32::from(discard));
         if discard {
-            let most = limits.max_discard_sectors >> shift;
+            let most = limits.max_discard_sectors.wrapping_shr(shift);
             self.put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
             self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
-            let grain = limits.discard_granularity >> size.trailing_zeros();
+            let grain = limits.discard_granularity.wrapping_shr(size.trailing_zeros());
             self.put(A::UnmapGranularity, grain.max(1));
-            let align = limits.discard_alignment >> size.trailing_zeros();
+            let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
             self.put(A::UnmapGranularityAlignment, align);
         }
         // Unmapping writes zeros through the block layer where the device can
@@ -752,7 +752,7 @@ impl Inner {
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
         info.mode = self.mode;
-        info.max_transfer = MAX_TRANSFER >> shift;
+        info.max_transfer = MAX_TRANSFER.wrapping_shr(shift);
         info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
         info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));
         info.write_same_non_zero = false;

@@ -476,6 +476,11 @@ impl Tpg {
         self.sessions.lock().retain(|s| !Arc::ptr_eq(s, session));
     }
 
+    /// Whether the session is one of the group's.
+    pub(crate) fn has_session(&self, session: &Arc<Session>) -> bool {
+        self.sessions.lock().iter().any(|s| Arc::ptr_eq(s, session))
+    }
+
     /// Finds a session by its TSIH.
     pub(crate) fn find_session(&self, tsih: u16) -> Option<Arc<Session>> {
         self.sessions
