@@ -345,21 +345,26 @@ mod tests {
     }
 
     #[test]
-    fn check_orwrite() {
-        let command = |flags| parse(&[0x8b, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]);
+    fn check_dpo_and_fua_of_the_rarer_commands() {
         let mut info = disk();
-        assert_eq!(command(0x18).check(&info), Ok(()));
-        info.max_transfer = 8;
-        assert_eq!(command(0).check(&info), Err(Sense::INVALID_FIELD_IN_CDB));
-        info.dpo_fua = false;
-        assert_eq!(
-            command(0x18).check(&info),
-            Err(Sense::invalid_cdb(1, Some(4)))
-        );
-        assert_eq!(
-            command(0x08).check(&info),
-            Err(Sense::invalid_cdb(1, Some(3)))
-        );
+        info.max_compare_and_write = 9;
+        info.atomic.max_len = 9;
+        for opcode in [0x89, 0x8b, 0x9c] {
+            let check = |flags, info: &DeviceInfo<'_>| {
+                parse(&[opcode, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]).check(info)
+            };
+            info.dpo_fua = true;
+            assert_eq!(check(0x18, &info), Ok(()));
+            info.dpo_fua = false;
+            assert_eq!(check(0x00, &info), Ok(()));
+            assert_eq!(check(0x18, &info), Err(Sense::invalid_cdb(1, Some(4))));
+            assert_eq!(check(0x10, &info), Err(Sense::invalid_cdb(1, Some(4))));
+            assert_eq!(check(0x08, &info), Err(Sense::invalid_cdb(1, Some(3))));
+        }
+        for opcode in [0x8e, 0x8f] {
+            let verify = parse(&[opcode, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]);
+            assert_eq!(verify.check(&info), Err(Sense::invalid_cdb(1, Some(4))));
+        }
     }
 
     #[test]
@@ -371,6 +376,11 @@ mod tests {
             read(0, 9, false, false).check(&info),
             Err(Sense::INVALID_FIELD_IN_CDB)
         );
+        for opcode in [0x8b, 0x8e] {
+            let long = |blocks| parse(&[opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, blocks, 0, 0]);
+            assert_eq!(long(8).check(&info), Ok(()));
+            assert_eq!(long(9).check(&info), Err(Sense::INVALID_FIELD_IN_CDB));
+        }
         // Out of range comes first.
         assert!(read(999, 9, false, false)
             .check(&info)

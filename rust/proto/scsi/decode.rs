@@ -1010,14 +1010,18 @@ mod tests {
         assert_eq!(parse(&[0x17, 0, 0, 0, 0, 0]), Command::Release);
         assert_eq!(parse(&[0x56, 0, 0, 9, 0, 0, 0, 0, 0, 0]), Command::Reserve);
         assert_eq!(parse(&[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Command::Release);
-        assert_eq!(
-            refuse(&[0x16, 0x10, 0, 0, 0, 0]),
-            Sense::invalid_cdb(1, Some(4))
-        );
-        assert_eq!(
-            refuse(&[0x56, 0x02, 0, 0, 0, 0, 0, 0, 8, 0]),
-            Sense::invalid_cdb(1, Some(1))
-        );
+        // 3RDPTY and EXTENT of all four, LONGID of the longer two.
+        for opcode in [0x16, 0x17] {
+            let six = |flags| refuse(&[opcode, flags, 0, 0, 0, 0]);
+            assert_eq!(six(0x10), Sense::invalid_cdb(1, Some(4)));
+            assert_eq!(six(0x01), Sense::invalid_cdb(1, Some(0)));
+        }
+        for opcode in [0x56, 0x57] {
+            let ten = |flags| refuse(&[opcode, flags, 0, 0, 0, 0, 0, 0, 8, 0]);
+            assert_eq!(ten(0x10), Sense::invalid_cdb(1, Some(4)));
+            assert_eq!(ten(0x02), Sense::invalid_cdb(1, Some(1)));
+            assert_eq!(ten(0x01), Sense::invalid_cdb(1, Some(0)));
+        }
     }
 
     #[test]
