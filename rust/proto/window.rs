@@ -145,14 +145,10 @@ impl CmdWindow {
         true
     }
 
-    /// Counts a command as received that is not here, or was held and is
-    /// dropped by the caller. False, and nothing changes, where the number is
-    /// outside the window.
-    ///
-    /// RFC 7143 section 11.6.1, on ABORT TASK: where the task does not exist
-    /// but RefCmdSN "is within the valid CmdSN window and less than the CmdSN
-    /// of the Task Management Function Request itself, then targets must
-    /// consider the CmdSN as received".
+    /// Counts a command as received that was held and is dropped by the caller,
+    /// or is not here. False, and nothing changes, where the number is outside
+    /// the window. For a command that a peer names, see
+    /// [`CmdWindow::plug_missing`].
     pub fn plug(&mut self, cmd_sn: Sn) -> bool {
         if !self.contains(cmd_sn) {
             return false;
@@ -166,6 +162,21 @@ impl CmdWindow {
             self.marks = self.marks.saturating_add(1);
         }
         true
+    }
+
+    /// Counts the command `ref_cmd_sn` as received, which an ABORT TASK with
+    /// the CmdSN `cmd_sn` names and which is not here: "function complete".
+    /// False, and nothing changes, where that is not due: "task does not
+    /// exist".
+    ///
+    /// RFC 7143 section 11.6.1: where RefCmdSN "is within the valid CmdSN
+    /// window and less than the CmdSN of the Task Management Function Request
+    /// itself, then targets must consider the CmdSN as received". The second
+    /// condition matters: to abort an immediate command, RefCmdSN is the
+    /// request's own CmdSN, which is the number of the next command. Counted as
+    /// received, that command would be ignored as a duplicate.
+    pub fn plug_missing(&mut self, ref_cmd_sn: Sn, cmd_sn: Sn) -> bool {
+        ref_cmd_sn.lt(cmd_sn) && self.plug(ref_cmd_sn)
     }
 
     /// Tells that `n` delivered, numbered commands have finished. True where
@@ -425,6 +436,24 @@ mod tests {
         assert_eq!((window.next_held(), window.exp_cmd_sn()), (None, Sn(5)));
         // Outside the window.
         assert!(!window.plug(Sn(4)) && !window.plug(window.max_cmd_sn().next()));
+    }
+
+    /// Section 11.6.1 on ABORT TASK, and section 11.5.5 on its RefCmdSN.
+    #[test]
+    fn only_a_hole_before_the_abort_is_plugged() {
+        let mut window = CmdWindow::new(Sn(10), 8);
+        // The task was immediate: its RefCmdSN is the number of the next
+        // command, which has yet to come.
+        assert!(!window.plug_missing(Sn(10), Sn(10)));
+        assert_eq!(window.admit(Sn(10), false), Admit::Now);
+        // Received before, after the abort itself, and outside the window.
+        assert!(!window.plug_missing(Sn(10), Sn(11)));
+        assert!(!window.plug_missing(Sn(12), Sn(11)));
+        assert!(!window.plug_missing(Sn(40), Sn(41)));
+        assert_eq!(window.exp_cmd_sn(), Sn(11));
+        // Lost on the way.
+        assert!(window.plug_missing(Sn(11), Sn(12)));
+        assert_eq!((window.exp_cmd_sn(), window.unfinished()), (Sn(12), 1));
     }
 
     #[test]
