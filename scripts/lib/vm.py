@@ -440,7 +440,7 @@ class Machine:
     def ask_for_tasks(self, selector):
         """Has the guest print its blocked tasks, for the log of a script that hangs."""
         try:
-            self.ctl.sendall(b"w\nl\n")
+            self.ctl.sendall(b"l\nw\n")
         except OSError:
             return
         until = time.monotonic() + 4
