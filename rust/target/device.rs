@@ -51,6 +51,9 @@ const MAX_WRITE_SAME: u32 = 0xffff;
 /// The most blocks of one UNMAP, unless the administrator says otherwise.
 const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 
+/// Milliseconds that removing a device waits for I/O on it.
+const CLOSE_WAIT_MS: u32 = 1000;
+
 /// Descriptors that one UNMAP may carry.
 const MAX_UNMAP_DESCRIPTORS: u32 = 256;
 
@@ -379,6 +382,14 @@ impl Device {
         Ok(())
     }
 
+    /// Lets no more I/O in and gives the block device back.
+    pub(super) fn close(&self) {
+        if let Some(bdev) = self.bdev.as_ref() {
+            bdev.close();
+            bdev.wait_closed(CLOSE_WAIT_MS);
+        }
+    }
+
     /// Whether the block device is open.
     pub(crate) fn is_enabled(&self) -> bool {
         self.bdev.as_ref().is_some()
@@ -652,9 +663,13 @@ impl Device {
     /// Compares the capacity with what initiators were told, and tells them
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
+        // A device that is gone shows no blocks; that is told otherwise.
+        if self.bdev.as_ref().is_none_or(|b| b.is_dead() || b.is_closed()) {
+            return;
+        }
         let now = self.blocks();
         let mut inner = self.inner.lock();
-        if inner.blocks == now || !self.is_enabled() {
+        if inner.blocks == now {
             return;
         }
         let before = core::mem::replace(&mut inner.blocks, now);

@@ -172,12 +172,14 @@ impl Targets {
         Ok(device)
     }
 
-    /// Removes a device that no LUN uses.
+    /// Removes a device that no LUN uses. The block device is given back before
+    /// this returns, unless I/O on it hangs: then it is when that ends.
     pub(crate) fn remove_device(&self, device: &Arc<Device>) {
         self.inner
             .lock()
             .devices
             .retain(|d| !Arc::ptr_eq(d, device));
+        device.close();
     }
 
     /// Calls `each` with every device.
