@@ -97,7 +97,7 @@ impl Algorithms {
     /// [`AlgorithmsError`] for an empty list, an unknown name or a repeated
     /// one.
     pub fn parse(text: &str) -> Result<Self, AlgorithmsError> {
-        text.split(',').try_fold(Self::EMPTY, |set, name| {
+        value::split(text, b',').try_fold(Self::EMPTY, |set, name| {
             let algorithm = Algorithm::STRONGEST_FIRST
                 .into_iter()
                 .find(|algorithm| algorithm.name() == name)
@@ -113,8 +113,7 @@ impl Algorithms {
     pub(super) fn strongest_in(self, proposed: &str) -> Option<Algorithm> {
         Algorithm::STRONGEST_FIRST.into_iter().find(|&algorithm| {
             self.has(algorithm)
-                && proposed
-                    .split(',')
+                && value::split(proposed, b',')
                     .any(|item| value::number(item) == Ok(u64::from(algorithm.number())))
         })
     }

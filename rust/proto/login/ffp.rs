@@ -27,6 +27,7 @@ use crate::proto::serial::Sn;
 use crate::proto::text::value;
 use crate::proto::text::{
     Buffers, //
+    Cut,
     Incoming,
     NoSpace,
     Outgoing,
@@ -273,7 +274,10 @@ impl TextExchange {
             }
         } else {
             let Some(text) = self.incoming.push(buffers.text, data, more)? else {
-                return Ok(TextStep::Respond(TextReply::new(open, 0..0, false, false)));
+                let data = 0..0;
+                let more = false;
+                let reply = TextReply::new(open, Cut { data, more }, false);
+                return Ok(TextStep::Respond(reply));
             };
             let len = self.exchange(text, session, buffers.out)?;
             self.outgoing.start(len);
@@ -283,12 +287,12 @@ impl TextExchange {
             let room = buffers.out.len().min(max);
             let out = buffers.out.get_mut(..room).unwrap_or_default();
             let (len, more) = self.list(out, targets)?;
-            crate::proto::text::Cut { data: 0..len, more }
+            Cut { data: 0..len, more }
         } else {
             self.outgoing.next_cut(max)
         };
         let last = !cut.more && request.is_final();
-        let reply = TextReply::new(open, cut.data, cut.more, last);
+        let reply = TextReply::new(open, cut, last);
         if !last {
             return Ok(TextStep::Respond(reply));
         }
@@ -427,20 +431,20 @@ impl List {
 }
 
 impl TextReply {
-    fn new(open: Open, data: Range<usize>, more: bool, last: bool) -> Self {
+    fn new(open: Open, cut: Cut, last: bool) -> Self {
         Self {
             response: TextResponse {
                 final_bit: last,
-                continue_bit: more,
+                continue_bit: cut.more,
                 lun: 0,
                 itt: open.itt,
                 ttt: if last { RESERVED_TAG } else { open.ttt },
                 stat_sn: Sn(0),
                 exp_cmd_sn: Sn(0),
                 max_cmd_sn: Sn(0),
-                data_len: u32::try_from(data.len()).unwrap_or(u32::MAX),
+                data_len: cut.data_len(),
             },
-            data,
+            data: cut.data,
         }
     }
 }

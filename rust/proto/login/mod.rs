@@ -382,7 +382,14 @@ impl Login {
         stage: Stage,
         host: &mut H,
     ) -> Result<(), Fault> {
-        let names = Names::read(text)?;
+        // Both are big, so they are built where they stay.
+        let names = self.names.insert(Names::read(text)?);
+        let discovery = names.session_type == SessionType::Discovery;
+        if discovery && request.tsih() != 0 {
+            // The type of a session is told by its first connection, and a
+            // discovery session has no other.
+            return Err(Fault::Key(Key::SessionType, KeyFault::NotAllowed));
+        }
         let identity = Identity {
             initiator: &names.initiator,
             target: names.target.as_ref(),
@@ -391,19 +398,13 @@ impl Login {
             tsih: request.tsih(),
             cid: request.cid(),
         };
-        if request.tsih() != 0 && names.session_type == SessionType::Discovery {
-            // The type of a session is told by its first connection, and a
-            // discovery session has no other.
-            return Err(Fault::Key(Key::SessionType, KeyFault::NotAllowed));
-        }
-        let admission = host.authorize(&identity).map_err(Fault::host)?;
+        let admission = self
+            .admission
+            .insert(host.authorize(&identity).map_err(Fault::host)?);
         if (request.tsih() == 0) != admission.session.is_none() {
             return Err(Fault::Host(LoginStatus::SESSION_DOES_NOT_EXIST));
         }
-        self.negotiation.open(
-            names.session_type == SessionType::Discovery,
-            admission.session,
-        );
+        self.negotiation.open(discovery, admission.session);
         self.state = match stage {
             // Section 6.3.1: an initiator that forgoes the security stage is
             // refused if the target is unwilling to.
@@ -412,8 +413,6 @@ impl Login {
             ),
             _ => State::Security(Security::Opening),
         };
-        self.names = Some(names);
-        self.admission = Some(admission);
         Ok(())
     }
 
@@ -426,11 +425,12 @@ impl Login {
         host: &mut H,
     ) -> Result<Step, Fault> {
         let cut = self.outgoing.next_cut(MAX_DATA_SEGMENT_LEN);
+        let more = cut.more;
         let mut reply = Reply::new(request, turn.stage);
-        reply.response.continue_bit = cut.more;
-        reply.response.data_len = u32::try_from(cut.data.len()).unwrap_or(u32::MAX);
+        reply.response.continue_bit = more;
+        reply.response.data_len = cut.data_len();
         reply.data = cut.data;
-        let wanted = turn.next.filter(|_| !cut.more);
+        let wanted = turn.next.filter(|_| !more);
         let Some(next) = wanted.and_then(|wanted| self.next_stage(wanted)) else {
             return Ok(Step::Respond(reply));
         };

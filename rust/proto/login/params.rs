@@ -507,7 +507,7 @@ enum Pair {
 
 impl Pair {
     fn parse(text: &str, first: &str, second: &str) -> Option<Self> {
-        let mut items = text.split(',');
+        let mut items = value::split(text, b',');
         Some(match (items.next()?, items.next(), items.next()) {
             (a, None, None) if a == first => Self::First,
             (a, None, None) if a == second => Self::Second,

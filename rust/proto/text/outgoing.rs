@@ -24,6 +24,15 @@ pub struct Cut {
     pub more: bool,
 }
 
+impl Cut {
+    /// The length of the part in bytes: a DataSegmentLength.
+    pub fn data_len(&self) -> u32 {
+        // `Range::len` would do, but for the assertion in it.
+        let len = self.data.end.saturating_sub(self.data.start);
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+}
+
 impl Outgoing {
     /// Starts with nothing to send.
     pub const fn new() -> Self {

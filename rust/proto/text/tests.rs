@@ -265,10 +265,10 @@ fn numbers() {
 fn ranges() {
     assert_eq!(value::range("1~0xff"), Ok((1, 255)));
     assert_eq!(value::range("7~7"), Ok((7, 7)));
-    for text in ["8~7", "8", ""] {
+    for text in ["8~7", "8", "", "1~2~3"] {
         assert_eq!(value::range(text), Err(ValueError::NotRange));
     }
-    for text in ["~7", "7~", "1~2~3", "a~b"] {
+    for text in ["~7", "7~", "a~b"] {
         assert_eq!(value::range(text), Err(ValueError::NotNumber));
     }
 }

@@ -93,7 +93,10 @@ pub fn number_in(value: &str, low: u32, high: u32) -> Result<u32, ValueError> {
 /// [`ValueError::NotRange`] without a tilde or when `high` is below `low`,
 /// else as [`number`].
 pub fn range(value: &str) -> Result<(u64, u64), ValueError> {
-    let (low, high) = value.split_once('~').ok_or(ValueError::NotRange)?;
+    let mut ends = split(value, b'~');
+    let (Some(low), Some(high), None) = (ends.next(), ends.next(), ends.next()) else {
+        return Err(ValueError::NotRange);
+    };
     let (low, high) = (number(low)?, number(high)?);
     if high < low {
         return Err(ValueError::NotRange);
@@ -108,16 +111,26 @@ pub fn range(value: &str) -> Result<(u64, u64), ValueError> {
 /// [`ValueError::EmptyItem`] at the first call when any item is empty or
 /// longer than 255 bytes; a list has at least one item.
 pub fn list(value: &str) -> Result<impl Iterator<Item = &str> + Clone, ValueError> {
-    if value.split(',').any(str::is_empty) {
+    if split(value, b',').any(str::is_empty) {
         return Err(ValueError::EmptyItem);
     }
-    if value
-        .split(',')
-        .any(|item| item.len() > super::MAX_SIMPLE_VALUE_LEN)
-    {
+    if split(value, b',').any(|item| item.len() > super::MAX_SIMPLE_VALUE_LEN) {
         return Err(ValueError::TooLong);
     }
-    Ok(value.split(','))
+    Ok(split(value, b','))
+}
+
+/// Walks the parts of `value` between ASCII `separator`s; at least one, which
+/// may be empty.
+///
+/// The search of `str::split` has overflow checks that the compiler does not
+/// see through, and with them the means to panic.
+pub(crate) fn split(value: &str, separator: u8) -> impl Iterator<Item = &str> + Clone {
+    value
+        .as_bytes()
+        .split(move |&b| b == separator)
+        // What is between ASCII characters of UTF-8 is UTF-8.
+        .map(|part| core::str::from_utf8(part).unwrap_or_default())
 }
 
 /// Decodes a binary-value into `out` and returns the bytes.

@@ -141,11 +141,11 @@ impl<'a> Writer<'a> {
 fn decimal(value: u32, digits: &mut [u8; DECIMAL_LEN]) -> &[u8] {
     let mut rest = value;
     let mut start = DECIMAL_LEN;
-    for (i, digit) in digits.iter_mut().enumerate().rev() {
+    for digit in digits.iter_mut().rev() {
         // A remainder by ten always fits.
         *digit = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
         rest /= 10;
-        start = i;
+        start = start.saturating_sub(1);
         if rest == 0 {
             break;
         }
