@@ -553,9 +553,9 @@ impl Session {
 
     /// Counts a command as received that an ABORT TASK names and that has not
     /// come (RFC 7143 11.6.1). False when it was received before.
-    pub(crate) fn plug(&self, cmd_sn: Sn) -> bool {
+    pub(crate) fn plug(&self, missing: Sn, request: Sn) -> bool {
         let mut inner = self.inner.lock();
-        let plugged = inner.window.plug(cmd_sn);
+        let plugged = inner.window.plug_missing(missing, request);
         while inner.window.advance() {}
         self.publish(&inner);
         plugged

@@ -218,7 +218,7 @@ fn abort_task(
         // RFC 7143 11.5.1: a RefCmdSN not yet received means that the task
         // got lost on the way, and the function is complete; one that was
         // received means that the task has ended.
-        return Verdict::Now(if session.plug(request.ref_cmd_sn()) {
+        return Verdict::Now(if session.plug(request.ref_cmd_sn(), request.cmd_sn()) {
             TmResponse::FunctionComplete
         } else {
             TmResponse::TaskDoesNotExist

@@ -333,6 +333,13 @@ impl TextExchange {
 
     fn declare(&mut self, pair: Pair<'_>, out: &mut Writer<'_>) -> Result<(), TextFault> {
         let Some(row) = keys::find(pair.key) else {
+            // A misspelt SendTargets is rejected: NotUnderstood would be read
+            // as a list of targets by those who wait for one.
+            let listing = Key::SendTargets.name().as_bytes();
+            let start = pair.key.as_bytes().get(..listing.len());
+            if start.is_some_and(|start| start.eq_ignore_ascii_case(listing)) {
+                return Err(TextFault::MisspeltSendTargets);
+            }
             return Ok(out.pair(pair.key, "NotUnderstood")?);
         };
         let fault = |fault| TextFault::Key(row.key, fault);
@@ -411,8 +418,12 @@ impl List {
     fn new(value: &str, session: SessionView<'_>) -> Result<Self, TextFault> {
         let one = match (value, session.session_type) {
             ("All", SessionType::Discovery) => None,
-            ("All", SessionType::Normal) => return Err(TextFault::SendTargetsAll),
-            ("", _) => Some(*session.target.ok_or(TextFault::NoTarget)?),
+            // Appendix C: All "MUST NOT be supported" there, so that a session
+            // learns of no other target. Initiators in use (libiscsi) ask all
+            // the same; the answer is what an empty value would give.
+            ("All", SessionType::Normal) | ("", _) => {
+                Some(*session.target.ok_or(TextFault::NoTarget)?)
+            }
             (name, session_type) => {
                 let name =
                     IscsiName::parse(name.as_bytes()).map_err(|_| TextFault::BadTargetName)?;
@@ -460,8 +471,8 @@ pub enum TextFault {
     StaleTag,
     /// SendTargets with another key beside it or before it.
     SendTargetsNotAlone,
-    /// SendTargets=All in a normal session.
-    SendTargetsAll,
+    /// An unknown key that begins like SendTargets.
+    MisspeltSendTargets,
     /// SendTargets for another target in a normal session.
     OtherTarget,
     /// An empty SendTargets in a session without a target.
@@ -504,7 +515,7 @@ impl fmt::Display for TextFault {
             Self::Key(key, fault) => write!(f, "{} {fault}", key.name()),
             Self::StaleTag => f.write_str("the tags are not those of an open text exchange"),
             Self::SendTargetsNotAlone => f.write_str("SendTargets must be the only key"),
-            Self::SendTargetsAll => f.write_str("SendTargets=All in a normal session"),
+            Self::MisspeltSendTargets => f.write_str("a misspelt SendTargets"),
             Self::OtherTarget => f.write_str("SendTargets for another target in a normal session"),
             Self::NoTarget => f.write_str("an empty SendTargets without a target"),
             Self::BadTargetName => f.write_str("SendTargets is not All, empty or an iSCSI name"),

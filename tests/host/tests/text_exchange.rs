@@ -109,10 +109,15 @@ fn send_targets_in_a_normal_session() {
     assert_eq!(one_answer(talker, lab, "SendTargets="), SECOND);
     let named = "SendTargets=iqn.1993-11.com.example:diskarray.sn.1234567";
     assert_eq!(one_answer(talker, lab, named), SECOND);
-    // "MUST NOT be supported on an operational session", and no others.
-    for value in ["All", "iqn.1993-11.com.example:diskarray.sn.8675309"] {
-        let request = text(&[&format!("SendTargets={value}")]);
-        assert_eq!(talker.send(lab, FINAL, NEW, &request), PROTOCOL_ERROR);
+    // All tells no more than that either, and no other target is told.
+    assert_eq!(one_answer(talker, lab, "SendTargets=All"), SECOND);
+    for line in [
+        "SendTargets=iqn.1993-11.com.example:diskarray.sn.8675309",
+        "SendTargetsPlease=All",
+        "sENDtARGETS=aLL",
+    ] {
+        let answer = talker.send(lab, FINAL, NEW, &text(&[line]));
+        assert_eq!(answer, PROTOCOL_ERROR, "{line}");
     }
 }
 
