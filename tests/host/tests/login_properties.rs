@@ -5,11 +5,14 @@
 //!
 //! The checks are in [`ferrite_host_tests::login`], where each answer passes.
 
+use ferrite_host_tests::fuzz::{
+    chap, //
+    login_script,
+    text_exchange,
+    text_pairs,
+};
 use ferrite_host_tests::login::{
-    fuzz_login_script, //
-    fuzz_text_exchange,
-    fuzz_text_pairs,
-    text,
+    text, //
     Answer,
     Initiator,
     Lab,
@@ -91,7 +94,7 @@ fn pairs() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// One request of a script for [`fuzz_login_script`].
+/// One request of a script for [`login_script`].
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let flags = prop_oneof![
         4 => proptest::sample::select(vec![0x00, 0x04, 0x40, 0x44, 0x81, 0x83, 0x87]),
@@ -137,27 +140,27 @@ proptest! {
 
     #[test]
     fn any_bytes_to_a_login(data in vec(any::<u8>(), 0..2000)) {
-        fuzz_login_script(&data);
+        login_script::run(&data);
     }
 
     #[test]
     fn scripts_to_a_login(data in script()) {
-        fuzz_login_script(&data);
+        login_script::run(&data);
     }
 
     #[test]
     fn any_bytes_to_the_text_parser(data in vec(any::<u8>(), 0..2000)) {
-        fuzz_text_pairs(&data);
+        text_pairs::run(&data);
     }
 
     #[test]
     fn pairs_to_the_text_parser(data in pairs()) {
-        fuzz_text_pairs(&data);
+        text_pairs::run(&data);
     }
 
     #[test]
     fn any_bytes_to_a_text_exchange(data in vec(any::<u8>(), 0..2000)) {
-        fuzz_text_exchange(&data);
+        text_exchange::run(&data);
     }
 
     #[test]
@@ -173,7 +176,22 @@ proptest! {
             script.extend([flags, tag, len[0], len[1]]);
             script.extend(body);
         }
-        fuzz_text_exchange(&script);
+        text_exchange::run(&script);
+    }
+
+    #[test]
+    fn responses_to_a_challenge(
+        config in any::<u8>(),
+        name in prop_oneof![Just("alice".to_owned()), any_value()],
+        response in any_value(),
+        mutual in proptest::option::of((any_value(), any_value())),
+    ) {
+        let mut data = vec![config];
+        data.extend(format!("{name}\0{response}").bytes());
+        if let Some((id, challenge)) = mutual {
+            data.extend(format!("\0{id}\0{challenge}").bytes());
+        }
+        chap::run(&data);
     }
 
     /// What is written is read back, whole pairs only, within the budget.
@@ -226,7 +244,7 @@ proptest! {
             ferrite_host_tests::login::hex(&bytes),
             ferrite_host_tests::login::base64(&bytes),
         ] {
-            let mut buf = vec![0xa5; 120];
+            let mut buf = [0xa5; 120];
             let decoded = value::binary(&encoded, &mut buf[..room]).map(<[u8]>::to_vec);
             if bytes.len() <= room {
                 prop_assert_eq!(decoded, Ok(bytes.clone()));

@@ -782,7 +782,7 @@ fn keys_have_limits() {
     let answers: Vec<Answer> = (0..8)
         .map(|_| initiator.send_raw(lab, 0x40, &[b'k'; 8192]))
         .collect();
-    assert_eq!(answers[0], answers[0]);
+    answers[0].partial(0x00, &[]);
     assert_eq!(answers[1], Answer::Refused(INITIATOR_ERROR));
     assert_eq!(answers[2], Answer::Closed);
 
@@ -799,11 +799,9 @@ fn keys_have_limits() {
         first(lab, 0x81, &[IN, TN, pair]).refused(INITIATOR_ERROR);
     }
     // Values: 255 bytes unless stated otherwise, and UTF-8.
-    for (key, limit) in [("InitiatorAlias", 255)] {
-        let pair = |len| format!("{key}={}", "v".repeat(len));
-        first(lab, 0x81, &[IN, TN, &pair(limit)]).response();
-        first(lab, 0x81, &[IN, TN, &pair(limit + 1)]).refused(INITIATOR_ERROR);
-    }
+    let pair = |len| format!("InitiatorAlias={}", "v".repeat(len));
+    first(lab, 0x81, &[IN, TN, &pair(255)]).response();
+    first(lab, 0x81, &[IN, TN, &pair(256)]).refused(INITIATOR_ERROR);
     let lab = &mut Lab::with_chap();
     let (mut initiator, ..) = challenged(lab, "7");
     initiator

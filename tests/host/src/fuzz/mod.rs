@@ -8,7 +8,11 @@
 //! `run`, a line to [`TARGETS`], `tests/fuzz/fuzz_targets/<name>.rs` with its
 //! entry in `tests/fuzz/Cargo.toml`, and `tests/fuzz/corpus/<name>/`.
 
+pub mod chap;
+pub mod login_script;
 pub mod request_parse;
+pub mod text_exchange;
+pub mod text_pairs;
 pub mod transfer_plan;
 pub mod window;
 
@@ -17,7 +21,11 @@ pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("chap", chap::run),
+    ("login_script", login_script::run),
     ("request_parse", request_parse::run),
+    ("text_exchange", text_exchange::run),
+    ("text_pairs", text_pairs::run),
     ("transfer_plan", transfer_plan::run),
     ("window", window::run),
 ];
