@@ -8,6 +8,7 @@ use super::keys::Key;
 use crate::proto::chap;
 use crate::proto::text::NoSpace;
 use crate::proto::text::TextError;
+use crate::proto::wire;
 use crate::proto::wire::LoginStatus;
 
 /// Why a login ends without a session.
@@ -16,6 +17,8 @@ use crate::proto::wire::LoginStatus;
 /// [`Fault::status`] and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The header of a request is malformed.
+    Header(wire::Error),
     /// The text of a request is malformed.
     Text(TextError),
     /// A data segment is longer than [`super::MAX_DATA_SEGMENT_LEN`].
@@ -90,6 +93,7 @@ impl Fault {
     /// What the initiator is told (RFC 7143 section 11.13.5).
     pub fn status(&self) -> LoginStatus {
         match self {
+            Self::Header(error) => error.login_status(),
             Self::Version => LoginStatus::UNSUPPORTED_VERSION,
             Self::Key(_, KeyFault::Missing) => LoginStatus::MISSING_PARAMETER,
             Self::BadTargetName => LoginStatus::NOT_FOUND,
@@ -128,6 +132,7 @@ impl From<chap::Failure> for Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Header(error) => error.fmt(f),
             Self::Text(error) => error.fmt(f),
             Self::DataTooLong => f.write_str("a data segment longer than 8192 bytes"),
             Self::TransitAndContinue => f.write_str("the T and the C bit are both set"),

@@ -56,6 +56,7 @@ use crate::proto::text::{
     TextError,
     Writer,
 };
+use crate::proto::wire;
 use crate::proto::wire::login::VERSION;
 use crate::proto::wire::{
     LoginRequest, //
@@ -210,17 +211,12 @@ impl Login {
     /// Takes a PDU that is not a Login Request, which ends the login
     /// (RFC 7143 section 4.2.4).
     pub fn handle_other(&mut self) -> Step {
-        match self.first {
-            Some(first) if !self.is_over() => {
-                self.refuse(first.isid, first.tsih, first.itt, Fault::NotLogin)
-            }
-            // Section 4.2.4: before the first Login Request it ends the
-            // connection at once.
-            _ => {
-                self.state = State::Over;
-                Step::Drop(Fault::NotLogin)
-            }
-        }
+        self.abandon(Fault::NotLogin)
+    }
+
+    /// Takes a PDU whose header cannot be read, which ends the login.
+    pub fn handle_malformed(&mut self, error: wire::Error) -> Step {
+        self.abandon(Fault::Header(error))
     }
 
     /// What the login has come to, after [`Step::Done`].
@@ -512,6 +508,18 @@ impl Login {
         self.names
             .as_ref()
             .map_or(SessionType::Normal, |names| names.session_type)
+    }
+
+    fn abandon(&mut self, fault: Fault) -> Step {
+        match self.first {
+            Some(first) if !self.is_over() => self.refuse(first.isid, first.tsih, first.itt, fault),
+            // Section 4.2.4: before the first Login Request it ends the
+            // connection at once.
+            _ => {
+                self.state = State::Over;
+                Step::Drop(fault)
+            }
+        }
     }
 
     fn refuse(&mut self, isid: [u8; 6], tsih: u16, itt: u32, fault: Fault) -> Step {

@@ -47,7 +47,8 @@ use ferrite_proto::text::{
     TEXT_BUFFER_LEN,
 };
 use ferrite_proto::wire::{
-    LoginResponse, //
+    Error, //
+    LoginResponse,
     LoginStatus,
     Request,
     TextResponse,
@@ -521,6 +522,12 @@ impl Initiator {
     /// Sends something that is not a Login Request.
     pub fn send_other(&mut self) -> Answer {
         let step = self.login.handle_other();
+        self.check(step, 0)
+    }
+
+    /// Sends something whose header cannot be read.
+    pub fn send_malformed(&mut self, error: Error) -> Answer {
+        let step = self.login.handle_malformed(error);
         self.check(step, 0)
     }
 

@@ -21,7 +21,11 @@ use ferrite_proto::login::{
     MAX_REQUESTS,
 };
 use ferrite_proto::text::MAX_PDUS;
-use ferrite_proto::wire::LoginStatus;
+use ferrite_proto::wire::{
+    Error, //
+    LoginStatus,
+    Opcode,
+};
 
 const INITIATOR_ERROR: u16 = 0x0200;
 const AUTHENTICATION_FAILURE: u16 = 0x0201;
@@ -968,6 +972,18 @@ fn other_requests_end_a_login() {
         initiator.send_other().refused(INVALID_DURING_LOGIN);
         assert_eq!(initiator.send_other(), Answer::Closed);
         assert_eq!(initiator.send(lab, 0x81, &[IN, TN]), Answer::Closed);
+    }
+    // A header that cannot be read, of a Login Request or of nothing known.
+    for (error, status) in [
+        (Error::ReservedItt(Opcode::LoginRequest), INITIATOR_ERROR),
+        (Error::UnknownOpcode(0x1f), INVALID_DURING_LOGIN),
+        (Error::TargetOpcode(0x23), INVALID_DURING_LOGIN),
+    ] {
+        assert_eq!(Initiator::new().send_malformed(error), Answer::Closed);
+        let mut initiator = Initiator::new();
+        initiator.send(lab, 0x00, &[IN, TN]).response();
+        initiator.send_malformed(error).refused(status);
+        assert_eq!(initiator.send(lab, 0x81, &[]), Answer::Closed);
     }
     // When the login is done there is no more of it.
     let mut initiator = operational(lab);
