@@ -87,23 +87,22 @@ impl<'t> Applier<'t> {
         let mut report = Report::default();
         let mut undo = Vec::new();
         for delta in deltas {
-            let mut changed = false;
+            let mut changed = Vec::new();
             for step in &delta.steps {
                 let result = self.check_interrupt().and_then(|()| {
                     self.perform(step, &mut undo)
                         .map_err(|error| self.refused(delta, step, error))
                 });
                 match result {
-                    Ok(did) => changed |= did,
+                    Ok(true) => changed.push(step),
+                    Ok(false) => {}
                     Err(error) => {
                         self.take_back(undo);
                         return Err(with_removed(error, &report));
                     }
                 }
             }
-            if changed {
-                report.done.push(done(delta));
-            }
+            report.done.extend(done(delta, &changed));
         }
         Ok(report)
     }
@@ -138,8 +137,7 @@ impl<'t> Applier<'t> {
                 continue;
             }
             match self.one(delta, &mut report.problems) {
-                Ok(true) => report.done.push(done(delta)),
-                Ok(false) => {}
+                Ok(changed) => report.done.extend(done(delta, &changed)),
                 Err(problem) => {
                     report.problems.push(*problem);
                     failed.insert(delta.object.clone(), ());
@@ -151,13 +149,19 @@ impl<'t> Applier<'t> {
 
     /// One delta of several. Settings that are not required cost only themselves, and
     /// are tried again once the others stand: one may be bounded by another.
-    fn one(&mut self, delta: &Delta, problems: &mut Vec<Problem>) -> Result<bool, Box<Problem>> {
+    /// The answer is the steps that changed something.
+    fn one<'d>(
+        &mut self,
+        delta: &'d Delta,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<&'d Step>, Box<Problem>> {
         let mut undo = Vec::new();
-        let mut changed = false;
+        let mut changed = Vec::new();
         let mut waiting = Vec::new();
         for step in &delta.steps {
             match self.perform(step, &mut undo) {
-                Ok(did) => changed |= did,
+                Ok(true) => changed.push(step),
+                Ok(false) => {}
                 Err(_)
                     if matches!(
                         step,
@@ -181,7 +185,8 @@ impl<'t> Applier<'t> {
             let mut reasons = Vec::new();
             for step in &waiting {
                 match self.perform(step, &mut undo) {
-                    Ok(did) => changed |= did,
+                    Ok(true) => changed.push(step),
+                    Ok(false) => {}
                     Err(error) => {
                         reasons.push(self.problem(delta, step, &error));
                         failed.push(*step);
@@ -364,10 +369,13 @@ fn with_removed(mut error: Error, report: &Report) -> Error {
     error
 }
 
-fn done(delta: &Delta) -> Done {
+/// What a delta did, if it did anything. Of values it names those that changed.
+fn done(delta: &Delta, changed: &[&Step]) -> Option<Done> {
+    if changed.is_empty() {
+        return None;
+    }
     let detail = if delta.change == Change::Modify && delta.detail.is_empty() {
-        let names: Vec<String> = delta
-            .steps
+        let names: Vec<String> = changed
             .iter()
             .filter(|step| matches!(step, Step::Set { .. } | Step::Write(..)))
             .filter_map(|step| step.path().file_name())
@@ -377,11 +385,11 @@ fn done(delta: &Delta) -> Done {
     } else {
         delta.detail.clone()
     };
-    Done {
+    Some(Done {
         object: delta.object.clone(),
         change: delta.change,
         detail,
-    }
+    })
 }
 
 /// What a step does, as the rest of a sentence that begins "the kernel refused to".

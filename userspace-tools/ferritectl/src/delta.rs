@@ -431,9 +431,13 @@ pub fn modify_backstore(id: &BackstoreId, wwn: &Attributes, attributes: &Attribu
 
 /// Removes a backstore, and its parent directory if it was the last one there.
 pub fn remove_backstore(id: &BackstoreId) -> Delta {
+    close_backstore(id).step(Step::RemoveIfEmpty(layout::hba(id)))
+}
+
+/// Removes a backstore and leaves its parent directory.
+pub fn close_backstore(id: &BackstoreId) -> Delta {
     Delta::new(Object::Backstore(id.clone()), Change::Remove)
         .step(Step::Remove(layout::backstore(id)))
-        .step(Step::RemoveIfEmpty(layout::hba(id)))
 }
 
 /// Removes a host bus adapter that has no backstores.

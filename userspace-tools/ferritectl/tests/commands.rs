@@ -370,6 +370,18 @@ fn a_backstore_in_use_is_kept() {
 }
 
 #[test]
+fn a_disk_belongs_to_one_backstore() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    let disk = machine.path("dev/a").display().to_string();
+    machine
+        .run(&format!("backstore create again {disk}"))
+        .fails(5, "backstore iblock_0/disk0 has it open");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
 fn each_backstore_gets_its_own_directory_unless_told() {
     let machine = Machine::new();
     for name in ["a", "b", "c"] {
@@ -696,6 +708,9 @@ fn status_fits_eighty_columns() {
     machine
         .run(&format!("backstore create disk1 {disk} --read-only"))
         .ok();
+    machine
+        .run(&format!("lun create {TARGET} disk1 --map-all"))
+        .ok();
     let text = machine.run("status").ok();
     let dir = machine.dir.path().display().to_string();
     let text = text.replace(&dir, "");
@@ -704,18 +719,20 @@ fn status_fits_eighty_columns() {
 /root  2 backstores  1 target  1 session
 |- backstores
 |  |- iblock_0/disk0  /dev/a  1 GiB  rw
-|  `- iblock_1/disk1  /dev/b  1 GiB  ro  not exported
+|  `- iblock_1/disk1  /dev/b  1 GiB  ro
 |- targets
 |  `- {TARGET}
 |     `- TPG 1  enabled  CHAP demanded
 |        |- portals
 |        |  `- 192.0.2.1:3260
 |        |- LUNs
-|        |  `- LUN 0  iblock_0/disk0  /dev/a  1 GiB
+|        |  |- LUN 0  iblock_0/disk0  /dev/a  1 GiB
+|        |  `- LUN 1  iblock_1/disk1  /dev/b  1 GiB
 |        `- ACLs
 |           `- {CLIENT}  CHAP bob, mutual store
 |              |  1 session from 192.0.2.7
-|              `- LUN 0  rw
+|              |- LUN 0  rw
+|              `- LUN 1  ro (its backstore is)
 `- discovery  open to all
 "
     );

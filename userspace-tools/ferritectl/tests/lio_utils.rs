@@ -55,6 +55,7 @@ fn a_cluster_agent_starts_and_stops() {
     lio(&machine, &format!("--dellun={TARGET} 1 1")).ok();
     tcm(&machine, "--freedev=iblock_0/lun1").ok();
     assert!(!machine.exists("core/iblock_0/lun1"));
+    tcm(&machine, "--delhba iblock_0").ok();
     lio(&machine, &format!("--deliqn {TARGET}")).ok();
     let left: Vec<String> = machine
         .snapshot()

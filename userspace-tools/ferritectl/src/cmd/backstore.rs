@@ -139,7 +139,33 @@ fn create(context: &mut Context<'_, '_>, name: &str, mut backstore: Backstore) -
     let mut delta = delta::create_backstore(&id, &backstore);
     // On the command line every attribute is meant.
     delta.require_all();
-    context.change(&[delta])
+    match context.change(&[delta]) {
+        Err(error) if is_busy(&error) => Err(held_by(context, &id, &backstore.path, error)),
+        result => result,
+    }
+}
+
+fn is_busy(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Refused { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy
+    )
+}
+
+/// Names the backstore that holds a device, if it is one of ours.
+fn held_by(context: &Context<'_, '_>, id: &BackstoreId, path: &str, error: Error) -> Error {
+    let configfs = context.configfs();
+    for other in configfs.backstore_ids().unwrap_or_default() {
+        let held = configfs.device_info(&other).unwrap_or_default().udev_path;
+        if other != *id && held.as_deref() == Some(path) {
+            return Error::InUse {
+                object: path.to_string(),
+                by: format!("backstore {other} has it open"),
+                hint: "make LUNs of that one".into(),
+            };
+        }
+    }
+    error
 }
 
 /// The lowest number without a directory: other tools expect one device in each.

@@ -362,7 +362,16 @@ pub fn acl(
     ]);
     for mapped in configfs.mapped_numbers(target, tag, initiator)? {
         let lun = configfs.mapped_lun(target, tag, initiator, mapped)?;
-        let read_only = lun.as_ref().is_some_and(|lun| lun.write_protect);
+        let protected = lun.as_ref().is_some_and(|lun| lun.write_protect);
+        // However it is mapped, a disk that is read-only stays so.
+        let backstore = match &lun {
+            Some(lun) => configfs.lun(target, tag, lun.lun)?,
+            None => None,
+        };
+        let disk_read_only = match backstore {
+            Some(lun) => configfs.device_info(&lun.backstore)?.read_only,
+            None => false,
+        };
         let number = lun.map(|lun| lun.lun);
         let what = match number {
             // As it is nearly always: the same number on both sides.
@@ -370,12 +379,16 @@ pub fn acl(
             Some(number) => format!("LUN {mapped} is LUN {number} of the TPG"),
             None => format!("LUN {mapped} leads nowhere"),
         };
-        let mode = if read_only { "ro" } else { "rw" };
+        let mode = match (protected, disk_read_only) {
+            (true, _) => "ro",
+            (false, true) => "ro (its backstore is)",
+            (false, false) => "rw",
+        };
         tree.children.push(Node::new([what, mode.to_string()]));
         view.mapped_luns.push(MappedView {
             mapped_lun: mapped,
             lun: number,
-            read_only,
+            read_only: protected || disk_read_only,
         });
     }
     if view.mapped_luns.is_empty() {

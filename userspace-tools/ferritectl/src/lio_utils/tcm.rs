@@ -321,7 +321,7 @@ fn create(context: &mut Context<'_, '_>, words: &[String], new_serial: bool) -> 
 fn free(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     context.lock()?;
     let id = existing(context, words)?;
-    context.change(&[delta::remove_backstore(&id)])
+    context.change(&[delta::close_backstore(&id)])
 }
 
 fn del_hba(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
@@ -339,10 +339,8 @@ fn del_hba(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
         .into_iter()
         .filter(|id| id.hba == number)
         .collect();
-    let mut deltas: Vec<_> = ids.iter().map(delta::remove_backstore).collect();
-    if deltas.is_empty() {
-        deltas.push(delta::remove_hba(number));
-    }
+    let mut deltas: Vec<_> = ids.iter().map(delta::close_backstore).collect();
+    deltas.push(delta::remove_hba(number));
     context.change(&deltas)
 }
 
@@ -456,8 +454,10 @@ pub fn version(context: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
 
 fn unload(context: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     context.lock()?;
-    let ids = context.configfs().backstore_ids()?;
-    let deltas: Vec<_> = ids.iter().map(delta::remove_backstore).collect();
+    let configfs = context.configfs();
+    let ids = configfs.backstore_ids()?;
+    let mut deltas: Vec<_> = ids.iter().map(delta::close_backstore).collect();
+    deltas.extend(configfs.hba_numbers()?.into_iter().map(delta::remove_hba));
     context.change(&deltas)?;
     if files::module_version(&context.env.sys).is_none() {
         return context.say("module ferrite is not loaded");

@@ -383,6 +383,14 @@ impl Fake {
                 if fs::metadata(&device).is_err() {
                     return Err(errno(ENOENT));
                 }
+                let held = self.rules.borrow().control.iter().any(|(other, control)| {
+                    control.get("udev_path") == Some(&device)
+                        && other != dir
+                        && self.raw(&other.join("enable")) == "1"
+                });
+                if held {
+                    return Err(errno(EBUSY));
+                }
                 let info = format!(
                     "Status: DEACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 8\n        \
                      iBlock device: fake  UDEV PATH: {device}  readonly: {}\n  exclusive: {}\n        \
