@@ -295,7 +295,7 @@ class Outcome:
         self.passed = 0
         self.failures = []
         self.skips = []
-        self.log = open(log_path(case.name), "w", encoding="utf-8")
+        self.log = open(log_path(case.name), "w", buffering=1, encoding="utf-8")
 
     def line(self, line):
         self.log.write(line + "\n")

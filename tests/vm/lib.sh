@@ -9,6 +9,7 @@
 set -u
 shopt -s nullglob
 
+T_DIR=${BASH_SOURCE[0]%/*}
 # ferrite, or lio to see how a case judges another target (see Documentation/testing.rst).
 T_TARGET=${T_TARGET:-ferrite}
 # Who configures: tool (ferritectl) or configfs.
@@ -138,6 +139,16 @@ check_no_match() {
 	else
 		pass "$1"
 	fi
+}
+
+# py SCRIPT [ARGUMENT...]: a script of tests/vm/py, which tells its own checks.
+py() {
+	local script=$1 status=0
+	shift
+	printf '+ %s\n' "$script $*"
+	IQN=$IQN INITIATOR=$INITIATOR PYTHONDONTWRITEBYTECODE=1 python3 "$T_DIR/py/$script.py" "$@" || status=$?
+	[ $status -eq 0 ] || fail "$script $* goes to its end" "status $status; see the log"
+	return $status
 }
 
 # --- waiting, measuring -------------------------------------------------------------------
@@ -535,7 +546,7 @@ i_forget() {
 	iscsiadm -m node --logoutall=all
 	iscsiadm -m node -o delete
 	iscsiadm -m discoverydb -o delete
-	rm -rf /etc/iscsi/nodes/* /etc/iscsi/send_targets/* /var/lib/iscsi/nodes/* /var/lib/iscsi/send_targets/*
+	rm -rf /etc/iscsi/{nodes,send_targets,ifaces}/* /var/lib/iscsi/{nodes,send_targets,ifaces}/*
 	return 0
 } 2>/dev/null
 
@@ -593,6 +604,37 @@ fio_verify() {
 		--bs=4k --size=16m --verify=crc32c --verify_fatal=1 --randrepeat=0 --minimal "$@" |
 		cut -d ';' -f 1-10
 	return "${PIPESTATUS[0]}"
+}
+
+# i_iface NAME INITIATOR: another initiator on this machine.
+i_iface() {
+	must iscsiadm -m iface -I "$1" -o new
+	i_set -m iface -I "$1" -- "iface.initiatorname=$2"
+}
+
+# sum DEVICE [COUNT-OF-MIB]: a checksum of what is on it, read past the page cache.
+sum() {
+	dd if="$1" bs=1M ${2:+count="$2"} iflag=direct status=none | sha256sum | cut -d ' ' -f 1
+}
+
+# background COMMAND...: runs on; `finish SECONDS` waits for its end and gives its status,
+# or 142 if it had to be killed.
+background() {
+	printf '+ %s &\n' "$*"
+	"$@" &
+	BACKGROUND=$!
+}
+
+finish() {
+	local end=$((SECONDS + $1)) pid=$BACKGROUND
+	while kill -0 "$pid" 2>/dev/null; do
+		if [ $SECONDS -ge $end ]; then
+			kill -9 "$pid"
+			return 142
+		fi
+		sleep 0.1
+	done
+	wait "$pid"
 }
 
 # What a case does when it ends, however it ends: nothing stays behind for the next one.

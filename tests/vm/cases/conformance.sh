@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# iscsi-test-cu, suite by suite: what a disk must do, and what iSCSI must.
+# time: 150
+
+t_load
+t_export /dev/vda
+# A device that is unmapped in pages of 4 KiB, reads as zeros then, and can be flushed.
+# Tests after an = may skip themselves: what they ask for is optional, and REPORT SUPPORTED
+# OPERATION CODES does not list it, or the medium is not of the kind that they want.
+py test_cu "iscsi://$PORTAL/$IQN/0" \
+	ALL.Inquiry ALL.Mandatory ALL.ModeSense6 ALL.NoMedia=NoMediaSBC \
+	ALL.Read6 ALL.Read10 ALL.Read12 ALL.Read16 ALL.ReadCapacity10 ALL.ReadCapacity16 SCSI.ReportLUNs \
+	ALL.ReportSupportedOpcodes=OneCommand ALL.Reserve6=TargetColdReset,TargetWarmReset \
+	ALL.StartStopUnit=Simple ALL.TestUnitReady ALL.Unmap \
+	ALL.Write10 ALL.Write12 ALL.Write16 ALL.WriteSame10=UnmapUnaligned,Check ALL.WriteSame16=UnmapUnaligned,Check \
+	ALL.PrinServiceactionRange='*' ALL.PrinReportCapabilities='*' \
+	iSCSI.iSCSIcmdsn iSCSI.iSCSIdatasn \
+	iSCSI.iSCSIResiduals=WriteVerify10Residuals,WriteVerify12Residuals,WriteVerify16Residuals \
+	iSCSI.iSCSITMF.AbortTaskSimpleAsync iSCSI.iSCSITMF.LUNResetSimpleAsync iSCSI.iSCSITMF.LogoutDuringIOAsync \
+	iSCSI.iSCSISendTargets iSCSI.iSCSINop
+
+# The first test of each refused persistent reservation command tells whether that is honest.
+check_not "PERSISTENT RESERVE IN is not listed as supported" \
+	eval 'iscsi-test-cu -V -t ALL.ReportSupportedOpcodes.Simple "iscsi://$PORTAL/$IQN/0" 2>&1 | grep -qi "PERSISTENT.*supported: yes"'
+
+# A LUN that is write protected.
+t_backstore ro /dev/vdb ro
+t_lun "$IQN" 1 ro
+py test_cu "iscsi://$PORTAL/$IQN/1" ALL.ReadOnly
+
+# CHAP as a test suite sees it.
+t_set "$IQN" authentication=1 chap_algorithms=MD5,SHA1,SHA256,SHA3-256
+t_chap "$IQN" -- suite-user suite-secret-0123
+py test_cu "iscsi://suite-user%suite-secret-0123@$PORTAL/$IQN/0" iSCSI.iSCSICHAP

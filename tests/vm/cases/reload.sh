@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Fifty times: load, export, log in, read, unload. Nothing may stay in memory.
+# time: 120
+
+cycle() {
+	t_load >/dev/null
+	t_export /dev/vda >/dev/null
+	PYTHONDONTWRITEBYTECODE=1 python3 "$T_DIR/py/raw_login.py" || return
+	t_clear >/dev/null
+	wait_for 10 t_unload
+}
+
+# The tool's many processes would take most of the time.
+# shellcheck disable=SC2034 # Used by lib.sh.
+T_BY=configfs
+
+settled() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/sys/kernel/mm/ksm/run 2>/dev/null
+	sleep 1
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+field() {
+	awk -v n="$1:" '$1 == n { print $2 }' /proc/meminfo
+}
+
+slabs() {
+	awk 'NR > 2 && $1 ~ /^kmalloc|^ferrite|^sock|^tcp|^TCP|^skbuff|^configfs|^bio|^task_struct|^pool_workqueue|^filp/ { n += $2 * $4 } END { print int(n / 1024) }' /proc/slabinfo
+}
+
+cycles() {
+	local n
+	for ((n = 0; n < $1; n++)); do
+		cycle || return
+	done
+}
+
+check "the first five times" cycles 5 || exit 4
+settled
+slab=$(slabs) unreclaimable=$(field SUnreclaim) percpu=$(field Percpu) vmalloc=$(grep -c . /proc/vmallocinfo)
+threads=$(find /proc -maxdepth 1 -name '[0-9]*' | wc -l)
+check "forty-five times more" cycles 45
+settled
+# A page or an object of each of 45 cycles would be far more than what comes and goes anyway.
+check_le "growth of slabs that could be ours, in KiB" $(($(slabs) - slab)) 300
+check_le "growth of unreclaimable slabs, in KiB" $(($(field SUnreclaim) - unreclaimable)) 1500
+check_le "growth of per-CPU memory, in KiB" $(($(field Percpu) - percpu)) 64
+check_le "growth of the number of vmalloc areas" $(($(grep -c . /proc/vmallocinfo) - vmalloc)) 4
+check_le "growth of the number of processes" $(($(find /proc -maxdepth 1 -name '[0-9]*' | wc -l) - threads)) 4
+check_eq "no thread of the module is left" "" "$(pgrep -l ^ferrite/)"
+check_eq "nobody listens" "" "$(ss -Hltn 'sport = :3260')"
+check_eq "no workqueue is left" "" "$(echo /sys/devices/virtual/workqueue/*ferrite*)"
+
+# Unloading is refused while there is a configuration, at once and without harm.
+t_load
+t_export /dev/vda
+check_not "unloading is refused while a target is configured" rmmod ferrite
+check "and the target goes on" py raw_login
+i_login
+check_not "unloading is refused while an initiator is logged in" rmmod ferrite
+disk=$(i_disk)
+check "and it can go on" dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
+t_clear
+check "without a configuration it is unloaded, with the initiator still there" wait_for 10 t_unload
+check "and loaded again" insmod /ferrite/ferrite.ko

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Logging out, and taking away LUN, ACL, portal, portal group and target, all under I/O: each at
+# once, with errors for those concerned and for nobody else.
+# time: 150
+
+t_load
+
+# timed FUNCTION...: as took_ms, by configfs alone: the tool's own time is not what counts.
+timed() {
+	# shellcheck disable=SC2034 # Used by lib.sh.
+	local T_BY=configfs
+	took_ms "$@"
+}
+
+# I/O that ends with an error when the disk goes, or by itself after a minute.
+hammer() {
+	fio --name=hammer --filename="$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bs=16k \
+		--time_based --runtime=60 --minimal >/dev/null
+}
+
+# The same, verified, which must not see an error.
+bystander() {
+	fio --name=bystander --filename="$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=8k --size=32m \
+		--time_based --runtime="$2" --verify=crc32c --verify_backlog=64 --verify_fatal=1 --randrepeat=0 --minimal >/dev/null
+}
+
+# free DEVICE: nobody has it open exclusively.
+free() {
+	python3 -c 'import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_EXCL)' "$1"
+}
+
+set_up() {
+	t_export /dev/vda /dev/vdb
+	must i_login
+	d0=$(i_disk "$IQN" 0) && d1=$(i_disk "$IQN" 1)
+	[ -n "$d1" ] || give_up "no disk"
+	log_mark
+}
+
+put_down() {
+	i_forget
+	t_clear
+}
+
+# --- the initiator logs out
+set_up
+background hammer "$d0"
+sleep 2
+check "logout under I/O" i_logout
+check_not "its I/O ends with errors" finish 30
+check "the session goes" wait_for 5 t_has_sessions 0
+put_down
+check "and lets go of the device" free /dev/vda
+
+# --- a LUN
+set_up
+bystander "$d1" 8 &
+other=$!
+background hammer "$d0"
+sleep 2
+ms=$(timed t_unlun "$IQN" 0)
+check_le "removing a LUN under I/O, in ms" "$ms" 5000
+check_not "its I/O ends with errors" finish 40
+check "that on another LUN of the session goes on, verified" wait $other
+check_eq "the session stays" 1 "$(t_sessions)"
+hba=$(t_store disk0)
+must rmdir "$hba"
+check "the device is closed" free /dev/vda
+check_not "INQUIRY does not say that there is a disk" grep -q "PQual=0" <(sg_inq "$d0")
+t_backstore disk0 /dev/vda
+t_lun "$IQN" 0 disk0
+# The initiator is told by a unit attention on the LUN that it still has.
+log_mark
+dd if="$d1" of=/dev/null bs=4k count=1 iflag=direct
+check_logged "a unit attention tells that the LUNs have changed" "LUN assignments on this target have changed|Reported LUNs data has changed"
+echo 1 >"$(i_scsi_dev "$d0")/delete"
+echo "- - -" >"$(echo /sys/class/iscsi_session/session"$(i_sessions)"/device/../scsi_host/host*/scan)"
+check "added again, it can be used again" fio_verify "$(i_disk "$IQN" 0)" --size=4m
+put_down
+
+# --- an ACL
+t_export /dev/vda /dev/vdb
+t_set "$IQN" generate_node_acls=0
+t_acl "$IQN" "$INITIATOR"
+must i_login "node.session.timeo.replacement_timeout=3"
+d0=$(i_disk "$IQN" 0) || give_up "no disk"
+background hammer "$d0"
+sleep 2
+ms=$(timed t_unacl "$IQN" "$INITIATOR")
+check_le "removing an ACL under I/O, in ms" "$ms" 5000
+check "ends the session" wait_for 5 t_has_sessions 0
+check_not "and its I/O" finish 60
+put_down
+check "and lets go of the device" free /dev/vda
+
+# --- a portal
+set_up
+bystander "$d0" 6 &
+other=$!
+sleep 1
+if [ "$T_BY" = tool ]; then
+	check "removing a portal under I/O" tool portal delete "$IQN" "$PORTAL"
+else
+	check "removing a portal under I/O" rmdir "$(t_tpg)/np/$PORTAL"
+fi
+check_eq "nobody listens there" "" "$(ss -Hltn "sport = :3260")"
+check "sessions that came through it go on, verified" wait $other
+check_eq "they stay" 1 "$(t_sessions)"
+check_not "no new one comes" iscsiadm -m discovery -t st -p 127.0.0.1
+put_down
+
+# --- the portal group is disabled, and enabled again before the initiator gives up
+set_up
+bystander "$d0" 12 &
+other=$!
+sleep 2
+ms=$(timed t_disable)
+check_le "disabling a portal group under I/O, in ms" "$ms" 5000
+check "ends its sessions" wait_for 5 t_has_sessions 0
+sleep 2
+t_enable
+check "enabled again, I/O goes on where it was, verified" wait $other
+check_eq "in a new session" 1 "$(t_sessions)"
+
+# --- the target
+background hammer "$d0"
+sleep 2
+ms=$(timed t_untarget "$IQN")
+check_le "removing a target under I/O, in ms" "$ms" 5000
+check_not "its I/O ends with errors" finish 60
+check_eq "the target is gone" "" "$(echo "$ISCSI"/iqn*)"
+for store in disk0 disk1; do
+	check "the backstore $store can be removed" rmdir "$(t_store $store)"
+done
+check "and lets go of the devices" free /dev/vda

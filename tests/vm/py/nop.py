@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+"""NOP-Out and NOP-In in detail (RFC 7143 sections 11.18 and 11.19)."""
+
+import os
+import time
+
+from iscsi import (IMMEDIATE, NOP_IN, NOP_OUT, RESERVED_TAG, TARGET, Closed, Conn, check, check_eq, header)
+
+conn = Conn().login(isid=bytes.fromhex("80feed000011"))
+for size in (0, 1, 3, 4, 48, 4096, 8192):
+    data = os.urandom(size)
+    check(f"a ping with {size} bytes comes back with them", conn.ping(data))
+sn = conn.cmd_sn
+itt = conn.request(NOP_OUT, data=b"numbered")
+pdu = conn.wait(NOP_IN, itt)
+check_eq("a numbered ping takes its CmdSN", (sn + 1) & 0xffffffff, pdu.exp_cmd_sn)
+conn.request(NOP_OUT, itt=RESERVED_TAG, immediate=True)
+check("a NOP-Out that wants no answer gets none", conn.ping())
+check_eq("no other answer had come", [], conn.aside)
+
+# The target asks: its NOP-In has a Target Transfer Tag, and the answer must have it.
+with open(f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1/attrib/nopin_timeout", "w", encoding="ascii") as file:
+    file.write("3")
+pdu = conn.wait(NOP_IN, RESERVED_TAG, timeout=15)
+check("the target's ping has a tag to be answered with", pdu.ttt != RESERVED_TAG, pdu)
+conn.send(header(NOP_OUT | IMMEDIATE, 0x80, 0, RESERVED_TAG, pdu.ttt, conn.cmd_sn, conn.exp_stat_sn))
+start = time.monotonic()
+again = conn.wait(NOP_IN, RESERVED_TAG, timeout=15)
+check("it comes again, as it was answered", time.monotonic() - start > 1.5)
+check_eq("a ping of the target takes no StatSN", pdu.stat_sn, again.stat_sn)
+# No answer this time.
+start = time.monotonic()
+check("without an answer the target closes the connection", conn.closed_within(20))
+check("when its time is over", 1.5 < time.monotonic() - start < 15, time.monotonic() - start)
+try:
+    conn.ping()
+    check("and takes nothing more", False)
+except (Closed, OSError):
+    check("and takes nothing more", True)
