@@ -62,6 +62,10 @@ use kernel::{
 /// units takes 16 KiB.
 const MAX_ANSWER: usize = 32 << 10;
 
+/// The longest of all other answers, in bytes: the list of commands takes less
+/// than 2 KiB.
+const MAX_PAGE: usize = 4 << 10;
+
 /// Block size where there is no device to ask.
 const NO_DEVICE_SHIFT: u32 = 9;
 
@@ -151,6 +155,27 @@ fn check(command: &Command, nexus: &Nexus) -> Result<(), Sense> {
         .with_info(nexus.read_only(), |info| command.check(info))
 }
 
+/// Runs the tasks of a session that waited for commands before them, as far as
+/// those have come.
+pub(crate) fn run_held(session: &Session) {
+    while let Some(task) = session.unhold() {
+        run(task);
+    }
+}
+
+/// Whether a unit still takes a command: its data may have been long in coming.
+fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
+    match nexus {
+        Some(nexus) if command.needs_medium() && nexus.is_gone() => {
+            Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
+        }
+        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
+            Err(Sense::WRITE_PROTECTED)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Carries out a task whose data is complete. Softirq or process context.
 pub(crate) fn run(mut task: Task) {
     stats::one(Stat::Commands);
@@ -162,6 +187,9 @@ pub(crate) fn run(mut task: Task) {
         Verb::Command(command) => command,
         Verb::Refused(outcome) => return task::finish(task, outcome),
     };
+    if let Err(sense) = still_there(head.nexus.as_ref(), &command) {
+        return task::finish(task, sense.into());
+    }
     let asked = body.asked;
     match command {
         Command::Read { .. } => {
@@ -185,15 +213,18 @@ pub(crate) fn run(mut task: Task) {
         Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
         Command::WriteSame { .. } | Command::Unmap { .. } => work::slow(task, slow),
         Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
-        Command::TestUnitReady | Command::StartStopUnit { .. } => {
-            task::finish(task, Outcome::GOOD)
-        }
+        Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
         Command::Reserve => {
-            let ok = head
-                .nexus
-                .as_ref()
-                .is_some_and(|n| n.device().reserve(head.session.id()));
+            let id = head.session.id();
+            let ok = head.nexus.as_ref().is_some_and(|n| {
+                let ok = n.device().reserve(id);
+                if n.is_gone() {
+                    // The session ended meanwhile, and would keep it for ever.
+                    n.device().release(id);
+                }
+                ok
+            });
             let outcome = if ok {
                 Outcome::GOOD
             } else {
@@ -253,6 +284,11 @@ impl submit::Submit for Disk {
         if task.shared().is_aborted() {
             return task::finish(task, Outcome::GOOD);
         }
+        if let Verb::Command(command) = task.peek().verb {
+            if let Err(sense) = still_there(task.shared().nexus.as_ref(), &command) {
+                return task::finish(task, sense.into());
+            }
+        }
         backend::start(task);
     }
 }
@@ -270,9 +306,11 @@ fn slow(mut task: Task) {
 /// Commands that are answered from what we know.
 fn answer(mut task: Task, command: Command) {
     let (head, body) = task.both();
-    let want = usize::try_from(body.asked)
-        .unwrap_or(usize::MAX)
-        .min(MAX_ANSWER);
+    let most = match command {
+        Command::ReportLuns { .. } => MAX_ANSWER,
+        _ => MAX_PAGE,
+    };
+    let want = usize::try_from(body.asked).unwrap_or(usize::MAX).min(most);
     let built = build(head, command, want, &body.data);
     let outcome = match built {
         Ok(bytes) => {
@@ -331,11 +369,7 @@ fn build(
     Ok(out)
 }
 
-fn report_luns(
-    head: &task::Head,
-    select: SelectReport,
-    out: &mut [u8],
-) -> Result<usize, NoAnswer> {
+fn report_luns(head: &task::Head, select: SelectReport, out: &mut [u8]) -> Result<usize, NoAnswer> {
     let mut numbers: KVec<u16> = KVec::new();
     let mut ok = true;
     head.session.for_each_lun(&mut |n| {
@@ -358,9 +392,7 @@ fn without_unit(command: Command, out: &mut [u8]) -> Result<usize, NoAnswer> {
         Command::Inquiry {
             evpd: Some(page), ..
         } => Ok(vpd::no_unit_page(page, out)?),
-        Command::RequestSense { desc, .. } => {
-            Ok(Sense::LOGICAL_UNIT_NOT_SUPPORTED.emit(desc, out))
-        }
+        Command::RequestSense { desc, .. } => Ok(Sense::LOGICAL_UNIT_NOT_SUPPORTED.emit(desc, out)),
         _ => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into()),
     }
 }
@@ -376,9 +408,7 @@ fn with_unit(
     match command {
         Command::RequestSense { desc, .. } => {
             // SPC-4 6.39: a pending unit attention is returned and cleared.
-            let sense = nexus
-                .take_attention()
-                .unwrap_or(Sense::NO_ADDITIONAL_SENSE);
+            let sense = nexus.take_attention().unwrap_or(Sense::NO_ADDITIONAL_SENSE);
             return Ok(sense.emit(desc, out));
         }
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),

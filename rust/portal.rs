@@ -161,6 +161,12 @@ impl Doors {
                     }
                 }
             }
+            // Those that are closing still take memory: past that, nobody.
+            let strangers = conns.iter().filter(|c| c.is_stranger()).count();
+            if strangers >= limits::LOGINS as usize * 2 {
+                stats::one(Stat::LoginsTurnedAway);
+                return;
+            }
             if same >= limits::LOGINS_PER_ADDRESS {
                 victim = oldest_same.cloned();
             } else if all >= limits::LOGINS {
@@ -177,6 +183,14 @@ impl Doors {
         Conn::begin(&conn);
     }
 
+    /// Looks whether somebody waits whose knock was lost, as when memory ran
+    /// out while accepting.
+    fn knock(&self) {
+        for door in self.doors.lock().iter() {
+            Door::knock(door.as_arc_borrow());
+        }
+    }
+
     /// Looks at all connections; forgets those that are gone.
     fn tick(&self, now_ms: u64) {
         // Not under the lock: a connection that ends wants it, too.
@@ -189,9 +203,14 @@ impl Doors {
             if Conn::tick(&conn, now_ms) {
                 n = usize::saturating_add(n, 1);
             } else {
-                self.conns.lock().retain(|c| !Arc::ptr_eq(c, &conn));
+                self.forget(&conn);
             }
         }
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn forget(&self, conn: &Arc<Conn>) {
+        self.conns.lock().retain(|c| !Arc::ptr_eq(c, conn));
     }
 
     /// Whether no connection is left.
@@ -208,7 +227,11 @@ impl Doors {
 }
 
 fn same_host(a: IpAddr, b: IpAddr) -> bool {
-    a == b
+    match (a, b) {
+        // One host may have a whole /64 of addresses.
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets().iter().take(8).eq(b.octets().iter().take(8)),
+        _ => a == b,
+    }
 }
 
 /// Opens a portal: listens at `addr` in the network namespace of the caller,
@@ -236,7 +259,7 @@ pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Porta
                 }),
                 GFP_KERNEL,
             )?;
-            doors.push(door.clone(), GFP_KERNEL)?;
+            doors.reserve(1, GFP_KERNEL)?;
             listener.arm(door.clone());
             *door.listener.lock() = Some(listener);
             // What came before it was armed has knocked at nobody.
@@ -244,8 +267,19 @@ pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Porta
             door
         }
     };
-    let portal = Arc::new(Portal { door: door.clone() }, GFP_KERNEL)?;
-    door.users.add(1, Relaxed);
+    let portal = match Arc::new(Portal { door: door.clone() }, GFP_KERNEL) {
+        Ok(portal) => portal,
+        Err(e) => {
+            if door.users.load(Relaxed) == 0 {
+                let listener = door.listener.lock().take();
+                drop(listener);
+            }
+            return Err(e.into());
+        }
+    };
+    if door.users.fetch_add(1, Relaxed) == 0 {
+        doors.push(door, GFP_KERNEL)?;
+    }
     Ok(portal)
 }
 
@@ -279,6 +313,7 @@ impl WorkItem for Ticker {
 
     fn run(this: Arc<Ticker>) {
         this.targets.doors.tick(misc::now_ms());
+        this.targets.doors.knock();
         this.targets.for_each_device(&mut |d| d.check_capacity());
         if this.stop.load(Relaxed) != 0 && this.targets.doors.is_empty() {
             this.stopped.store(1, Relaxed);
@@ -317,9 +352,9 @@ impl Ticker {
     /// Ends all connections and stops ticking. Waits until both have happened;
     /// no disk is waited for, as an open one keeps the module loaded.
     pub(crate) fn stop(&self) {
-        self.targets.doors.end_all();
         self.stop.store(1, Relaxed);
         while self.stopped.load(Relaxed) == 0 {
+            self.targets.doors.end_all();
             misc::sleep_ms(20);
         }
     }

@@ -143,6 +143,8 @@ pub(crate) struct Session {
     ended: Atomic<i32>,
     /// Pages of memory that its tasks hold.
     pages: Atomic<i32>,
+    /// How many tasks are in `held`, to be read without the lock.
+    waiting: Atomic<i32>,
     #[pin]
     inner: SpinLockBh<Inner>,
 }
@@ -205,6 +207,7 @@ impl Session {
                 max_cmd_sn: Atomic::new(window.max_cmd_sn().0),
                 ended: Atomic::new(0),
                 pages: Atomic::new(0),
+                waiting: Atomic::new(0),
                 inner <- new_spinlock_bh!(
                     Inner {
                         window,
@@ -280,13 +283,23 @@ impl Session {
 
     /// Gives the session its connection. One that it had is replaced: it
     /// closes, and its tasks end without a response (RFC 7143 6.3.4).
-    pub(crate) fn join(&self, link: Arc<dyn Link>) {
+    ///
+    /// False when the session has ended meanwhile.
+    pub(crate) fn join(&self, link: Arc<dyn Link>) -> bool {
         let old = {
             let mut inner = self.inner.lock();
+            if self.has_ended() {
+                return false;
+            }
             let old = inner.link.replace(link);
             if old.is_some() {
                 let high = inner.high;
-                for task in inner.slots.iter().take(high).filter_map(|s| s.task.as_ref()) {
+                for task in inner
+                    .slots
+                    .iter()
+                    .take(high)
+                    .filter_map(|s| s.task.as_ref())
+                {
                     task.abort();
                 }
             }
@@ -295,14 +308,18 @@ impl Session {
         if let Some(old) = old {
             old.close(Why::Reinstated);
         }
+        true
     }
 
     /// A connection is gone. The session ends with it, unless another one has
     /// taken its place.
     pub(crate) fn leave(self: &Arc<Self>, link: &Arc<dyn Link>) {
-        let replaced = self.inner.lock().link.as_ref().is_some_and(|now| {
-            !core::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(link))
-        });
+        let replaced = self
+            .inner
+            .lock()
+            .link
+            .as_ref()
+            .is_some_and(|now| !core::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(link)));
         if !replaced {
             self.teardown();
         }
@@ -411,23 +428,29 @@ impl Session {
         admission
     }
 
-    /// Takes in a request that is no SCSI command, by its CmdSN. It must be
-    /// followed by [`Session::answered`] when its answer is queued.
-    pub(crate) fn admit_request(&self, cmd_sn: Sn, immediate: bool) -> bool {
+    /// Takes in a request that is no SCSI command, by its CmdSN; none when it
+    /// is to be ignored. It is answered at once, also when one before it is
+    /// missing. With `true`, [`Session::answered`] is due when it is.
+    pub(crate) fn admit_request(&self, cmd_sn: Sn, immediate: bool) -> Option<bool> {
         let mut inner = self.inner.lock();
-        let ok = !matches!(inner.window.admit(cmd_sn, immediate), Admit::Ignore);
+        let ok = match inner.window.admit(cmd_sn, immediate) {
+            Admit::Ignore => None,
+            Admit::Now => Some(!immediate),
+            Admit::Hold => {
+                inner.window.plug(cmd_sn);
+                Some(false)
+            }
+        };
         while inner.window.advance() {}
         self.publish(&inner);
         ok
     }
 
     /// A request that [`Session::admit_request`] let in has its answer.
-    pub(crate) fn answered(&self, immediate: bool) {
-        if !immediate {
-            let mut inner = self.inner.lock();
-            inner.window.release(1);
-            self.publish(&inner);
-        }
+    pub(crate) fn answered(&self) {
+        let mut inner = self.inner.lock();
+        inner.window.release(1);
+        self.publish(&inner);
     }
 
     /// Keeps a task whose data is complete until those before it have come;
@@ -440,20 +463,27 @@ impl Session {
         if inner.held.reserve(1, GFP_ATOMIC).is_err() {
             return Some(task);
         }
+        self.waiting.add(1, Relaxed);
         inner.held.push_within_capacity(task).err().map(|e| e.0)
     }
 
-    /// Takes a held task that may run now.
+    /// Takes the first held task that may run now, or that was aborted.
     pub(crate) fn unhold(&self) -> Option<Task> {
-        let mut inner = self.inner.lock();
-        if inner.held.is_empty() {
+        if self.waiting.load(Relaxed) == 0 {
             return None;
         }
+        let mut inner = self.inner.lock();
         let next = inner.window.exp_cmd_sn();
-        let at = inner
-            .held
-            .iter()
-            .position(|t| t.shared().is_aborted() || t.shared().cmd_sn.lt(next))?;
+        let mut first: Option<(usize, Sn)> = None;
+        for (at, task) in inner.held.iter().enumerate() {
+            let head: &Head = task.shared();
+            let ready = head.is_aborted() || head.cmd_sn.lt(next);
+            if ready && first.is_none_or(|(_, sn)| head.cmd_sn.lt(sn)) {
+                first = Some((at, head.cmd_sn));
+            }
+        }
+        let (at, _) = first?;
+        self.waiting.add(-1, Relaxed);
         inner.held.remove(at).ok()
     }
 
@@ -465,6 +495,7 @@ impl Session {
         let slot = head.slot() as usize;
         let mut waiters = KVec::new();
         let mut seen = None;
+        let mut moved = false;
         {
             let mut inner = self.inner.lock();
             if let Some(entry) = inner.slots.get_mut(slot) {
@@ -480,7 +511,8 @@ impl Session {
                 }
                 if !head.immediate {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
-                        inner.window.release(1);
+                        let closed = inner.window.is_closed();
+                        moved = inner.window.release(1) && closed;
                     } else {
                         // Held, and never delivered.
                         inner.window.plug(head.cmd_sn);
@@ -491,6 +523,9 @@ impl Session {
             }
         }
         drop(seen);
+        if moved && head.is_aborted() && !self.has_ended() {
+            head.link.clone().window_moved();
+        }
         for waiter in waiters.iter() {
             Waiter::one_ended(waiter);
         }
@@ -659,11 +694,9 @@ impl Session {
     /// The connection is gone: forgets the session's LUNs, aborts its tasks
     /// and leaves the portal group. Process context.
     pub(crate) fn teardown(self: &Arc<Self>) {
-        if self.ended.xchg(1, Full) != 0 {
-            return;
-        }
-        let (link, nexuses, held) = {
+        let (first, link, nexuses, held) = {
             let mut inner = self.inner.lock();
+            let first = self.ended.xchg(1, Full) == 0;
             let high = inner.high;
             for entry in inner.slots.iter().take(high) {
                 if let Some(task) = entry.task.as_ref() {
@@ -671,13 +704,18 @@ impl Session {
                 }
             }
             (
+                first,
                 inner.link.take(),
                 core::mem::replace(&mut inner.nexuses, KVec::new()),
                 core::mem::replace(&mut inner.held, KVec::new()),
             )
         };
+        self.waiting.store(0, Relaxed);
         for mut task in held {
             self.retire(&mut task);
+        }
+        if !first {
+            return;
         }
         for nexus in nexuses.iter() {
             nexus.end();

@@ -62,6 +62,9 @@ pub(crate) trait Link: Send + Sync {
     fn answered(self: Arc<Self>, waiter: Arc<Waiter>);
     /// Some task that waits for data has been aborted. Any context.
     fn sweep(self: Arc<Self>);
+    /// The command window has opened, and no response tells it. Any context
+    /// but hardirq.
+    fn window_moved(self: Arc<Self>);
     /// The connection shall end. Any context.
     fn close(self: Arc<Self>, why: Why);
     /// Asks the initiator to log out, or tells it that the connection drops.

@@ -50,8 +50,8 @@ pub(crate) struct Waiter {
     link: Arc<dyn Link>,
     /// The Initiator Task Tag of the function.
     pub(crate) itt: u32,
-    /// Whether it was sent for immediate delivery.
-    pub(crate) immediate: bool,
+    /// Whether a place in the command window is free with its answer.
+    pub(crate) release: bool,
     /// Ends the whole session's portal group when it is answered.
     pub(crate) then: Option<Why>,
     /// Tasks still to end, and one for the setting up.
@@ -65,13 +65,14 @@ impl Waiter {
     fn new(
         link: Arc<dyn Link>,
         request: &TaskMgmtRequest,
+        release: bool,
         then: Option<Why>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 link,
                 itt: request.itt(),
-                immediate: request.immediate(),
+                release,
                 then,
                 left: Atomic::new(1),
                 failed: Atomic::new(0),
@@ -148,11 +149,16 @@ pub(crate) fn run(
     session: &Arc<Session>,
     link: Arc<dyn Link>,
     request: &TaskMgmtRequest,
-    level2: bool,
+    release: bool,
 ) -> Verdict {
+    let level2 = session.params().protocol_level >= 2;
     let function = request.function();
     if function.needs_protocol_level_2() && !level2 {
         return Verdict::Now(TmResponse::FunctionNotSupported);
+    }
+    if function == TmFunction::AbortTask {
+        // The task may outlive the unit's place in the session's view.
+        return abort_task(session, link, request, release);
     }
     let nexus = if function.has_lun() {
         match lun::decode(request.lun()).and_then(|n| session.nexus(n)) {
@@ -177,9 +183,8 @@ pub(crate) fn run(
             });
         }
         TmFunction::QueryAsyncEvent => return query_event(nexus.as_deref()),
-        TmFunction::AbortTask => return abort_task(session, link, request),
-        TmFunction::TargetColdReset => Waiter::new(link, request, Some(Why::Reset)),
-        _ => Waiter::new(link, request, None),
+        TmFunction::TargetColdReset => Waiter::new(link, request, release, Some(Why::Reset)),
+        _ => Waiter::new(link, request, release, None),
     };
     let Ok(waiter) = started else {
         return Verdict::Now(TmResponse::FunctionRejected);
@@ -212,6 +217,7 @@ fn abort_task(
     session: &Arc<Session>,
     link: Arc<dyn Link>,
     request: &TaskMgmtRequest,
+    release: bool,
 ) -> Verdict {
     let tag = request.referenced_task_tag();
     if !session.has_task(tag) {
@@ -224,7 +230,7 @@ fn abort_task(
             TmResponse::TaskDoesNotExist
         });
     }
-    let Ok(waiter) = Waiter::new(link, request, None) else {
+    let Ok(waiter) = Waiter::new(link, request, release, None) else {
         return Verdict::Now(TmResponse::FunctionRejected);
     };
     let lun = request.lun();
@@ -251,7 +257,10 @@ fn query_event(nexus: Option<&Nexus>) -> Verdict {
         Some((key, asc, ascq)) => {
             // SAM-5 7.13: bits 5-4 of the first byte count what is pending
             // (01b: one or more), bits 3-0 are the sense key.
-            Verdict::Told(TmResponse::FunctionSucceeded, [0x10 | (key & 0xf), asc, ascq])
+            Verdict::Told(
+                TmResponse::FunctionSucceeded,
+                [0x10 | (key & 0xf), asc, ascq],
+            )
         }
         None => Verdict::Now(TmResponse::FunctionComplete),
     }
@@ -259,9 +268,7 @@ fn query_event(nexus: Option<&Nexus>) -> Verdict {
 
 fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>) {
     nexus.session().abort_tasks(waiter, &|head| {
-        head.nexus
-            .as_ref()
-            .is_some_and(|of| Arc::ptr_eq(of, nexus))
+        head.nexus.as_ref().is_some_and(|of| Arc::ptr_eq(of, nexus))
     });
 }
 

@@ -249,9 +249,13 @@ fn unmap_all(
         };
         if let Err(error) = done {
             return match error {
-                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => {
-                    explain(error, &Command::Unmap { anchor: false, list_len: 0 })
-                }
+                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(
+                    error,
+                    &Command::Unmap {
+                        anchor: false,
+                        list_len: 0,
+                    },
+                ),
                 _ => Sense::WRITE_ERROR.with_info(lba).into(),
             };
         }
@@ -315,13 +319,10 @@ fn write_same(
     }
 }
 
-fn write_pattern(
-    bdev: &Bdev,
-    sector: u64,
-    sectors: u64,
-    pattern: &[u8],
-) -> Result<(), BlkError> {
-    let bytes = usize::try_from(sectors << 9).unwrap_or(usize::MAX).min(PATTERN);
+fn write_pattern(bdev: &Bdev, sector: u64, sectors: u64, pattern: &[u8]) -> Result<(), BlkError> {
+    let bytes = usize::try_from(sectors << 9)
+        .unwrap_or(usize::MAX)
+        .min(PATTERN);
     let mut data = PageBuf::new(bytes, Gfp::Sleep).map_err(|_| BlkError::Resource)?;
     data.fill_pattern(0, bytes, pattern)
         .map_err(|_| BlkError::Invalid)?;

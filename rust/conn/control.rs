@@ -58,9 +58,17 @@ pub(super) fn handle(conn: &Arc<Conn>, inbound: Inbound) {
 }
 
 /// Sends an answer with `data`, and goes on reading.
-pub(super) fn answer(conn: &Arc<Conn>, note: Note, data: &[u8], change: impl FnOnce(&crate::sys::socket::Owner<'_>)) {
+pub(super) fn answer(
+    conn: &Arc<Conn>,
+    note: Note,
+    data: &[u8],
+    change: impl FnOnce(&crate::sys::socket::Owner<'_>),
+) {
     let sent = with_bytes(note, data).map(|note| {
         let owner = conn.sock.own();
+        if conn.is_closing() {
+            return true;
+        }
         change(&owner);
         let queued = conn
             .out

@@ -222,7 +222,7 @@ fn finish(
     let max_burst = result.session.max_burst_length;
     let tasks = session.depth().saturating_add(EXTRA_TASKS) as usize;
     stats::one(Stat::Logins);
-    if !session.is_discovery() {
+    if !session.is_discovery() && misc::may_log() {
         pr_info!(
             "{} at {:?}: logged in to {}\n",
             session.initiator().as_str(),
@@ -231,12 +231,12 @@ fn finish(
         );
     }
     let link: Arc<dyn Link> = conn.clone();
-    session.join(link);
+    if !session.join(link) {
+        return conn.clone().end(Why::Lost);
+    }
     // Its portal group may have been shut, or the session replaced, while it
     // had no connection to close.
-    let listed = session
-        .tpg()
-        .is_none_or(|tpg| tpg.has_session(&session));
+    let listed = session.tpg().is_none_or(|tpg| tpg.has_session(&session));
     conn.session.populate(session);
     if !listed {
         return conn.clone().end(Why::Removed);
@@ -253,7 +253,12 @@ fn finish(
         let max_send = params.max_xmit_data_segment_length;
         if let Some(mut rx) = conn.rx.open(owner) {
             ready = rx.prepare(tasks).is_ok();
-            rx.activate(header, digest, params.max_recv_data_segment_length, max_send);
+            rx.activate(
+                header,
+                digest,
+                params.max_recv_data_segment_length,
+                max_send,
+            );
         }
         if let Some(mut tx) = conn.tx.open(owner) {
             tx.activate(header, digest, max_send, max_burst);

@@ -18,6 +18,8 @@ mod text;
 mod tx;
 
 use crate::{
+    exec,
+    proto::serial::Sn,
     proto::{
         login::SessionType,
         wire::{
@@ -28,7 +30,6 @@ use crate::{
             RESERVED_TAG, //
         }, //
     },
-    proto::serial::Sn,
     session::{
         log,
         Session,
@@ -101,12 +102,12 @@ use tx::Tx;
 const LOGIN_TIMEOUT_S: u64 = 15;
 
 /// Notes from other contexts that may wait.
-const POSTED: usize = 16;
+const POSTED: usize = WAITERS + 16;
 
 /// Task management functions that may wait for tasks at once.
 const WAITERS: usize = 32;
 
-/// Milliseconds after a connection's end before its memory is given back: an
+/// Milliseconds after the end of a connection's last task before its memory is given back: an
 /// interrupt handler that still holds a pointer is long done then.
 const GRACE_MS: u64 = 1000;
 
@@ -145,6 +146,8 @@ pub(crate) struct Conn {
     login_cmd_sn: Atomic<u32>,
     sweep: Atomic<i32>,
     starved: Atomic<i32>,
+    /// The window has opened without a response that tells it.
+    window_moved: Atomic<i32>,
     closing: Atomic<i32>,
     stat_sn: Atomic<u32>,
     #[pin]
@@ -212,9 +215,10 @@ impl Conn {
                 login_cmd_sn: Atomic::new(0),
                 sweep: Atomic::new(0),
                 starved: Atomic::new(0),
+                window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
                 stat_sn: Atomic::new(0),
-                posted <- new_spinlock_bh!(KVec::with_capacity(POSTED, GFP_KERNEL)?, "ferrite_posted"),
+                posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
                 control_state <- new_mutex!(Control::new()?, "ferrite_control"),
@@ -253,9 +257,14 @@ impl Conn {
         self.local
     }
 
-    /// Whether it is neither in full feature phase nor closing.
+    /// Whether it is in login, or for discovery, which takes no more to get.
     pub(crate) fn is_in_login(&self) -> bool {
-        self.session.as_ref().is_none() && !self.is_closing()
+        self.session.as_ref().is_none_or(|s| s.is_discovery()) && !self.is_closing()
+    }
+
+    /// Whether it has not come as far as a session.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.session.as_ref().is_none()
     }
 
     fn is_closing(&self) -> bool {
@@ -302,7 +311,10 @@ impl Conn {
     /// when too many wait; all that are posted can be lost without harm, save
     /// answers to task management functions, of which there are fewer.
     fn post(self: Arc<Self>, note: Note) -> bool {
-        let ok = self.posted.lock().push_within_capacity(note).is_ok();
+        let ok = {
+            let mut posted = self.posted.lock();
+            posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
+        };
         self.kick();
         ok
     }
@@ -336,6 +348,18 @@ impl Conn {
         if this.sweep.xchg(0, Full) != 0 {
             if let Some(mut rx) = this.rx.open(owner) {
                 rx.sweep();
+            }
+            if let Some(mut out) = this.out.open(owner) {
+                for task in this.done.take() {
+                    out.task(task);
+                }
+                out.sweep();
+            }
+            if let Some(mut tx) = this.tx.open(owner) {
+                tx.sweep();
+            }
+            if let Some(session) = this.session.as_ref() {
+                exec::run_held(session);
             }
         }
         Self::transmit(this, owner);
@@ -372,8 +396,14 @@ impl Conn {
             if !this.done.is_empty() {
                 Self::discard_done(this.as_arc_borrow());
             }
-            let idle = this.session.as_ref().is_none_or(|s| s.is_idle());
-            return !idle || now_ms < closed.saturating_add(GRACE_MS);
+            let Some(session) = this.session.as_ref() else {
+                return false;
+            };
+            if !session.is_idle() {
+                this.closed_ms.store(now_ms.max(1), Relaxed);
+                return true;
+            }
+            return now_ms < closed.saturating_add(GRACE_MS);
         }
         if this.is_closing() {
             return true;
@@ -417,11 +447,9 @@ impl Conn {
                 u64::from(tpg.attrib(TpgAttrib::NopinTimeout)),
                 u64::from(tpg.attrib(TpgAttrib::NopinResponseTimeout)),
             ),
-            // RFC 7143 4.3: a discovery session has no NOPs; it ends by
-            // silence.
+            // RFC 7143 4.3: a discovery session has no NOPs; it has its time.
             (None, None) => {
-                let heard = self.heard_ms.load(Relaxed);
-                if now_ms > heard.saturating_add(DISCOVERY_IDLE_MS) {
+                if now_ms > self.started_ms.saturating_add(DISCOVERY_MS) {
                     self.clone().end(Why::Silent);
                 }
                 return;
@@ -469,8 +497,8 @@ impl Conn {
 /// The Target Transfer Tag of our own NOP-Ins.
 const PING_TAG: u32 = 0x0000_0001;
 
-/// A discovery session that says nothing for so long is closed.
-const DISCOVERY_IDLE_MS: u64 = 60_000;
+/// How long a discovery session may last.
+const DISCOVERY_MS: u64 = 120_000;
 
 impl Handler for Conn {
     fn data_ready(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
@@ -533,8 +561,14 @@ impl WorkItem<WORKER> for Conn {
     type Pointer = Arc<Conn>;
 
     fn run(this: Arc<Conn>) {
-        let owner = this.sock.own();
-        Self::serve(this.as_arc_borrow(), &owner);
+        let gone = {
+            let owner = this.sock.own();
+            Self::serve(this.as_arc_borrow(), &owner);
+            !owner.established() && !owner.rx_pending()
+        };
+        if gone {
+            this.end(Why::Lost);
+        }
     }
 }
 
@@ -559,6 +593,9 @@ impl WorkItem<CLOSE> for Conn {
             Self::transmit(this.as_arc_borrow(), &owner);
         }
         this.sock.release(!gentle);
+        // Waits for a request that is being worked on; it takes its last look
+        // at the connection there.
+        this.control_state.lock().clear();
         {
             let owner = this.sock.own();
             if let Some(mut rx) = this.rx.open(&owner) {
@@ -576,12 +613,15 @@ impl WorkItem<CLOSE> for Conn {
         let waiters = core::mem::replace(&mut *this.waiters.lock(), KVec::new());
         drop(waiters);
         *this.inbox.lock() = None;
-        this.control_state.lock().clear();
         if let Some(session) = this.session.as_ref() {
             let link: Arc<dyn Link> = this.clone();
             session.leave(&link);
         }
         this.closed_ms.store(misc::now_ms().max(1), Relaxed);
+        if this.session.as_ref().is_none() {
+            // It had no tasks, so nobody can hold a pointer to it.
+            this.targets.doors.forget(&this);
+        }
     }
 }
 
@@ -611,7 +651,7 @@ impl Link for Conn {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
         }));
-        note.release = !waiter.immediate;
+        note.release = waiter.release;
         note.then = waiter.then;
         if !self.clone().post(note) {
             // Too many answers wait: a peer that does not read them.
@@ -621,6 +661,11 @@ impl Link for Conn {
 
     fn sweep(self: Arc<Self>) {
         self.sweep.store(1, Relaxed);
+        self.kick();
+    }
+
+    fn window_moved(self: Arc<Self>) {
+        self.window_moved.store(1, Relaxed);
         self.kick();
     }
 

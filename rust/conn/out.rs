@@ -197,6 +197,20 @@ impl Out {
         }
     }
 
+    /// Ends the aborted ones of the tasks.
+    pub(super) fn sweep(&mut self) {
+        let mut kept = Fifo::new();
+        while let Some(mut task) = self.tasks.pop() {
+            if task.shared().is_aborted() {
+                let session = task.shared().session.clone();
+                session.retire(&mut task);
+            } else {
+                kept.push(task);
+            }
+        }
+        self.tasks = kept;
+    }
+
     /// How many more answers can be queued.
     pub(super) fn room(&self) -> usize {
         RING.saturating_sub(self.len)

@@ -11,6 +11,7 @@ use super::{
         Answer,
         Note, //
     },
+    tx::MAX_SEGMENT,
     Conn, //
 };
 use crate::{
@@ -251,12 +252,12 @@ impl Rx {
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data;
-        self.max_send = max_send;
+        self.max_send = max_send.min(MAX_SEGMENT);
     }
 
     /// The initiator takes longer or shorter data segments from now on.
     pub(super) fn set_max_send(&mut self, max_send: u32) {
-        self.max_send = max_send;
+        self.max_send = max_send.min(MAX_SEGMENT);
     }
 
     /// The control work has done with the last request.
@@ -365,9 +366,7 @@ impl Rx {
                 let got = self.got;
                 copy_into(&mut self.ahs, got, n, slice)
             }
-            Stage::HeadDigest | Stage::DataDigest => {
-                copy_into(&mut self.tail, self.got, n, slice)
-            }
+            Stage::HeadDigest | Stage::DataDigest => copy_into(&mut self.tail, self.got, n, slice),
             Stage::Pad => {
                 let ok = copy_into(&mut self.tail, self.got, n, slice);
                 if ok && self.data_digest {
@@ -554,7 +553,10 @@ impl Rx {
             return self.fail(conn, Why::Protocol);
         };
         match request {
-            Request::ScsiCommand(_) | Request::DataOut(_) | Request::TaskMgmt(_)
+            Request::ScsiCommand(_)
+            | Request::DataOut(_)
+            | Request::TaskMgmt(_)
+            | Request::NopOut(_)
                 if session.is_discovery() =>
             {
                 // RFC 7143 4.3: such a session takes Text and Logout only.
@@ -606,8 +608,30 @@ impl Rx {
             // Rejected when the header came.
             Err(_) => return,
         };
+        self.complete(conn, owner, digest_good, sink, request, head);
+        // Any request may have been the one that others waited for.
+        if let Some(session) = conn.session.as_ref() {
+            exec::run_held(session);
+        }
+    }
+
+    /// Works on a complete PDU.
+    fn complete(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        digest_good: bool,
+        sink: Sink,
+        request: Request<'_>,
+        head: [u8; BHS_LEN],
+    ) {
         match (sink, request) {
-            (Sink::Task { mut task, place, .. }, _) => {
+            (
+                Sink::Task {
+                    mut task, place, ..
+                },
+                _,
+            ) => {
                 if !digest_good {
                     let body = task.get();
                     body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
@@ -701,26 +725,36 @@ impl Rx {
         if !pdu.wants_answer() {
             return;
         }
-        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+        if session.is_discovery() {
+            // Rejected when the header came.
             return;
         }
-        let mut note = Note::new(Answer::NopIn(NopIn {
-            lun: 0,
-            itt: pdu.itt(),
-            ttt: RESERVED_TAG,
-            stat_sn: Sn(0),
-            exp_cmd_sn: Sn(0),
-            max_cmd_sn: Sn(0),
-            data_len: 0,
-        }));
-        note.release = !pdu.immediate();
-        if let Some((pages, charge)) = echo {
-            match note.with_data(pages, GFP_ATOMIC) {
-                Ok(with) => note = with,
-                Err(_) => return,
-            }
-            note.charge = Some(charge);
-        }
+        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+            return;
+        };
+        let answer = || {
+            Note::new(Answer::NopIn(NopIn {
+                lun: 0,
+                itt: pdu.itt(),
+                ttt: RESERVED_TAG,
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+                data_len: 0,
+            }))
+        };
+        // Without memory for the echo the answer still says that we live.
+        let mut note = match echo {
+            Some((pages, charge)) => match answer().with_data(pages, GFP_ATOMIC) {
+                Ok(mut note) => {
+                    note.charge = Some(charge);
+                    note
+                }
+                Err(_) => answer(),
+            },
+            None => answer(),
+        };
+        note.release = release;
         self.note(conn, owner, note);
     }
 
@@ -728,9 +762,9 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
             return;
-        }
+        };
         let response = match pdu.reason() {
             LogoutReason::CloseSession => LogoutResponseCode::Success,
             LogoutReason::CloseConnection if pdu.cid() == session.cid() => {
@@ -739,7 +773,9 @@ impl Rx {
             LogoutReason::CloseConnection => LogoutResponseCode::CidNotFound,
             LogoutReason::RemoveForRecovery => LogoutResponseCode::RecoveryNotSupported,
             LogoutReason::Reserved(_) => {
-                session.answered(pdu.immediate());
+                if release {
+                    session.answered();
+                }
                 return self.reject(conn, owner, RejectReason::InvalidPduField);
             }
         };
@@ -752,7 +788,7 @@ impl Rx {
             time2wait: 0,
             time2retain: 0,
         }));
-        note.release = !pdu.immediate();
+        note.release = release;
         if response == LogoutResponseCode::Success {
             log(session.initiator(), Why::Logout.text());
             note.then = Some(Why::Logout);
@@ -766,12 +802,14 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        if session.is_discovery() || !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+        if session.is_discovery() {
             return;
         }
+        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+            return;
+        };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
-        let level2 = session.params().protocol_level >= 2;
-        let (response, additional) = match tmf::run(session, link, pdu, level2) {
+        let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
             Verdict::Told(response, additional) => (response, additional),
             Verdict::Later(waiter) => {
@@ -799,18 +837,24 @@ impl Rx {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
         }));
-        note.release = !pdu.immediate();
+        note.release = release;
         self.note(conn, owner, note);
     }
 
     // ---- commands ------------------------------------------------------------
 
     /// Answers a command that cannot even become a task.
-    fn busy(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, session: &Session, pdu: &ScsiCommand) {
+    fn busy(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        session: &Session,
+        pdu: &ScsiCommand,
+    ) {
         stats::one(Stat::Busy);
-        if !session.admit_request(pdu.cmd_sn(), pdu.immediate()) {
+        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
             return;
-        }
+        };
         let mut note = Note::new(Answer::Scsi(ScsiResponse {
             status: ScsiStatus::BUSY,
             response: Response::CommandCompleted,
@@ -823,7 +867,7 @@ impl Rx {
             residual: Residual::new(pdu.edtl(), 0),
             data_len: 0,
         }));
-        note.release = !pdu.immediate();
+        note.release = release;
         self.note(conn, owner, note);
     }
 
@@ -835,6 +879,16 @@ impl Rx {
         pdu: &ScsiCommand,
         len: u32,
     ) {
+        let writes = pdu.is_write() || len != 0 || !pdu.is_final();
+        if writes {
+            // What makes it no command at all is found before it is counted as
+            // received (RFC 7143 7.3).
+            let checked = WritePlan::new(&write_params(session, pdu, 0, len));
+            if let Some(error) = checked.err().filter(|e| sense_of(*e).is_none()) {
+                let reason = error.reject_reason().unwrap_or(RejectReason::ProtocolError);
+                return self.reject(conn, owner, reason);
+            }
+        }
         let nexus = lun::decode(pdu.lun()).and_then(|n| session.nexus(n));
         let head = Head::new(
             pdu.itt(),
@@ -858,9 +912,7 @@ impl Rx {
             Admission::Now => {}
             Admission::Hold => task.get().hold = true,
             Admission::Ignore => return,
-            Admission::InProgress => {
-                return self.reject(conn, owner, RejectReason::TaskInProgress)
-            }
+            Admission::InProgress => return self.reject(conn, owner, RejectReason::TaskInProgress),
             Admission::Full => {
                 return self.reject(conn, owner, RejectReason::ImmediateCommandReject)
             }
@@ -869,11 +921,7 @@ impl Rx {
         let cdb_len = self.cdb(pdu, &mut cdb);
         let (shared, _) = task.both();
         let prepared = match cdb_len {
-            Some(n) => exec::prepare(
-                session,
-                shared.nexus.as_ref(),
-                cdb.get(..n).unwrap_or(&[]),
-            ),
+            Some(n) => exec::prepare(session, shared.nexus.as_ref(), cdb.get(..n).unwrap_or(&[])),
             // A longer CDB than any command has.
             None => exec::Prepared::refused(Sense::INVALID_COMMAND_OPERATION_CODE),
         };
@@ -884,12 +932,8 @@ impl Rx {
             // No command that we have moves data both ways.
             body.verb = Verb::Refused(Sense::INVALID_FIELD_IN_CDB.into());
         }
-        if pdu.is_write() || len != 0 || !pdu.is_final() {
-            if let Err(error) = self.plan(session, &mut task, pdu, &prepared, len) {
-                retire(task);
-                let reason = error.reject_reason().unwrap_or(RejectReason::ProtocolError);
-                return self.reject(conn, owner, reason);
-            }
+        if writes {
+            self.plan(session, &mut task, pdu, &prepared, len);
         }
         let keep = task
             .peek()
@@ -932,11 +976,13 @@ impl Rx {
         pdu: &ScsiCommand,
         prepared: &exec::Prepared,
         len: u32,
-    ) -> Result<(), TransferError> {
+    ) {
         let body = task.get();
         let mut wanted = 0;
         if let (Verb::Command(command), DataDirection::Out) = (body.verb, prepared.direction) {
-            wanted = u32::try_from(prepared.asked).unwrap_or(u32::MAX).min(pdu.edtl());
+            wanted = u32::try_from(prepared.asked)
+                .unwrap_or(u32::MAX)
+                .min(pdu.edtl());
             let partial = wanted & prepared.block_mask() != 0;
             if matches!(command, Command::Write { .. }) && partial {
                 // Part of a block cannot be written (FCP-4 9.4.4.2 has the
@@ -944,24 +990,10 @@ impl Rx {
                 body.verb = Verb::Refused(PARTIAL_BLOCK.into());
             }
         }
-        let params = session.params();
-        let plan = WritePlan::new(&WriteParams {
-            edtl: pdu.edtl(),
-            wanted,
-            immediate_len: len,
-            final_bit: pdu.is_final(),
-            initial_r2t: params.initial_r2t,
-            immediate_data: params.immediate_data,
-            first_burst: params.first_burst_length,
-            max_burst: params.max_burst_length,
-            max_outstanding_r2t: params.max_outstanding_r2t,
-        });
-        let plan = match plan {
+        let plan = match WritePlan::new(&write_params(session, pdu, wanted, len)) {
             Ok(plan) => plan,
             Err(error) => {
-                let Some(sense) = sense_of(error) else {
-                    return Err(error);
-                };
+                let sense = sense_of(error).unwrap_or(Sense::INTERNAL_TARGET_FAILURE);
                 body.verb = Verb::Refused(sense.into());
                 WritePlan::refused(pdu.is_final())
             }
@@ -978,7 +1010,6 @@ impl Rx {
             body.verb = Verb::Refused(Outcome::status(Status::Busy));
             body.plan = Some(WritePlan::refused(pdu.is_final()));
         }
-        Ok(())
     }
 
     fn data_out(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &DataOut) {
@@ -1157,9 +1188,23 @@ impl Tag {
     }
 
     fn emit(&self) -> u32 {
-        u32::from(self.generation) << 16
-            | (self.place as u32) << SLOT_BITS
-            | u32::from(self.slot)
+        u32::from(self.generation) << 16 | (self.place as u32) << SLOT_BITS | u32::from(self.slot)
+    }
+}
+
+/// What a plan for the data of a write goes by.
+fn write_params(session: &Session, pdu: &ScsiCommand, wanted: u32, len: u32) -> WriteParams {
+    let params = session.params();
+    WriteParams {
+        edtl: pdu.edtl(),
+        wanted,
+        immediate_len: len,
+        final_bit: pdu.is_final(),
+        initial_r2t: params.initial_r2t,
+        immediate_data: params.immediate_data,
+        first_burst: params.first_burst_length,
+        max_burst: params.max_burst_length,
+        max_outstanding_r2t: params.max_outstanding_r2t,
     }
 }
 
@@ -1184,8 +1229,7 @@ fn retire(mut task: Task) {
     session.retire(&mut task);
 }
 
-/// Runs a task whose data is complete, when those before it have come, and
-/// those that waited for it.
+/// Runs a task whose data is complete, when those before it have come.
 fn deliver(task: Task) {
     let session = task.shared().session.clone();
     let task = if task.peek().hold {
@@ -1194,9 +1238,6 @@ fn deliver(task: Task) {
         Some(task)
     };
     if let Some(task) = task {
-        exec::run(task);
-    }
-    while let Some(task) = session.unhold() {
         exec::run(task);
     }
 }

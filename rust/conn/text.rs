@@ -105,19 +105,22 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
     let Ok(Request::Text(request)) = Request::parse(&inbound.header) else {
         return conn.clone().end(Why::Protocol);
     };
-    if !session.admit_request(request.cmd_sn(), request.immediate()) {
+    let Some(release) = session.admit_request(request.cmd_sn(), request.immediate()) else {
         let owner = conn.sock.own();
+        if conn.is_closing() {
+            return;
+        }
         if let Some(mut rx) = conn.rx.open(&owner) {
             rx.go_on();
         }
         Conn::receive(conn.as_arc_borrow(), &owner);
         Conn::transmit(conn.as_arc_borrow(), &owner);
         return;
-    }
+    };
     if state.make_room().is_err() {
         return conn.clone().end(Why::Lost);
     }
-    work(conn, session, state, request, &inbound);
+    work(conn, session, state, request, &inbound, release);
     if state.exchange.is_idle() {
         state.text = KVec::new();
         state.out = KVec::new();
@@ -130,6 +133,7 @@ fn work(
     state: &mut TextState,
     request: &TextRequest,
     inbound: &Inbound,
+    release: bool,
 ) {
     let view = SessionView {
         session_type: conn.session_type(),
@@ -147,7 +151,6 @@ fn work(
         },
         &mut lister,
     );
-    let release = !request.immediate();
     match step {
         TextStep::Respond(reply) => {
             let mut note = Note::new(Answer::Text(reply.response.clone()));
@@ -216,8 +219,8 @@ impl Lister<'_> {
             || tpg.find_acl(self.session.initiator()).is_some()
     }
 
-    /// Writes a target from the address `from` on; the name goes with the
-    /// first. Returns where to go on when the space ends.
+    /// Writes a target, of which `from` pairs were written before: the name,
+    /// then its addresses. Returns how many are when the space ends.
     fn write(&self, target: &Target, from: u32, out: &mut Writer<'_>) -> Result<(), u32> {
         let mut n = 0u32;
         let mut named = from != 0;
@@ -239,7 +242,7 @@ impl Lister<'_> {
             }
             tpg.for_each_portal(&mut |addr| {
                 n = n.saturating_add(1);
-                if full.is_some() || n <= from {
+                if full.is_some() || n < from {
                     return;
                 }
                 if !named {
@@ -254,7 +257,7 @@ impl Lister<'_> {
                     .put(self.reachable(*addr))
                     .is_ok_and(|text| ffp::write_address(text, tpg.tag(), out).is_ok());
                 if !written {
-                    full = Some(n.saturating_sub(1));
+                    full = Some(n);
                 }
             });
         }
@@ -290,7 +293,11 @@ impl Targets for Lister<'_> {
             Scope::All => {
                 let mut at = from;
                 while let Some(target) = self.conn.targets.target_after(at.target) {
-                    let start = if target.id() == at.target { at.address } else { 0 };
+                    let start = if target.id() == at.target {
+                        at.address
+                    } else {
+                        0
+                    };
                     if let Err(address) = self.write(&target, start, out) {
                         return Listing::Continues(Cursor {
                             target: target.id(),

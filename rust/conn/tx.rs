@@ -22,6 +22,7 @@ use crate::{
         wire::{
             pad_len,
             DataIn,
+            NopIn,
             Residual,
             Response,
             ScsiResponse,
@@ -49,6 +50,7 @@ use crate::{
 };
 use core::ops::ControlFlow;
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         atomic::{
@@ -69,6 +71,11 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Bytes sent in a row before others get the CPU.
 const BUDGET_BYTES: usize = 1 << 20;
 
+/// The longest data segment that is sent, in bytes. The initiator may take
+/// longer ones, but any page piece of this one fits one send.
+pub(super) const MAX_SEGMENT: u32 = 256 << 10;
+const _: () = assert!(MAX_SEGMENT as usize / PAGE_SIZE + FRAME_PIECES < PIECES);
+
 /// Pieces that a PDU takes beside those of its data.
 const FRAME_PIECES: usize = 3;
 
@@ -86,9 +93,6 @@ pub(super) struct Tx {
     /// The longest data segment that the initiator takes, in bytes.
     max_data: u32,
     max_burst: u32,
-    /// Whether the login is over. The last Login Response still goes without
-    /// digests.
-    full: bool,
     /// A task of which some Data-In PDUs are still to be sent.
     current: Option<Task>,
     /// The connection ends when all that is gathered has been sent.
@@ -105,7 +109,6 @@ impl Tx {
             data_digest: false,
             max_data: 8192,
             max_burst: 262_144,
-            full: false,
             current: None,
             then: None,
             pdus: 0,
@@ -123,14 +126,13 @@ impl Tx {
     ) {
         self.header_digest = header_digest;
         self.data_digest = data_digest;
-        self.max_data = max_data;
+        self.max_data = max_data.min(MAX_SEGMENT);
         self.max_burst = max_burst;
-        self.full = true;
     }
 
     /// The initiator takes longer or shorter data segments from now on.
     pub(super) fn set_max_data(&mut self, max_data: u32) {
-        self.max_data = max_data;
+        self.max_data = max_data.min(MAX_SEGMENT);
     }
 
     /// Drops all, ending the task.
@@ -139,6 +141,13 @@ impl Tx {
         if let Some(mut task) = self.current.take() {
             let session = task.shared().session.clone();
             session.retire(&mut task);
+        }
+    }
+
+    /// Ends the task whose data is being sent, if it has been aborted.
+    pub(super) fn sweep(&mut self) {
+        if let Some(task) = self.current.take_if(|t| t.shared().is_aborted()) {
+            self.retire(task);
         }
     }
 
@@ -202,6 +211,20 @@ impl Tx {
         };
         for task in conn.done.take() {
             out.task(task);
+        }
+        if conn.window_moved.load(Relaxed) != 0 && out.room() > 0 {
+            conn.window_moved.store(0, Relaxed);
+            // RFC 7143 11.4.11: a window that opens without a response to tell
+            // it is told by a NOP-In.
+            let _ = out.note(Note::new(Answer::NopIn(NopIn {
+                lun: 0,
+                itt: RESERVED_TAG,
+                ttt: RESERVED_TAG,
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+                data_len: 0,
+            })));
         }
         while out.room() > 0 {
             let mut posted = conn.posted.lock();
@@ -276,7 +299,13 @@ impl Tx {
 
     /// Puts a PDU into the list. There is room for its frame; `data` is a
     /// part of pages, for which the caller has seen to room.
-    fn frame(&mut self, header: &[u8; BHS_LEN], inline: &[u8], data: Option<(&PageBuf, usize, usize)>, digests: bool) {
+    fn frame(
+        &mut self,
+        header: &[u8; BHS_LEN],
+        inline: &[u8],
+        data: Option<(&PageBuf, usize, usize)>,
+        digests: bool,
+    ) {
         self.pdus = self.pdus.wrapping_add(1);
         self.gather.push_bytes(header);
         if digests && self.header_digest {
@@ -303,9 +332,7 @@ impl Tx {
             }
         }
         let zeros = [0u8; 3];
-        let pad = zeros
-            .get(..pad_len(len as u32) as usize)
-            .unwrap_or(&[]);
+        let pad = zeros.get(..pad_len(len as u32) as usize).unwrap_or(&[]);
         if !pad.is_empty() {
             self.gather.push_bytes(pad);
             if digest {
@@ -327,7 +354,7 @@ impl Tx {
         }
         if note.release {
             if let Some(session) = conn.session.as_ref() {
-                session.answered(false);
+                session.answered();
             }
         }
         let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
@@ -429,8 +456,8 @@ impl Tx {
                 self.response(conn, task);
                 return ControlFlow::Continue(());
             };
-            let full = self.gather.total() >= BATCH_BYTES
-                || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
+            let full =
+                self.gather.total() >= BATCH_BYTES || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
             let saved = plan.clone();
             let Some(cut) = plan.next() else {
                 self.response(conn, task);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Work items, workqueues and the per-CPU submit threads. */
 #include <linux/blkdev.h>
+#include <linux/cpuhotplug.h>
 #include <linux/llist.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
@@ -58,14 +59,42 @@ static struct smp_hotplug_thread fer_submit_threads = {
 	.thread_comm = "ferrite/%u",
 };
 
+/* A CPU that is gone may have been given commands after its thread had parked. */
+static int fer_submit_dead(unsigned int cpu)
+{
+	struct llist_node *node, *next;
+
+	node = llist_del_all(per_cpu_ptr(&fer_submit_list, cpu));
+	for (node = node ? llist_reverse_order(node) : NULL; node; node = next) {
+		next = node->next;
+		fer_submit_push(node);
+	}
+	return 0;
+}
+
+static int fer_submit_state;
+
 int fer_submit_start(void (*run)(struct llist_node *batch))
 {
+	int err;
+
 	fer_submit_run = run;
-	return smpboot_register_percpu_thread(&fer_submit_threads);
+	err = smpboot_register_percpu_thread(&fer_submit_threads);
+	if (err)
+		return err;
+	err = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "ferrite:dead",
+					NULL, fer_submit_dead);
+	if (err < 0) {
+		smpboot_unregister_percpu_thread(&fer_submit_threads);
+		return err;
+	}
+	fer_submit_state = err;
+	return 0;
 }
 
 void fer_submit_stop(void)
 {
+	cpuhp_remove_state_nocalls(fer_submit_state);
 	smpboot_unregister_percpu_thread(&fer_submit_threads);
 }
 

@@ -181,11 +181,7 @@ impl<S, X> Owned<S, X> {
     }
 
     /// Runs `f` with this owner on `queue`.
-    pub(in crate::sys) fn queue_on(
-        self,
-        queue: NonNull<bindings::workqueue_struct>,
-        f: fn(Self),
-    ) {
+    pub(in crate::sys) fn queue_on(self, queue: NonNull<bindings::workqueue_struct>, f: fn(Self)) {
         let ptr = self.into_ptr();
         // SAFETY: The object is alive and owned by `ptr`; by the type
         // invariant `work` is not queued, so it may be initialised.

@@ -171,9 +171,7 @@ impl<K: Knock> Listener<K> {
         let raw = to_raw(addr);
         let mut sock = ptr::null_mut();
         // SAFETY: `net` is alive; `raw` and `sock` are valid for the call.
-        to_result(unsafe {
-            bindings::fer_sock_listen(net.0.as_ptr(), &raw, backlog, &mut sock)
-        })?;
+        to_result(unsafe { bindings::fer_sock_listen(net.0.as_ptr(), &raw, backlog, &mut sock) })?;
         let sock = NonNull::new(sock).ok_or(EINVAL)?;
         // INVARIANT: The socket was just made for us; it is not armed.
         Ok(Self {

@@ -554,7 +554,9 @@ impl Device {
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
-        self.bdev.as_ref().map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
+        self.bdev
+            .as_ref()
+            .map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
     }
 
     /// Whether each write must be durable before it is acknowledged.
@@ -578,7 +580,11 @@ impl Device {
     }
 
     /// Shows the device as the SCSI pages want it. `look` must not sleep.
-    pub(crate) fn with_info<R>(&self, read_only: bool, look: impl FnOnce(&DeviceInfo<'_>) -> R) -> R {
+    pub(crate) fn with_info<R>(
+        &self,
+        read_only: bool,
+        look: impl FnOnce(&DeviceInfo<'_>) -> R,
+    ) -> R {
         let blocks = self.blocks();
         let limits = self.bdev.as_ref().map(|b| b.limits());
         let inner = self.inner.lock();
@@ -588,10 +594,13 @@ impl Device {
         if let Some(limits) = limits {
             let block = inner.block_size();
             let physical = limits.physical_block_size.max(block);
-            info.physical_exponent =
-                (physical.trailing_zeros().saturating_sub(block.trailing_zeros())).min(15) as u8;
+            info.physical_exponent = (physical
+                .trailing_zeros()
+                .saturating_sub(block.trailing_zeros()))
+            .min(15) as u8;
             info.lowest_aligned_lba =
-                u16::try_from(limits.alignment_offset.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
+                u16::try_from(limits.alignment_offset.wrapping_shr(block.trailing_zeros()))
+                    .unwrap_or(0);
             info.optimal_granularity =
                 u16::try_from(limits.io_min.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
             info.read_only |= limits.read_only;
@@ -602,9 +611,7 @@ impl Device {
 
     /// Whether the medium cannot be written at all.
     pub(crate) fn read_only(&self) -> bool {
-        self.bdev
-            .as_ref()
-            .is_none_or(|b| b.limits().read_only)
+        self.bdev.as_ref().is_none_or(|b| b.limits().read_only)
     }
 
     // ---- nexuses -------------------------------------------------------
@@ -664,7 +671,11 @@ impl Device {
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
         // A device that is gone shows no blocks; that is told otherwise.
-        if self.bdev.as_ref().is_none_or(|b| b.is_dead() || b.is_closed()) {
+        if self
+            .bdev
+            .as_ref()
+            .is_none_or(|b| b.is_dead() || b.is_closed())
+        {
             return;
         }
         let now = self.blocks();
@@ -734,7 +745,10 @@ impl Inner {
         self.put(A::HwBlockSize, size);
         self.put(A::BlockSize, size);
         self.put(A::HwMaxSectors, limits.max_sectors);
-        self.put(A::OptimalSectors, limits.io_opt.wrapping_shr(size.trailing_zeros()));
+        self.put(
+            A::OptimalSectors,
+            limits.io_opt.wrapping_shr(size.trailing_zeros()),
+        );
         self.put(A::HwQueueDepth, limits.nr_requests);
         self.put(A::QueueDepth, limits.nr_requests);
         self.put(A::WriteCache, u32::from(limits.write_cache));
@@ -748,14 +762,19 @@ impl Inner {
             let most = limits.max_discard_sectors.wrapping_shr(shift);
             self.put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
             self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
-            let grain = limits.discard_granularity.wrapping_shr(size.trailing_zeros());
+            let grain = limits
+                .discard_granularity
+                .wrapping_shr(size.trailing_zeros());
             self.put(A::UnmapGranularity, grain.max(1));
             let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
             self.put(A::UnmapGranularityAlignment, align);
         }
         // Unmapping writes zeros through the block layer where the device can
         // do that without being slow; else unmapped data is undefined.
-        self.put(A::UnmapZeroesData, u32::from(limits.max_write_zeroes_sectors != 0 && discard));
+        self.put(
+            A::UnmapZeroesData,
+            u32::from(limits.max_write_zeroes_sectors != 0 && discard),
+        );
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
     }
 

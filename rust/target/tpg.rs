@@ -174,6 +174,10 @@ pub(crate) struct Tpg {
     inner: Mutex<Inner>,
     #[pin]
     sessions: Mutex<KVec<Arc<Session>>>,
+    /// Held while a session is told its LUNs, so that it is never told an older
+    /// list after a newer one. Taken before `inner` and the ACLs' mutexes.
+    #[pin]
+    views: Mutex<()>,
 }
 
 /// Protected by the mutex in [`Tpg`].
@@ -206,6 +210,7 @@ impl Tpg {
                     "ferrite_tpg"
                 ),
                 sessions <- new_mutex!(KVec::new(), "ferrite_sessions"),
+                views <- new_mutex!((), "ferrite_views"),
             }? Error),
             GFP_KERNEL,
         )
@@ -342,7 +347,11 @@ impl Tpg {
             return Err(EEXIST);
         }
         let portal = portal::open(&self.target.targets, addr)?;
-        self.inner.lock().portals.push(portal.clone(), GFP_KERNEL)?;
+        let kept = self.inner.lock().portals.push(portal.clone(), GFP_KERNEL);
+        if kept.is_err() {
+            portal::close(&self.target.targets, &portal);
+            return Err(ENOMEM);
+        }
         Ok(portal)
     }
 
@@ -541,6 +550,7 @@ impl Tpg {
 
     /// Tells `session` which LUNs it has now.
     fn remap(&self, session: &Arc<Session>) {
+        let _views = self.views.lock();
         let mut view: KVec<View> = KVec::new();
         let built = match session.acl() {
             Some(acl) => acl.for_each_map(&mut |map| Self::see_mapped(&mut view, map)),
