@@ -280,6 +280,10 @@ impl submit::Submit for Disk {
     type Shared = task::Head;
     type Exclusive = task::Body;
 
+    fn batch() {
+        stats::one(Stat::SubmitBatches);
+    }
+
     fn submit(task: Task) {
         if task.shared().is_aborted() {
             return task::finish(task, Outcome::GOOD);

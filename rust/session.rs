@@ -457,7 +457,7 @@ impl Session {
     /// hands it back when they have, or when there is no memory to keep it.
     pub(crate) fn hold(&self, task: Task) -> Option<Task> {
         let mut inner = self.inner.lock();
-        if task.shared().cmd_sn.lt(inner.window.exp_cmd_sn()) {
+        if self.has_ended() || task.shared().cmd_sn.lt(inner.window.exp_cmd_sn()) {
             return Some(task);
         }
         if inner.held.reserve(1, GFP_ATOMIC).is_err() {

@@ -20,6 +20,9 @@ pub(crate) trait Submit {
     /// The exclusive part of the command.
     type Exclusive: Send;
 
+    /// Called in the submit thread before each batch.
+    fn batch();
+
     /// Called in the submit thread, under a plug, for each command.
     fn submit(command: Owned<Self::Shared, Self::Exclusive>);
 }
@@ -57,6 +60,7 @@ pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
 unsafe extern "C" fn run<T: Submit>(batch: *mut bindings::llist_node) {
     // SAFETY: All that is pushed to the threads is pushed by `push::<T>`.
     let batch = unsafe { Chain::<T::Shared, T::Exclusive>::from_raw(batch) };
+    T::batch();
     for command in batch {
         T::submit(command);
     }
