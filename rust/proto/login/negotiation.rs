@@ -258,7 +258,6 @@ impl Negotiation {
                 return Ok(());
             }
             Rule::Minimum(low, high) | Rule::Maximum(low, high) => {
-                self.first_burst_open |= key == Key::FirstBurstLength;
                 let minimum = matches!(row.rule, Rule::Minimum(..));
                 value::number_in(text, low, high).ok().and_then(|theirs| {
                     let ours = match key {
@@ -271,6 +270,7 @@ impl Negotiation {
                     } else {
                         theirs.max(ours)
                     };
+                    self.first_burst_open |= key == Key::FirstBurstLength;
                     Some(theirs == *result)
                 })
             }

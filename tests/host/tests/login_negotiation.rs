@@ -372,6 +372,10 @@ fn first_burst_length() {
     initiator
         .send(lab, 0x87, &["ImmediateData=No"])
         .last(0x87, &["ImmediateData=No"]);
+    // Rejected, it is the default, which is then above MaxBurstLength.
+    operational(lab, "Normal")
+        .send(lab, 0x87, &["FirstBurstLength=x", "MaxBurstLength=4096"])
+        .refused(0x0200);
     // Settled first and then undercut: no value is left to agree on.
     let mut initiator = operational(lab, "Normal");
     initiator
