@@ -45,19 +45,25 @@ need_root() {
 		die "$1 needs root: it makes and enters a Debian build root (a chroot). Run it as root, for instance with sudo."
 }
 
-# One at a time. The lock is the open file: the kernel drops it however the holder ends.
+# One at a time, for each NAME. The lock is the open file: the kernel drops it however the
+# holder ends. Whoever takes several takes `toolchain` last.
+declare -A lock_fds
+
 lock() {
-	local name=$1
-	mkdir -p "$cache"
-	exec {lock_fd}>"$cache/$name.lock"
-	if ! flock -n "$lock_fd"; then
+	local name=$1 fd
+	mkdir -p "$cache" "$logs"
+	exec {fd}>"$cache/$name.lock"
+	if ! flock -n "$fd"; then
 		say "another run is at work on $cache ($name); waiting for it"
-		flock "$lock_fd"
+		flock "$fd"
 	fi
+	lock_fds[$name]=$fd
 }
 
 unlock() {
-	exec {lock_fd}>&-
+	local fd=${lock_fds[$1]}
+	exec {fd}>&-
+	unset "lock_fds[$1]"
 }
 
 # Deletes a tree of the cache, and never anything a mount shows inside it.

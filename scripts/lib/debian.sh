@@ -179,13 +179,14 @@ refresh_suite() {
 		resolve_suite
 	elif [ -f "$suite_file" ]; then
 		say "the mirror did not answer ($logs/suite-update.log); going on with the kernels known from before"
+		touch "$suite_file"
 	else
 		tail -n 20 "$logs/suite-update.log" >&2
 		die "the mirror did not answer: no kernel can be chosen"
 	fi
 }
 
-# release_of NAME: primary (or stock), newest, or a release itself.
+# release_of NAME: primary (or stock), newest, running, debug, or a release itself.
 release_of() {
 	local name=$1
 	case $name in
@@ -197,6 +198,7 @@ release_of() {
 			awk -v n="$name" '$1 == n { print $2 }' "$suite_file"
 			;;
 		debug) debug_release ;;
+		running) uname -r ;;
 		*) echo "$name" ;;
 	esac
 }
@@ -224,11 +226,14 @@ version_of_release() {
 # --- packages, unpacked but not installed --------------------------------------------------
 
 # fetch VERSION PACKAGE...: downloads the first of the packages that exists in that version
-# into $cache/deb and prints its path; apt checks the archive's signature and the hash.
+# and prints the file's path; apt checks the archive's signature and the hash.
 fetch() {
-	local version=$1 package dir=$cache/deb
+	local version=$1 package dir
 	shift
-	mkdir -p "$dir"
+	mkdir -p "$cache/deb"
+	# Apt gives up its rights to download and must be able to write here all the same.
+	dir=$(mktemp -d "$cache/deb/XXXXXX")
+	chmod 755 "$dir"
 	for package; do
 		if in_root "$root" sh -c 'cd "$1" && apt-get -q download "$2=$3"' - "$dir" "$package" "$version" \
 			>"$logs/fetch-$package.log" 2>&1; then
@@ -245,7 +250,7 @@ unpack() {
 	remove_tree "$2.new"
 	mkdir -p "$2.new"
 	in_root "$root" dpkg-deb -x "$1" "$2.new"
-	rm -f "$1"
+	remove_tree "${1%/*}"
 	remove_tree "$2"
 	mv -T "$2.new" "$2"
 }

@@ -123,7 +123,7 @@ stock_tree() {
 		# shellcheck disable=SC2086 # A list of names.
 		if deb=$(fetch "$version" $part); then
 			in_root "$root" dpkg-deb -x "$deb" "$dir"
-			rm -f "$deb"
+			remove_tree "${deb%/*}"
 		fi
 	done
 }
@@ -140,7 +140,7 @@ set_modules() {
 
 make_initrd() {
 	local tree=$1 release=$2 image=$3 work set file kernel=$1/usr/lib/modules/$2
-	work=$cache/initrd.work
+	work=$cache/initrd-$release.work
 	remove_tree "$work"
 	mkdir -p "$work"/{bin,modules,dev,proc,sys,root}
 	cp "$root/bin/busybox" "$work/bin/busybox"
