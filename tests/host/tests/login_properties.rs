@@ -3,6 +3,7 @@
 //! What must hold of login and text whatever a peer sends: nothing panics,
 //! nothing is written past a buffer, nobody gets in without a proof.
 //!
+//! `PROPTEST_CASES` in the environment asks for more than the usual 256 cases.
 //! The checks are in [`ferrite_host_tests::login`], where each answer passes.
 
 use ferrite_host_tests::fuzz::{
@@ -136,8 +137,6 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn any_bytes_to_a_login(data in vec(any::<u8>(), 0..2000)) {
         login_script::run(&data);
