@@ -53,6 +53,8 @@ pub struct Report {
     pub done: Vec<Done>,
     /// What was not.
     pub problems: Vec<Problem>,
+    /// A signal came before the rest was tried.
+    pub interrupted: bool,
 }
 
 /// Applies deltas to a tree.
@@ -121,7 +123,10 @@ impl<'t> Applier<'t> {
             });
         }
         for delta in deltas {
-            self.check_interrupt()?;
+            if self.check_interrupt().is_err() {
+                report.interrupted = true;
+                break;
+            }
             if let Some(missing) = delta.needs.iter().find(|need| failed.contains_key(need)) {
                 let reason = if delta.change == Change::Remove {
                     format!("{missing} is still there")

@@ -22,6 +22,7 @@ use crate::configfs::KernelLog;
 use crate::configfs::Lock;
 use crate::configfs::Tree;
 use crate::delta::Delta;
+use crate::delta::Object;
 use crate::delta::Plan;
 use crate::error::Error;
 use crate::error::Result;
@@ -128,7 +129,7 @@ impl<'e, 'a> Context<'e, 'a> {
         if self.mode.dry_run {
             return self.show_plan(deltas);
         }
-        self.show_report(&report)
+        self.show_report(&report, &[])
     }
 
     /// Applies changes, all or none. With `--dry-run` nothing is done.
@@ -151,6 +152,21 @@ impl<'e, 'a> Context<'e, 'a> {
             KernelLog::open(&self.env.kmsg),
             self.env.interrupted.clone(),
         )
+    }
+
+    /// The error that ends a command which could not do all it had to.
+    pub fn partial(report: &Report, verb: &str) -> Result<()> {
+        if report.interrupted {
+            let done = crate::output::count(report.done.len(), "change");
+            return Err(Error::Partial(format!("interrupted after {done}")));
+        }
+        match report.problems.len() {
+            0 => Ok(()),
+            number => Err(Error::Partial(format!(
+                "{} could not be {verb}",
+                crate::output::count(number, "thing")
+            ))),
+        }
     }
 
     /// Prints what would be done.
@@ -187,16 +203,17 @@ impl<'e, 'a> Context<'e, 'a> {
         Ok(())
     }
 
-    /// Prints what was done, and what was not.
-    pub fn show_report(&mut self, report: &Report) -> Result<()> {
+    /// Prints what was done, what was not, and what was left alone.
+    pub fn show_report(&mut self, report: &Report, left_alone: &[Object]) -> Result<()> {
         if self.mode.json {
             return self.json(&json!({
                 "changes": report.done.iter().map(done_json).collect::<Vec<_>>(),
                 "problems": report.problems.iter().map(problem_json).collect::<Vec<_>>(),
+                "left_alone": left_alone.iter().map(Object::to_string).collect::<Vec<_>>(),
             }));
         }
-        if report.done.is_empty() && report.problems.is_empty() {
-            return self.say("nothing to change");
+        if report.done.is_empty() && report.problems.is_empty() && !report.interrupted {
+            self.say("nothing to change")?;
         }
         for done in &report.done {
             let detail = parenthesised(&done.detail);
@@ -206,6 +223,12 @@ impl<'e, 'a> Context<'e, 'a> {
             self.warn(&format!("{}: {}", problem.object, problem.reason))?;
             for line in &problem.log {
                 self.warn(&format!("  kernel: {line}"))?;
+            }
+        }
+        if !left_alone.is_empty() {
+            self.say("left alone, because the file does not have it (--replace removes it):")?;
+            for object in left_alone {
+                self.say(&format!("    {object}"))?;
             }
         }
         Ok(())

@@ -33,6 +33,8 @@ use crate::state::Tpg;
 pub enum Object {
     /// A block device.
     Backstore(BackstoreId),
+    /// The directory of block devices of some number.
+    Hba(u32),
     /// Authentication of discovery sessions.
     DiscoveryAuth,
     /// A target.
@@ -57,6 +59,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Object::Backstore(id) => write!(f, "backstore {id}"),
+            Object::Hba(number) => write!(f, "host bus adapter iblock_{number}"),
             Object::DiscoveryAuth => write!(f, "discovery authentication"),
             Object::Target(name) => write!(f, "target {name}"),
             Object::Tpg(name, tag) => write!(f, "TPG {tag} of {name}"),
@@ -442,11 +445,8 @@ pub fn close_backstore(id: &BackstoreId) -> Delta {
 
 /// Removes a host bus adapter that has no backstores.
 pub fn remove_hba(number: u32) -> Delta {
-    let id = BackstoreId {
-        hba: number,
-        name: String::new(),
-    };
-    Delta::new(Object::Backstore(id.clone()), Change::Remove).step(Step::Remove(layout::hba(&id)))
+    let path = layout::core().join(format!("iblock_{number}"));
+    Delta::new(Object::Hba(number), Change::Remove).step(Step::Remove(path))
 }
 
 /// Sets what differs of the authentication of discovery sessions.

@@ -671,12 +671,23 @@ fn a_dry_run_changes_nothing() {
 #[test]
 fn a_signal_takes_back_what_was_made() {
     let machine = Machine::new();
+    machine.typical();
     let before = machine.snapshot();
-    machine.interrupt();
+    machine.interrupt_at("mkdir", &format!("acls/{OTHER}"));
     machine
-        .run(&format!("target create {TARGET}"))
-        .fails(1, "interrupted");
+        .run(&format!("acl create {TARGET} {OTHER} --map-all"))
+        .fails(
+            1,
+            "interrupted; what this command had made is removed again",
+        );
     assert_eq!(machine.snapshot(), before);
+    // Commands that go on after a failure stop, and say how far they came.
+    machine.interrupt_at("rmdir", "np/192.0.2.1:3260");
+    let said = machine
+        .run("clear --yes")
+        .fails(6, "interrupted after 2 changes");
+    assert!(said.contains("removed portal"), "{said}");
+    assert!(machine.exists(&tpg("lun/lun_0")));
 }
 
 #[test]
@@ -833,8 +844,8 @@ fn manuals_and_completions() {
     let dir = machine.path("man");
     std::fs::create_dir(&dir).unwrap();
     machine.run(&format!("man {}", dir.display())).ok();
-    assert!(dir.join("ferritectl.1").is_file());
-    assert!(dir.join("ferritectl-lun-create.1").is_file());
+    assert!(dir.join("ferritectl.8").is_file());
+    assert!(dir.join("ferritectl-lun-create.8").is_file());
     machine
         .run("man /nonexistent/dir")
         .fails(8, "/nonexistent/dir");

@@ -542,7 +542,7 @@ fn build(
             id(hba, at),
             Backstore {
                 // Filled in by the test, which knows where the disks are.
-                path: format!("disk{disk}"),
+                path: format!("disk-{hba}-{at}-{disk}"),
                 read_only,
                 exclusive: true,
                 enabled: true,
@@ -623,8 +623,8 @@ proptest! {
     #[test]
     fn replace_leads_to_what_is_wanted(first in configuration(), second in configuration()) {
         let machine = Machine::new();
-        for disk in ["disk0", "disk1", "disk2"] {
-            machine.disk(disk);
+        for number in 0..12 {
+            machine.disk(&format!("disk-{}-{}-{}", number / 6, number / 3 % 2, number % 3));
         }
         for mut wanted in [first, second] {
             for backstore in wanted.backstores.values_mut() {
@@ -647,8 +647,8 @@ proptest! {
     #[test]
     fn restore_removes_nothing(first in configuration(), second in configuration()) {
         let machine = Machine::new();
-        for disk in ["disk0", "disk1", "disk2"] {
-            machine.disk(disk);
+        for number in 0..12 {
+            machine.disk(&format!("disk-{}-{}-{}", number / 6, number / 3 % 2, number % 3));
         }
         let mut before = Vec::new();
         for (number, mut wanted) in [first, second].into_iter().enumerate() {

@@ -28,12 +28,6 @@ pub fn run(context: &mut Context<'_, '_>, yes: bool, keep_backstores: bool) -> R
         return context.show_plan(&plan.deltas);
     }
     let report = context.apply_plan(&plan)?;
-    context.show_report(&report)?;
-    if report.problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Partial(format!(
-        "{} could not be removed",
-        crate::output::count(report.problems.len(), "object")
-    )))
+    context.show_report(&report, &[])?;
+    Context::partial(&report, "removed")
 }

@@ -155,18 +155,6 @@ pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Res
         return context.show_plan(&plan.deltas);
     }
     let report = context.apply_plan(&plan)?;
-    context.show_report(&report)?;
-    if !plan.extras.is_empty() && !context.mode.json {
-        context.say("left alone, because the file does not have it (--replace removes it):")?;
-        for object in &plan.extras {
-            context.say(&format!("    {object}"))?;
-        }
-    }
-    if report.problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Partial(format!(
-        "{} could not be restored",
-        output::count(report.problems.len(), "thing")
-    )))
+    context.show_report(&report, &plan.extras)?;
+    Context::partial(&report, "restored")
 }

@@ -93,7 +93,14 @@ fn switch(
         let logged_in = configfs.logged_in(&target, tag)?;
         refuse_if_live(&Object::Tpg(target.clone(), tag), &logged_in, force)?;
     }
-    context.change(&[delta::switch_tpg(&target, tag, on)])
+    let listens = !configfs.portals(&target, tag)?.is_empty();
+    context.change(&[delta::switch_tpg(&target, tag, on)])?;
+    if on && !listens && !context.mode.json && !context.mode.dry_run {
+        context.say(&format!(
+            "it listens nowhere yet: `ferritectl portal create {target} ADDRESS --tpg {tag}`"
+        ))?;
+    }
+    Ok(())
 }
 
 fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {

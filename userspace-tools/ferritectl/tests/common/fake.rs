@@ -12,6 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use ferritectl::configfs::KernelTree;
 use ferritectl::configfs::Kind;
@@ -35,6 +38,8 @@ pub struct Rules {
     control: BTreeMap<PathBuf, BTreeMap<String, String>>,
     /// What the next operations on paths with these ends fail with.
     pub failures: Vec<(&'static str, String, i32)>,
+    /// A signal arrives while the first operation on a path with this end is done.
+    pub signal: Option<(&'static str, String, Arc<AtomicBool>)>,
     /// Secrets are not shown, as in a kernel with `password_set`.
     pub hide_secrets: bool,
     /// What was done, in order.
@@ -48,6 +53,7 @@ impl Rules {
             made: BTreeSet::new(),
             control: BTreeMap::new(),
             failures: Vec::new(),
+            signal: None,
             hide_secrets: false,
             journal: Vec::new(),
         }
@@ -158,6 +164,11 @@ impl Fake {
         let text = path.display().to_string();
         let mut rules = self.rules.borrow_mut();
         rules.journal.push(format!("{operation} {text}"));
+        if let Some((signal, end, flag)) = &rules.signal {
+            if *signal == operation && text.ends_with(end.as_str()) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
         let failure = rules
             .failures
             .iter()

@@ -212,8 +212,11 @@ impl Machine {
         self.show(&format!("{acl}/info"), &text);
     }
 
-    pub fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
+    /// Sends a signal in the middle of the next command.
+    pub fn interrupt_at(&self, operation: &'static str, end: &str) {
+        self.interrupted.store(false, Ordering::Relaxed);
+        self.rules.borrow_mut().signal =
+            Some((operation, end.to_string(), self.interrupted.clone()));
     }
 
     /// A target with a disk, a portal, an ACL with CHAP both ways, enabled.
