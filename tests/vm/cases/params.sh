@@ -40,6 +40,7 @@ for initial_r2t in Yes No; do
 	done
 done
 
+t_set "$IQN" MaxBurstLength=16776192 FirstBurstLength=262144
 for bursts in "512 512" "4096 4096" "4096 65536" "65536 131072" "262144 16776192"; do
 	# shellcheck disable=SC2086 # Two words.
 	set -- $bursts

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Unmapping and zeroing reach the backing device, where it can; where it cannot, nobody is told
+# that it could.
+# time: 40
+
+case_cleanup() {
+	umount /tmp/m
+	i_forget
+	t_clear
+	losetup -D
+	rmdir /sys/kernel/config/nullb/nb0
+	rmmod null_blk
+	rm -f /tmp/backing
+} 2>/dev/null
+
+# MiB that the file takes.
+used() {
+	du -m /tmp/backing | cut -f 1
+}
+
+t_load
+must modprobe loop
+must dd if=/dev/urandom of=/tmp/backing bs=1M count=128 status=none
+loop=$(losetup -f --show /tmp/backing)
+t_export "$loop"
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check_eq "the file is whole" 128 "$(used)"
+check "blkdiscard of a part" blkdiscard -o 16M -l 64M "$disk"
+check_le "the file is smaller, in MiB" "$(used)" 66
+check_eq "and reads as zeros there" "$(head -c 64M /dev/zero | sha256sum)" "$(dd if="$disk" bs=1M skip=16 count=64 iflag=direct status=none | sha256sum)"
+check "the rest is as it was" cmp -n $((16 << 20)) <(dd if="$disk" bs=1M count=16 iflag=direct status=none) <(dd if="$loop" bs=1M count=16 iflag=direct status=none)
+check_not "which is not zeros" cmp -n 4096 /dev/zero <(dd if="$disk" bs=4k count=1 iflag=direct status=none)
+check "blkdiscard -z writes zeros" blkdiscard -z -o 1M -l 4M "$disk"
+check "they are there" cmp -n $((4 << 20)) /dev/zero <(dd if="$loop" bs=1M skip=1 count=4 iflag=direct status=none)
+
+mkdir -p /tmp/m
+must mkfs.ext4 -qF -E nodiscard "$disk"
+must mount "$disk" /tmp/m
+must dd if=/dev/urandom of=/tmp/m/big bs=1M count=64 conv=fsync status=none
+full=$(used)
+rm /tmp/m/big
+sync
+check "fstrim" fstrim -v /tmp/m
+check_le "gives back what a deleted file took, in MiB" "$(used)" $((full - 55))
+umount /tmp/m
+i_logout
+i_forget
+
+# Switched off, it is gone: from what the disk says of itself, and from what it does.
+must t_unlun "$IQN" 0
+must put 0 "$(t_store disk0)/attrib/emulate_tpu"
+must put 0 "$(t_store disk0)/attrib/emulate_tpws"
+t_lun "$IQN" 0 disk0
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check_match "emulate_tpu=0: UNMAP is not told" "LBPU\)?: 0" "$(sg_vpd -p lbpv "$disk" 2>&1; sg_readcap -l "$disk" | grep -q lbpme=0 && echo 'LBPU: 0')"
+check_match "and refused" "[Ii]nvalid command operation|Illegal" "$(sg_unmap --lba=0 --num=8 "$disk" 2>&1; sg_raw -s 24 -i /dev/zero "$disk" 42 00 00 00 00 00 00 00 18 00 2>&1)"
+check "WRITE SAME without UNMAP goes on" sg_write_same --16 --in=/dev/zero --lba=0 --num=8 --xferlen=512 "$disk"
+check_not "with UNMAP it is refused" sg_write_same --16 --unmap --in=/dev/zero --lba=0 --num=8 --xferlen=512 "$disk"
+i_logout
+i_forget
+t_clear
+losetup -D
+
+# A device that cannot discard.
+must modprobe null_blk nr_devices=0
+must mkdir /sys/kernel/config/nullb/nb0
+for pair in size=64 memory_backed=1 discard=0 power=1; do
+	must put "${pair#*=}" "/sys/kernel/config/nullb/nb0/${pair%=*}"
+done
+wait_for 5 test -b /dev/nb0
+t_export /dev/nb0
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check_match "a device that cannot discard is not thin" "lbpme=0" "$(sg_readcap -l "$disk")"
+check_eq "the initiator offers no discard" 0 "$(cat "/sys/block/${disk#/dev/}/queue/discard_max_bytes")"
+check_not "emulate_tpu=1 is refused" put 1 "$(t_store disk0)/attrib/emulate_tpu"
+check "zeros can be written all the same" blkdiscard -z -o 0 -l 1M "$disk"
+check "they are there" cmp -n $((1 << 20)) /dev/zero <(dd if=/dev/nb0 bs=1M count=1 iflag=direct status=none)
+i_logout
