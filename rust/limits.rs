@@ -40,11 +40,6 @@ pub(crate) fn give_pages(n: usize) {
     PAGES.add((n as i64).wrapping_neg(), Relaxed);
 }
 
-/// Pages that all tasks hold now.
-pub(crate) fn pages() -> i64 {
-    PAGES.load(Relaxed)
-}
-
 /// Pages that count as used until this is dropped.
 pub(crate) struct Charge(usize);
 

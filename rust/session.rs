@@ -127,8 +127,6 @@ pub(crate) struct Identity {
     pub(crate) cmd_sn: Sn,
     /// The initiator's address.
     pub(crate) peer: SocketAddr,
-    /// The portal it came by.
-    pub(crate) local: SocketAddr,
     /// The connection identifier.
     pub(crate) cid: u16,
 }
@@ -609,8 +607,7 @@ impl Session {
     /// # Errors
     ///
     /// `ENOMEM`; then nothing has changed.
-    pub(crate) fn set_view(self: &Arc<Self>, mut view: KVec<View>) -> Result {
-        view.sort_unstable_by_key(|v| v.number);
+    pub(crate) fn set_view(self: &Arc<Self>, view: KVec<View>) -> Result {
         let mut list: KVec<Arc<Nexus>> = KVec::with_capacity(view.len(), GFP_KERNEL)?;
         let mut fresh: KVec<Arc<Nexus>> = KVec::with_capacity(view.len(), GFP_KERNEL)?;
         for want in view.iter() {
@@ -633,7 +630,9 @@ impl Session {
                     nexus
                 }
             };
-            list.push(nexus, GFP_KERNEL)?;
+            let at = list.partition_point(|n| n.number() < want.number);
+            // There is room for all of them.
+            let _ = list.insert_within_capacity(at, nexus);
         }
         for (n, nexus) in fresh.iter().enumerate() {
             if let Err(e) = nexus.device().add_nexus(nexus.clone()) {
@@ -739,7 +738,6 @@ impl Session {
                 ConnState::LoggedIn
             },
             peer: self.identity.peer,
-            local: self.identity.local,
             stat_sn: 0,
         }];
         show(&SessionInfo {
@@ -821,8 +819,6 @@ pub(crate) struct ConnInfo {
     pub(crate) state: ConnState,
     /// The initiator's address.
     pub(crate) peer: SocketAddr,
-    /// The portal.
-    pub(crate) local: SocketAddr,
     /// The next StatSN.
     pub(crate) stat_sn: u32,
 }

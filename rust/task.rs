@@ -38,7 +38,6 @@ use crate::{
     tmf::Waiter, //
 };
 use kernel::{
-    prelude::*,
     sync::{
         atomic::{
             Atomic,
@@ -189,8 +188,6 @@ pub(crate) struct Body {
     pub(crate) asked: u64,
     /// Whether the R bit was set.
     pub(crate) read: bool,
-    /// Whether the W bit was set.
-    pub(crate) write: bool,
     /// The data, in or out.
     pub(crate) data: PageBuf,
     /// Pages charged to the session for `data`.
@@ -211,13 +208,12 @@ pub(crate) struct Body {
 
 impl Body {
     /// The body of a new task.
-    pub(crate) fn new(verb: Verb, edtl: u32, read: bool, write: bool) -> Self {
+    pub(crate) fn new(verb: Verb, edtl: u32, read: bool) -> Self {
         Self {
             verb,
             edtl,
             asked: 0,
             read,
-            write,
             data: PageBuf::empty(),
             charged: 0,
             plan: None,

@@ -227,7 +227,8 @@ struct ParamDir;
 /// The files of `param`, each called as the key that it shows.
 macro_rules! params {
     ($($name:literal),+ $(,)?) => {
-        /// Their names.
+        /// Their names, to be counted below.
+        #[allow(dead_code, reason = "a constant that only an assertion uses")]
         const PARAMS: &[&CStr] = &[$($name),+];
 
         impl Dir for ParamDir {

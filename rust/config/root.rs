@@ -52,13 +52,13 @@ impl Root {
     pub(super) fn new(targets: Arc<Targets>) -> Result<Arc<Self>> {
         let mut dbroot = KVec::new();
         dbroot.extend_from_slice(b"/etc/target\0", GFP_KERNEL)?;
-        Ok(Arc::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 targets,
                 dbroot <- new_mutex!(dbroot),
             }),
             GFP_KERNEL,
-        )?)
+        )
     }
 }
 

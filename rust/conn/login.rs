@@ -199,7 +199,7 @@ fn tell(conn: &Arc<Conn>, state: &LoginState, fault: &dyn core::fmt::Display) {
 }
 
 fn login_note(reply: &Reply, then: Option<Why>) -> Note {
-    let mut note = Note::new(Answer::Login(reply.response.clone()));
+    let mut note = Note::new(Answer::Login(reply.response));
     note.then = then;
     note
 }
@@ -512,7 +512,6 @@ impl Host for Asker<'_> {
             depth,
             cmd_sn: login.cmd_sn,
             peer: self.conn.peer,
-            local: self.conn.local,
             cid: login.cid,
         })
         .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;

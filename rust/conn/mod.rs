@@ -252,11 +252,6 @@ impl Conn {
         self.peer
     }
 
-    /// The portal that the initiator connected to.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.local
-    }
-
     /// Whether it is in login, or for discovery, which takes no more to get.
     pub(crate) fn is_in_login(&self) -> bool {
         self.session.as_ref().is_none_or(|s| s.is_discovery()) && !self.is_closing()
@@ -478,11 +473,6 @@ impl Conn {
                 data_len: 0,
             })));
         }
-    }
-
-    /// The next StatSN, for those who only show it.
-    pub(crate) fn stat_sn(&self) -> u32 {
-        self.stat_sn.load(Relaxed)
     }
 
     /// What kind of session it is in.

@@ -513,7 +513,7 @@ impl Rx {
             Err(error) => self.reject(conn, owner, error.reject_reason()),
             Ok(request) => match self.mode {
                 Mode::Login => match request {
-                    Request::Login(_) => self.to_control(len),
+                    Request::Login(_) => self.pass_to_control(len),
                     // RFC 7143 6.3: nothing else before the login is over.
                     _ => return self.fail(conn, Why::Protocol),
                 },
@@ -533,7 +533,7 @@ impl Rx {
     }
 
     /// The data segment is for the control work.
-    fn to_control(&mut self, len: u32) {
+    fn pass_to_control(&mut self, len: u32) {
         match KVec::from_elem(0u8, len as usize, GFP_ATOMIC) {
             Ok(bytes) => self.sink = Sink::Bytes(bytes),
             // It will be answered as if nothing had come; a login fails, and
@@ -574,7 +574,7 @@ impl Rx {
                     }
                 }
             }
-            Request::Text(_) if len <= MAX_TEXT => self.to_control(len),
+            Request::Text(_) if len <= MAX_TEXT => self.pass_to_control(len),
             Request::Text(_) => self.reject(conn, owner, RejectReason::ProtocolError),
             // They have no data, and are worked on at the end of the PDU.
             Request::TaskMgmt(_) | Request::Logout(_) => {}
@@ -899,12 +899,7 @@ impl Rx {
             Arc::<Conn>::from(conn),
             nexus,
         );
-        let body = crate::task::Body::new(
-            Verb::Refused(Outcome::GOOD),
-            pdu.edtl(),
-            pdu.is_read(),
-            pdu.is_write(),
-        );
+        let body = crate::task::Body::new(Verb::Refused(Outcome::GOOD), pdu.edtl(), pdu.is_read());
         let Ok(mut task) = Owned::new(head, body, GFP_ATOMIC) else {
             return self.busy(conn, owner, session, pdu);
         };

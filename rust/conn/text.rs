@@ -153,13 +153,13 @@ fn work(
     );
     match step {
         TextStep::Respond(reply) => {
-            let mut note = Note::new(Answer::Text(reply.response.clone()));
+            let mut note = Note::new(Answer::Text(reply.response));
             note.release = release;
             let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
             control::answer(conn, note, data, |_| {});
         }
         TextStep::Done(reply) => {
-            let mut note = Note::new(Answer::Text(reply.response.clone()));
+            let mut note = Note::new(Answer::Text(reply.response));
             note.release = release;
             let longer = state.exchange.changes().and_then(|c| c.initiator_length);
             if let Some(length) = longer {

@@ -167,6 +167,7 @@ pub(crate) trait OnDead: Send + Sync {
 /// The queue limits of a device and what it can do, at one moment: they may
 /// change while it is open. Sectors are of 512 bytes.
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "the picture is whole, whoever looks at it")]
 pub(crate) struct Limits {
     /// Bytes of a logical block, a power of 2, 512 at least.
     pub(crate) logical_block_size: u32,
@@ -619,11 +620,6 @@ impl Bdev {
     /// Whether the device has been removed.
     pub(crate) fn is_dead(&self) -> bool {
         self.inner.holder.dead.load(Relaxed)
-    }
-
-    /// What it was opened for.
-    pub(crate) fn mode(&self) -> Mode {
-        self.inner.mode
     }
 
     /// The device number, as `stat -c %Hr:%Lr` shows it.

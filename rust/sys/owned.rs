@@ -26,6 +26,9 @@ use kernel::{
     types::Opaque, //
 };
 
+/// What to do with an owner on a workqueue.
+type OnWork<S, X> = fn(Owned<S, X>);
+
 /// An object with a shared part `S` and an exclusive part `X`.
 ///
 /// # Invariants
@@ -42,7 +45,7 @@ pub(crate) struct Duo<S, X> {
     #[pin]
     work: Opaque<bindings::work_struct>,
     /// What to do when `work` runs; set when it is queued.
-    on_work: UnsafeCell<Option<fn(Owned<S, X>)>>,
+    on_work: UnsafeCell<Option<OnWork<S, X>>>,
     #[pin]
     bio: UnsafeCell<Bio>,
     shared: S,
@@ -193,6 +196,11 @@ impl<S, X> Owned<S, X> {
         }
     }
 
+    /// Runs what `queue_on` was given.
+    ///
+    /// # Safety
+    ///
+    /// `work` must be the `work` of a [`Duo`] that was queued by `queue_on`.
     unsafe extern "C" fn run_work(work: *mut bindings::work_struct) {
         // SAFETY: `work` was queued by `queue_on` and is the field of a `Duo`
         // whose ownership it carries.

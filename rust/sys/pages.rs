@@ -9,10 +9,8 @@
 use super::bindings;
 use core::{
     marker::PhantomData,
-    ops::ControlFlow,
     ptr,
-    ptr::NonNull,
-    slice, //
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::AllocError,
@@ -217,25 +215,9 @@ impl PageBuf {
         Ok(buf)
     }
 
-    /// Allocates `len` bytes of 0.
-    ///
-    /// # Errors
-    ///
-    /// As for [`PageBuf::new`].
-    pub(crate) fn zeroed(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
-        let mut buf = Self::new(len, gfp)?;
-        buf.zero_range(0, len).map_err(|_| AllocError)?;
-        Ok(buf)
-    }
-
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// How many pages of memory it takes.
-    pub(crate) fn pages(&self) -> usize {
-        self.len.div_ceil(PAGE_SIZE)
     }
 
     /// All pieces.
@@ -361,20 +343,6 @@ impl PageBuf {
         })
     }
 
-    /// Writes 0 to `[at, at + len)`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when the range is not within the buffer.
-    pub(crate) fn zero_range(&mut self, at: usize, len: usize) -> Result {
-        self.walk(at, len, |to, n| {
-            // SAFETY: `to` is valid for writing `n` bytes, and `&mut self`
-            // keeps others away.
-            unsafe { ptr::write_bytes(to.as_ptr(), 0, n) };
-            Ok(())
-        })
-    }
-
     /// Fills `[at, at + len)` with `block` over and over; the last may be cut.
     ///
     /// # Errors
@@ -392,87 +360,6 @@ impl PageBuf {
             done = done.saturating_add(n);
         }
         Ok(())
-    }
-
-    /// Fills `[at, at + len)` with the `block_len` bytes that stand in `from`
-    /// at `from_at`, over and over; the last may be cut.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when a range is not within its buffer or `block_len` is 0.
-    pub(crate) fn fill_from(
-        &mut self,
-        at: usize,
-        len: usize,
-        from: &PageBuf,
-        from_at: usize,
-        block_len: usize,
-    ) -> Result {
-        if block_len == 0 {
-            return Err(EINVAL);
-        }
-        self.check(at, len)?;
-        from.check(from_at, block_len)?;
-        let mut done = 0usize;
-        while done < len {
-            let n = block_len.min(len.saturating_sub(done));
-            self.copy_from(at.saturating_add(done), from, from_at, n)?;
-            done = done.saturating_add(n);
-        }
-        Ok(())
-    }
-
-    /// Copies `len` bytes that stand in `from` at `from_at` to `at`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when a range is not within its buffer.
-    pub(crate) fn copy_from(
-        &mut self,
-        at: usize,
-        from: &PageBuf,
-        from_at: usize,
-        len: usize,
-    ) -> Result {
-        walk_two(self, at, from, from_at, len, |to, from, n| {
-            // SAFETY: Both are valid for `n` bytes, of different buffers as
-            // one is borrowed mutably; that borrow keeps others away.
-            unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), n) };
-            ControlFlow::Continue(())
-        })?;
-        Ok(())
-    }
-
-    /// Compares `len` bytes at `at` with those that stand in `other` at
-    /// `other_at`: the offset of the first that differs, counted from `at`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when a range is not within its buffer.
-    pub(crate) fn compare(
-        &self,
-        at: usize,
-        other: &PageBuf,
-        other_at: usize,
-        len: usize,
-    ) -> Result<Option<usize>> {
-        let mut done = 0usize;
-        walk_two(self, at, other, other_at, len, |a, b, n| {
-            // SAFETY: Both are valid for reading `n` bytes, and nobody writes
-            // while both buffers are borrowed.
-            let (a, b) = unsafe {
-                (
-                    slice::from_raw_parts(a.as_ptr(), n),
-                    slice::from_raw_parts(b.as_ptr(), n),
-                )
-            };
-            if a != b {
-                let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-                return ControlFlow::Break(done.saturating_add(same));
-            }
-            done = done.saturating_add(n);
-            ControlFlow::Continue(())
-        })
     }
 
     /// Runs the CRC32C register `seed` over `[at, at + len)`, as far as the
@@ -508,39 +395,6 @@ fn start_of(piece: &bindings::bio_vec) -> NonNull<u8> {
     // SAFETY: `piece` has a page that is alive. There is no highmem, so its
     // address is never null.
     unsafe { NonNull::new_unchecked(bindings::fer_pages_virt(piece).cast()) }
-}
-
-/// Calls `f` with each two stretches of memory of the same length, until it
-/// breaks.
-fn walk_two<F>(
-    a: &PageBuf,
-    a_at: usize,
-    b: &PageBuf,
-    b_at: usize,
-    len: usize,
-    mut f: F,
-) -> Result<Option<usize>>
-where
-    F: FnMut(NonNull<u8>, NonNull<u8>, usize) -> ControlFlow<usize>,
-{
-    a.check(a_at, len)?;
-    b.check(b_at, len)?;
-    let mut done = 0usize;
-    for piece in a.pieces(a_at, len) {
-        let mut a_ptr = start_of(&piece);
-        let piece_len = u32_to_usize(piece.bv_len);
-        for other in b.pieces(b_at.saturating_add(done), piece_len) {
-            let n = u32_to_usize(other.bv_len);
-            if let ControlFlow::Break(found) = f(a_ptr, start_of(&other), n) {
-                return Ok(Some(found));
-            }
-            // SAFETY: The lengths of `other` add up to that of `piece`, so
-            // this is at most its end.
-            a_ptr = unsafe { a_ptr.add(n) };
-        }
-        done = done.saturating_add(piece_len);
-    }
-    Ok(None)
 }
 
 /// The pieces of a range of a [`PageBuf`], by [`PageBuf::pieces`].

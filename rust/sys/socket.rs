@@ -18,7 +18,6 @@ use core::{
         Cell,
         UnsafeCell, //
     },
-    fmt,
     marker::PhantomData,
     net::{
         IpAddr,
@@ -43,16 +42,12 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Relaxed,
             Release, //
         },
         Arc,
         ArcBorrow, //
     },
-    types::{
-        ForeignOwnable,
-        NotThreadSafe, //
-    },
+    types::NotThreadSafe,
 };
 
 /// A network namespace, kept alive.
@@ -210,6 +205,10 @@ impl<K: Knock> Listener<K> {
         Ok(Sock::new(RawSocket(sock)))
     }
 
+    /// # Safety
+    ///
+    /// To be called by the listening socket `sk`, or by a child of it that is
+    /// not attached yet, only.
     unsafe extern "C" fn ready(sk: *mut bindings::sock) {
         // SAFETY: `sk` is alive during its callback. The callback lock keeps
         // what the user data points at alive, see `drop`. A child that has
@@ -396,6 +395,10 @@ impl<H: Handler> Sock<H> {
         }
     }
 
+    /// # Safety
+    ///
+    /// To be called by the socket `sk` only, as the callback that it was
+    /// installed as.
     unsafe extern "C" fn on_data_ready(sk: *mut bindings::sock) {
         let Some(own) = NonNull::new(sk) else {
             return;
@@ -405,6 +408,10 @@ impl<H: Handler> Sock<H> {
         unsafe { Self::with_user(sk, |user| H::data_ready(user, &Owner::new(own))) };
     }
 
+    /// # Safety
+    ///
+    /// To be called by the socket `sk` only, as the callback that it was
+    /// installed as.
     unsafe extern "C" fn on_write_space(sk: *mut bindings::sock) {
         // SAFETY: Installed by `attach` only.
         unsafe {
@@ -414,6 +421,10 @@ impl<H: Handler> Sock<H> {
         }
     }
 
+    /// # Safety
+    ///
+    /// To be called by the socket `sk` only, as the callback that it was
+    /// installed as.
     unsafe extern "C" fn on_state_change(sk: *mut bindings::sock) {
         // SAFETY: Installed by `attach` only.
         unsafe { Self::with_user(sk, H::state_change) };
@@ -491,6 +502,10 @@ impl Owner<'_> {
     where
         F: FnMut(&mut SkbSlice<'_>) -> usize,
     {
+        /// # Safety
+        ///
+        /// `desc` must carry a valid `F`; `skb` must hold `len` bytes at
+        /// `offset`.
         unsafe extern "C" fn actor<F>(
             desc: *mut bindings::read_descriptor_t,
             skb: *mut bindings::sk_buff,

@@ -57,6 +57,9 @@ pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
     unsafe { bindings::fer_submit_push(command.into_link()) };
 }
 
+/// # Safety
+///
+/// `batch` must be what was pushed by `push::<T>`.
 unsafe extern "C" fn run<T: Submit>(batch: *mut bindings::llist_node) {
     // SAFETY: All that is pushed to the threads is pushed by `push::<T>`.
     let batch = unsafe { Chain::<T::Shared, T::Exclusive>::from_raw(batch) };

@@ -53,7 +53,7 @@ impl Queues {
 
     fn make(slot: &SetOnce<Wq>, name: &CStr, bh: bool, reclaim: bool) -> Result {
         // SAFETY: `name` is a C string; it is copied.
-        let wq = unsafe { bindings::fer_wq_alloc(name.as_ptr().cast(), bh, reclaim) };
+        let wq = unsafe { bindings::fer_wq_alloc(name.as_char_ptr(), bh, reclaim) };
         let wq = NonNull::new(wq).ok_or(ENOMEM)?;
         // INVARIANT: It was just made and is destroyed by `Queues::drop`.
         slot.populate(Wq(wq));
@@ -73,10 +73,11 @@ impl Drop for Queues {
 }
 
 fn queue(slot: &'static SetOnce<Wq>) -> Option<&'static Queue> {
-    // SAFETY: By the invariant of `Wq` it lives until `Queues` is dropped,
-    // which is after everything that queues.
-    slot.as_ref()
-        .map(|wq| unsafe { Queue::from_raw(wq.0.as_ptr()) })
+    slot.as_ref().map(|wq| {
+        // SAFETY: By the invariant of `Wq` it lives until `Queues` is dropped,
+        // which is after everything that queues.
+        unsafe { Queue::from_raw(wq.0.as_ptr()) }
+    })
 }
 
 /// The queue whose work runs in softirq, on the CPU that queued it.

@@ -204,9 +204,4 @@ impl Acl {
         }
         Ok(())
     }
-
-    /// Whether `self` is `other`.
-    pub(crate) fn is(&self, other: &Acl) -> bool {
-        core::ptr::eq(self, other)
-    }
 }

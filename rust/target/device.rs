@@ -260,11 +260,6 @@ impl Device {
         &self.name
     }
 
-    /// The host bus adapter number in configuration.
-    pub(crate) fn hba(&self) -> u32 {
-        self.hba
-    }
-
     // ---- before enabling -----------------------------------------------
 
     fn before_enable(&self, same: bool, set: impl FnOnce(&mut Settings) -> Result) -> Result {
@@ -607,11 +602,6 @@ impl Device {
             info.mode.write_cache = limits.write_cache && !self.write_through();
         }
         look(&info)
-    }
-
-    /// Whether the medium cannot be written at all.
-    pub(crate) fn read_only(&self) -> bool {
-        self.bdev.as_ref().is_none_or(|b| b.limits().read_only)
     }
 
     // ---- nexuses -------------------------------------------------------

@@ -43,14 +43,14 @@ pub(crate) struct Lun {
 
 impl Lun {
     pub(super) fn new(number: u16, tpg: Arc<Tpg>) -> Result<Arc<Self>> {
-        Ok(Arc::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 number,
                 tpg,
                 device <- new_spinlock_bh!(None, "ferrite_lun"),
             }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// The logical unit number, as the portal group numbers it.
@@ -111,7 +111,7 @@ pub(crate) struct MappedLun {
 
 impl MappedLun {
     pub(super) fn new(number: u16, tpg: Arc<Tpg>, write_protect: bool) -> Result<Arc<Self>> {
-        Ok(Arc::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 number,
                 tpg,
@@ -119,7 +119,7 @@ impl MappedLun {
                 lun <- new_spinlock_bh!(None, "ferrite_mapped_lun"),
             }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// The number the initiator uses.
@@ -201,7 +201,7 @@ impl Nexus {
         session: Arc<Session>,
         read_only: bool,
     ) -> Result<Arc<Self>> {
-        Ok(Arc::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 number,
                 device,
@@ -212,7 +212,7 @@ impl Nexus {
                 pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
             }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// The number the initiator uses.

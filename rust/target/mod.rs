@@ -17,7 +17,6 @@ pub(crate) use credentials::{
     Credentials, //
 };
 pub(crate) use device::{
-    BdevInfo,
     Device,
     DeviceAttrib,
     WwnField, //

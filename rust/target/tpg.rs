@@ -93,7 +93,7 @@ static NEXT_ID: Atomic<u64> = Atomic::new(1);
 
 impl Target {
     pub(super) fn new(name: IscsiName, targets: Arc<Targets>) -> Result<Arc<Self>> {
-        Ok(Arc::pin_init(
+        Arc::pin_init(
             pin_init!(Self {
                 id: NEXT_ID.fetch_add(1, Relaxed),
                 name,
@@ -101,7 +101,7 @@ impl Target {
                 tpgs <- new_mutex!(KVec::new(), "ferrite_target"),
             }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
     /// A number that no other target has had; later ones have higher ones.
