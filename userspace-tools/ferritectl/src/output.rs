@@ -64,6 +64,48 @@ pub fn table(style: Style, header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A table, or, if it is too wide for the terminal, one for each value of the column
+/// `by`: iSCSI names are long, and nobody can read one that is broken in every row.
+pub fn grouped(style: Style, header: &[&str], rows: &[Vec<String>], by: usize) -> String {
+    let unbounded = Style {
+        width: UNBOUNDED,
+        ..style
+    };
+    let whole = table(unbounded, header, rows);
+    let fits = |line: &str| line.chars().count() <= usize::from(style.width);
+    if whole.lines().all(fits) {
+        return whole;
+    }
+    let mut groups: Vec<(&str, Vec<Vec<String>>)> = Vec::new();
+    for row in rows {
+        let key = row.get(by).map_or("", String::as_str);
+        let mut rest = row.clone();
+        if by < rest.len() {
+            rest.remove(by);
+        }
+        match groups.last_mut() {
+            Some((last, rows)) if *last == key => rows.push(rest),
+            _ => groups.push((key, vec![rest])),
+        }
+    }
+    let mut header = header.to_vec();
+    if by < header.len() {
+        header.remove(by);
+    }
+    let indented = Style {
+        width: style.width.saturating_sub(2),
+        ..style
+    };
+    let mut text = String::new();
+    for (key, rows) in groups {
+        text.push_str(&format!("{key}\n"));
+        for line in table(indented, &header, &rows).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    text
+}
+
 /// A line of a tree and what is below it.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
@@ -206,6 +248,33 @@ mod tests {
         };
         assert_eq!(table(wide, &["NAME", "TPGS"], &rows).lines().count(), 2);
         assert_eq!(table(wide, &["NAME"], &[]), "");
+    }
+
+    #[test]
+    fn wide_tables_fall_apart_by_name() {
+        let row = |target: &str, lun: &str| vec![target.to_string(), lun.into(), "x".repeat(20)];
+        let rows = [
+            row("iqn.one", "0"),
+            row("iqn.one", "1"),
+            row("iqn.two", "0"),
+        ];
+        let header = ["TARGET", "LUN", "DEVICE"];
+        let text = grouped(NARROW, &header, &rows, 0);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let narrower = Style {
+            width: 30,
+            ..NARROW
+        };
+        assert_eq!(
+            grouped(narrower, &header, &rows, 0),
+            "iqn.one\n\
+             \x20 LUN  DEVICE\n\
+             \x20 0    xxxxxxxxxxxxxxxxxxxx\n\
+             \x20 1    xxxxxxxxxxxxxxxxxxxx\n\
+             iqn.two\n\
+             \x20 LUN  DEVICE\n\
+             \x20 0    xxxxxxxxxxxxxxxxxxxx\n"
+        );
     }
 
     #[test]

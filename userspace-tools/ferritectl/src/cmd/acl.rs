@@ -272,7 +272,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
         })
         .collect();
     let header = ["INITIATOR", "TARGET", "TPG", "USER", "LUNS", "SESSIONS"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.print(&output::grouped(context.env.style, &header, &rows, 1))
 }
 
 fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Result<()> {

@@ -202,5 +202,5 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
         })
         .collect();
     let header = ["TARGET", "TPG", "LUN", "BACKSTORE", "DEVICE", "SIZE"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.print(&output::grouped(context.env.style, &header, &rows, 0))
 }

@@ -93,5 +93,5 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
         })
         .collect();
     let header = ["PORTAL", "TARGET", "TPG"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.print(&output::grouped(context.env.style, &header, &rows, 1))
 }

@@ -92,7 +92,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
         })
         .collect();
     let header = ["INITIATOR", "TARGET", "TPG", "ADDRESS", "STATE"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.print(&output::grouped(context.env.style, &header, &rows, 1))
 }
 
 /// Where the initiator's connections come from.

@@ -139,7 +139,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
     let header = [
         "TARGET", "TPG", "ENABLED", "PORTALS", "LUNS", "ACLS", "SESSIONS",
     ];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.print(&output::grouped(context.env.style, &header, &rows, 0))
 }
 
 fn show(context: &mut Context<'_, '_>, target: &Name, tag: Option<u16>) -> Result<()> {
