@@ -267,6 +267,7 @@ class Case:
     limit    seconds after which it counts as hung (eight times as many, at least 240)
     machine  further arguments for scripts/vm run; cases with the same share a boot
     runs     guest (the default), or host for a script that starts virtual machines itself
+    draft    why it does not count yet: it is run only when it is named
     """
 
     def __init__(self, name):
@@ -277,13 +278,14 @@ class Case:
             for line in file:
                 if not line.startswith("#"):
                     break
-                match = re.match(r"# (time|limit|machine|runs): (.*)", line)
+                match = re.match(r"# (time|limit|machine|runs|draft): (.*)", line)
                 if match:
                     head[match[1]] = match[2].strip()
         self.seconds = int(head.get("time", "30"))
         self.limit = int(head.get("limit", str(max(240, 8 * self.seconds))))
         self.machine = head.get("machine", "")
         self.on_host = head.get("runs") == "host"
+        self.draft = head.get("draft")
 
 
 class Outcome:
@@ -489,7 +491,8 @@ def main():
               "`scripts/test --list` prints all", file=sys.stderr)
         return 2
     chosen_steps = [name for name in steps if not options.names or name in options.names]
-    chosen_cases = [name for name in cases if not options.names or name in options.names]
+    chosen_cases = [name for name in cases if name in options.names
+                    or not options.names and not Case(name).draft]
     if options.names and chosen_cases and not options.no_build:
         chosen_steps += [name for name in ("tools", "module") if name not in chosen_steps]
 
