@@ -132,8 +132,15 @@ impl WritePlan {
         // send unsolicited immediate data". Section 4.2.5.2: "It is also an
         // error for an initiator to send more unsolicited data, whether
         // immediate or as separate PDUs, than FirstBurstLength."
-        if immediate_len != 0 && (!params.immediate_data || immediate_len > params.first_burst) {
+        if immediate_len != 0 && !params.immediate_data {
             return Err(TransferError::UnexpectedUnsolicited);
+        }
+        if immediate_len > params.first_burst {
+            return Err(TransferError::IncorrectAmount {
+                expected_end: params.first_burst,
+                offset: 0,
+                len: immediate_len,
+            });
         }
         // Section 11.3.4: where all data is immediate, "the F bit MUST be set
         // to 1."
@@ -809,7 +816,13 @@ mod tests {
         );
         // FirstBurstLength bounds immediate data.
         assert_eq!(new(|p| p.immediate_len = 16384), Ok(()));
-        assert_eq!(new(|p| p.immediate_len = 16385), unexpected);
+        let too_much = TransferError::IncorrectAmount {
+            expected_end: 16384,
+            offset: 0,
+            len: 16385,
+        };
+        assert_eq!(new(|p| p.immediate_len = 16385), Err(too_much));
+        assert_eq!(too_much.sense(), Some((0x0c, 0x0d)));
         // So does the Expected Data Transfer Length.
         let beyond = new(|p| p.edtl = 8191);
         assert_eq!(

@@ -55,7 +55,7 @@ pdu = conn.recv(10)
 check("SNACK at ErrorRecoveryLevel 0 is rejected", pdu.opcode == REJECT and pdu.header[2] in (
     REASONS["SNACK reject"], REASONS["protocol error"], REASONS["command not supported"]), pdu)
 check("the session goes on", conn.ping())
-rejected("a logout for a reserved reason", conn, "invalid PDU field", send(conn, LOGOUT | IMMEDIATE, 0x80 | 0x55, word20=0))
+rejected("a logout for a reserved reason", conn, "protocol error", send(conn, LOGOUT | IMMEDIATE, 0x80 | 0x55, word20=0))
 
 # --- the kernel log ---------------------------------------------------------------------------
 time.sleep(6)
