@@ -21,10 +21,12 @@ py reinstatement
 # The same with open-iscsi: its connection is cut, and its next session replaces the last one.
 check "login" i_login
 disk=$(i_disk) || give_up "no disk"
+log_mark
 background fio_verify "$disk" --size=24m --iodepth=8
 for _ in 1 2 3; do
 	sleep 2
-	ss -K dst 127.0.0.1 dport = 3260 >/dev/null
+	must ss -K dst 127.0.0.1 dport = :3260
 done
 check "connections that are cut cost no data" finish 90
+check_ge "its connection was cut and came back, so often" "$(log_since_mark | grep -c "ferrite: .*logged in")" 2
 check "one session is left" wait_for 10 t_has_sessions 1
