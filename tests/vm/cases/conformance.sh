@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # iscsi-test-cu, suite by suite: what a disk must do, and what iSCSI must.
 # time: 150
+# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda
