@@ -8,10 +8,12 @@ run in a virtual machine by tests/vm/guest.sh. Cases that want the same machine 
 import argparse
 import base64
 import collections
+import ctypes
 import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -92,6 +94,11 @@ class Results:
                 print(f"    {text}")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         return 1 if self.failed or not self.passed else 0
+
+
+def die_with_parent():
+    """In the child: however this process ends, what it has started ends as well."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def log_path(name):
@@ -242,10 +249,6 @@ class Host:
         """the module is built for the stock kernel"""
         self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", "primary"])
 
-    def do_newest(self):
-        """the module is built for the newest kernel"""
-        self.step("newest", self.do_newest.__doc__, [TOOLCHAIN, "module", "newest"])
-
     def do_kernel_clippy(self):
         """clippy has no word to say about the module"""
         self.step("kernel-clippy", self.do_kernel_clippy.__doc__, [TOOLCHAIN, "clippy", "primary"])
@@ -255,7 +258,7 @@ class Host:
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
     STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "kernel_clippy",
-             "panics", "newest"]
+             "panics"]
 
 
 # --- cases in virtual machines --------------------------------------------------------------
@@ -374,7 +377,7 @@ class Runner:
                        *cases[0].machine.split(), script.name]
             with open(log_path(f"vm-{number}"), "wb") as errors:
                 vm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=errors)
+                                      stderr=errors, preexec_fn=die_with_parent)
                 todo = list(cases)
                 outcome = None
                 watch = threading.Timer(0, lambda: None)
@@ -418,7 +421,7 @@ class Runner:
         run = subprocess.Popen(
             ["timeout", "-k", "10", str(case.limit), "bash", case.path], cwd=PROJECT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "VM_KERNEL": self.options.kernel})
+            preexec_fn=die_with_parent, env={**os.environ, "VM_KERNEL": self.options.kernel})
         for raw in run.stdout:
             outcome.line(raw.decode("utf-8", "replace").rstrip("\r\n"))
         status = run.wait()
