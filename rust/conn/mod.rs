@@ -525,8 +525,8 @@ impl WorkItem<BH> for Conn {
     type Pointer = Arc<Conn>;
 
     fn run(this: Arc<Conn>) {
-        this.kicked.store(0, Relaxed);
-        kernel::sync::barrier::smp_mb();
+        // What was queued before the next kick is seen below.
+        this.kicked.xchg(0, Full);
         if this.is_closing() {
             return Self::discard_done(this.as_arc_borrow());
         }

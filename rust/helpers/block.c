@@ -111,9 +111,20 @@ void fer_ref_put(struct percpu_ref *ref)
 	percpu_ref_put(ref);
 }
 
-/* The I/O of a peer is nobody's on this host: no cgroup of the submitter. */
-void fer_bio_associate_root(struct bio *bio)
+/*
+ * Where a bio begins, on its device and in its pieces. By position: kernels
+ * differ in the name of the last member. The I/O of a peer is nobody's on this
+ * host, so it has no cgroup of the submitter.
+ */
+void fer_bio_begin(struct bio *bio, sector_t sector, unsigned int bytes,
+		   unsigned int piece, unsigned int done)
 {
+	static_assert(offsetof(struct bvec_iter, bi_sector) == 0 &&
+		      offsetof(struct bvec_iter, bi_size) == sizeof(sector_t) &&
+		      offsetof(struct bvec_iter, bi_idx) == sizeof(sector_t) + 4 &&
+		      sizeof(struct bvec_iter) == sizeof(sector_t) + 12);
+
+	bio->bi_iter = (struct bvec_iter){ sector, bytes, piece, done };
 #ifdef CONFIG_BLK_CGROUP
 	bio_associate_blkg_from_css(bio, blkcg_root_css);
 #endif

@@ -391,13 +391,7 @@ impl Vector {
             bindings::bio_init(raw, ptr::null_mut(), pieces, self.count, flags);
             (*raw).bi_bdev = bdev;
             (*raw).bi_vcnt = self.count;
-            (*raw).bi_iter = bindings::bvec_iter {
-                bi_sector: self.sector,
-                bi_size: self.size,
-                bi_idx: self.index,
-                bi_bvec_done: self.done,
-            };
-            bindings::fer_bio_associate_root(raw);
+            bindings::fer_bio_begin(raw, self.sector, self.size, self.index, self.done);
         }
     }
 }

@@ -213,7 +213,7 @@ impl<T: Send + Sync + 'static> Attr<T> {
         Self(
             bindings::configfs_attribute {
                 ca_name: as_char_ptr_in_const_context(name),
-                ca_owner: crate::THIS_MODULE.as_ptr(),
+                ca_owner: misc::THIS_MODULE,
                 ca_mode: mode,
                 show,
                 store,
@@ -710,7 +710,7 @@ impl<D: Dir, G: Place> TypeOf<D, G> {
         is_bin_visible: None,
     };
     const TYPE: bindings::config_item_type = bindings::config_item_type {
-        ct_owner: crate::THIS_MODULE.as_ptr(),
+        ct_owner: misc::THIS_MODULE,
         ct_item_ops: &Self::ITEM_OPS,
         ct_group_ops: &Self::GROUP_OPS,
         // `Option<&Attr>` has the layout of a pointer, with NULL for `None`, and
@@ -843,7 +843,7 @@ unsafe fn head_of<'a, T>(item: *mut bindings::config_item) -> &'a Head<T> {
 unsafe fn is_of_kind<D: Dir>(item: *mut bindings::config_item) -> bool {
     // SAFETY: An item's type is set once, before anybody can find it.
     let owner = unsafe { (*item).ci_type.as_ref() }.map(|t| t.ct_owner);
-    if owner != Some(crate::THIS_MODULE.as_ptr()) {
+    if owner != Some(misc::THIS_MODULE) {
         return false;
     }
     // SAFETY: By the invariant of `Node` every item of this module is part of

@@ -3,7 +3,20 @@
 //! Time, randomness, digests, rate limits and event counters.
 
 use super::bindings;
-use kernel::prelude::*;
+use kernel::{
+    bindings::module,
+    prelude::*, //
+};
+
+/// The module itself, for the tables of ours that the kernel keeps while they
+/// are in use. Kernels differ in the name that `module!` gives it.
+pub(super) const THIS_MODULE: *mut module = {
+    extern "C" {
+        // Only its address is taken.
+        static __this_module: u8;
+    }
+    (&raw const __this_module).cast_mut().cast()
+};
 
 /// Milliseconds since some moment in the past; wraps with `u64` only.
 pub(crate) fn now_ms() -> u64 {

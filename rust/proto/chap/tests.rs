@@ -159,6 +159,14 @@ fn the_response() {
         finish(&mut credentials, "user", &own, None),
         Err(Failure::SameSecret)
     );
+    // Shorter, longer, or no digest at all.
+    for response in [&right[..64], &(right.clone() + "00"), "0x", "", "20"] {
+        assert_eq!(
+            finish(&mut credentials, "user", response, None),
+            Err(Failure::BadResponse),
+            "{response}"
+        );
+    }
     let mut lying = Transparent {
         lying: true,
         ..Transparent::default()
@@ -212,6 +220,34 @@ fn the_own_response() {
         Err(Failure::WrongResponse)
     );
     assert!(credentials.calls.iter().all(|call| call.0 == 1));
+}
+
+/// RFC 7143 section 12.1.3: 1024 bytes at most, however much room there is.
+#[test]
+fn the_longest_challenge() {
+    let right = "0x".to_string() + &"20".repeat(32);
+    for (len, expected) in [(1024, Ok(())), (1025, Err(Failure::BadChallenge))] {
+        let mut credentials = Transparent {
+            mutual: true,
+            ..Transparent::default()
+        };
+        let challenge = "0x".to_string() + &"44".repeat(len);
+        let answer = Response {
+            name: "user",
+            response: &right,
+            mutual: Some(("2", &challenge)),
+        };
+        let exchange = Exchange {
+            algorithm: Algorithm::Sha256,
+            id: 1,
+            challenge: [0x21; 32],
+        };
+        let mut buf = [0; 512];
+        let mut scratch = std::vec![0; 2048];
+        let mut out = Writer::new(&mut buf);
+        let result = exchange.finish(&answer, &mut credentials, &mut scratch, &mut out);
+        assert_eq!(result.map(|_| ()), expected, "{len}");
+    }
 }
 
 #[test]

@@ -505,6 +505,17 @@ fn the_target_proposes() {
         .partial(0x81, &["TargetPortalGroupTag=1", "AuthMethod=None"]);
     initiator.send(lab, 0x87, &[]).partial(0x04, &proposals);
 
+    // Nor with the last part of a long answer, which leaves no place for them.
+    let long = format!("X-{}=", "k".repeat(61));
+    let mut initiator = operational(lab, "Normal");
+    let answer = initiator.send(lab, 0x04, &vec![long.as_str(); 120]);
+    assert_eq!(answer.response().flags, 0x44);
+    let answer = initiator.send(lab, 0x87, &[]);
+    assert_eq!(answer.response().flags, 0x04);
+    initiator
+        .send(lab, 0x87, &[])
+        .partial(0x04, &proposals[1..]);
+
     // A discovery session is asked for what matters to it.
     let mut initiator = operational(lab, "Discovery");
     initiator.send(lab, 0x87, &[]).partial(

@@ -11,8 +11,9 @@ must dd if=/dev/urandom of=/dev/vdb bs=1M count=8 oflag=direct
 
 out=$(iscsi-ls -s "iscsi://$PORTAL")
 check_match "iscsi-ls shows the target" "^Target:$IQN Portal:$PORTAL,1" "$out"
-check_match "iscsi-ls shows LUN 0" "^Lun:0 +Type:DIRECT_ACCESS \(Size:1G\)" "$out"
-check_match "iscsi-ls shows LUN 1" "^Lun:1 +Type:DIRECT_ACCESS \(Size:(512M|536M)\)" "$out"
+# It rounds down, from the last block.
+check_match "iscsi-ls shows LUN 0" "^Lun:0 +Type:DIRECT_ACCESS \(Size:1023M\)" "$out"
+check_match "iscsi-ls shows LUN 1" "^Lun:1 +Type:DIRECT_ACCESS \(Size:511M\)" "$out"
 check_match "iscsi-inq shows what it is" "DIRECT_ACCESS" "$(iscsi-inq "$url/0")"
 serial=$(sed 's/^T10 VPD Unit Serial Number: //' "$(t_store disk0)/wwn/vpd_unit_serial")
 check_match "iscsi-inq shows the serial number" "^Unit Serial Number:\[$serial\]" "$(iscsi-inq -e 1 -c 0x80 "$url/0")"
@@ -23,14 +24,7 @@ out=$(iscsi-readcapacity16 "$url/1")
 check_match "iscsi-readcapacity16 tells the block size" "LOGICAL BLOCK LENGTH IN BYTES:512" "$out"
 check_match "and the last block" "RETURNED LOGICAL BLOCK ADDRESS:$((512 * 2048 - 1))" "$out"
 check_match "iscsi-swp shows no write protection" "SWP:0" "$(iscsi-swp "$url/0")"
-if iscsi-swp -s on "$url/0"; then
-	check_match "iscsi-swp switches it on" "SWP:1" "$(iscsi-swp "$url/0")"
-	check_not "then a write fails" qemu-io -f raw -c "write 0 4k" "$url/0"
-	check "iscsi-swp switches it off" iscsi-swp -s off "$url/0"
-	check_match "iscsi-swp shows no write protection" "SWP:0" "$(iscsi-swp "$url/0")"
-else
-	fail "iscsi-swp switches write protection on"
-fi
+check_match "which cannot be switched on: the parameter is not changeable" "INVALID_FIELD_IN_PARAMETER_LIST" "$(iscsi-swp -s on "$url/0" 2>&1)"
 check "iscsi-perf reads" timeout 60 iscsi-perf -b 8 -m 16 -t 3 "$url/0"
 check "iscsi-perf reads at random" timeout 60 iscsi-perf -r -b 8 -m 16 -t 3 "$url/0"
 if command -v iscsi-md5sum >/dev/null; then
@@ -38,6 +32,6 @@ if command -v iscsi-md5sum >/dev/null; then
 fi
 check_not "a LUN that does not exist is refused" iscsi-inq -e 1 -c 0x80 "$url/7"
 check_not "a target that does not exist is refused" iscsi-inq "iscsi://$PORTAL/iqn.2026-01.org.example:nothing/0"
-check_match "iscsi-pr: persistent reservations are refused as unsupported" "INVALID_OPERATION_CODE|INVALID_COMMAND_OPERATION_CODE|ILLEGAL_REQUEST" \
-	"$(iscsi-pr -P "$url/0" 2>&1)"
+check_match "persistent reservations are refused as an operation code that is not known" "INVALID_OPERATION_CODE|INVALID_COMMAND_OPERATION_CODE" \
+	"$(iscsi-pr -i iqn.2026-01.org.example:pr -k "$url/0" 2>&1)"
 check "no session is left" wait_for 5 t_has_sessions 0

@@ -117,4 +117,4 @@ check "open-iscsi logs in to it" i_login
 i_logout
 check "lio_node deletes it" lio_node --deliqn "$IQN"
 check "tcm_node deletes the backstore" tcm_node --freedev iblock_7/old
-check_eq "nothing is left" "" "$(echo "$ISCSI"/iqn* "$ROOT"/core/iblock_7/*)"
+check_eq "nothing is left" "" "$(echo "$ISCSI"/iqn* "$ROOT"/core/iblock_7/*/)"

@@ -21,7 +21,7 @@ for page in 00:sv 80:sn 83:di 86:ei b0:bl b1:bdc b2:lbpv; do
 	check_match "page ${page%:*}h is listed" "\[${page#*:}\]" "$pages"
 	check "page ${page%:*}h can be read" sg_vpd -p "0x${page%:*}" "$disk"
 done
-check_match "page 80h: serial number" "Unit serial number: $serial" "$(sg_vpd -p sn "$disk")"
+check_match "page 80h: serial number" "serial number: $serial" "$(sg_vpd -p sn "$disk")"
 out=$(sg_vpd -p di "$disk")
 check_match "page 83h: an NAA identifier of 16 bytes" "0x6[0-9a-f]{31}" "$out"
 check_match "page 83h: the vendor's identifier" "T10 vendor identification" "$out"
@@ -29,10 +29,10 @@ check_match "page 83h: the target port, by its iSCSI name" "$IQN,t,0x0*1" "$out"
 check_match "page 83h: the relative target port" "[Rr]elative target port: 0x" "$out"
 check_eq "page 83h: LUNs have different identifiers" 2 "$( (sg_vpd -p di_lu "$disk"; sg_vpd -p di_lu "$second") | grep -oE '0x6[0-9a-f]{31}' | sort -u | wc -l)"
 out=$(sg_vpd -p bl "$disk")
-check_match "page B0h: the longest transfer" "Maximum transfer length: [1-9]" "$out"
-check_match "page B0h: UNMAP" "Maximum unmap LBA count: [1-9]" "$out"
-check_match "page B0h: WRITE SAME" "Maximum write same length: [1-9]" "$out"
-check_match "page B2h: UNMAP is supported" "LBPU\)?: 1" "$(sg_vpd -p lbpv "$disk")"
+check_match "page B0h: the longest transfer" "Maximum transfer length: (0x)?[1-9]" "$out"
+check_match "page B0h: UNMAP" "Maximum unmap LBA count: (0x)?[1-9]" "$out"
+check_match "page B0h: WRITE SAME" "Maximum write same length: (0x)?[1-9]" "$out"
+check_match "page B2h: UNMAP is supported" "LBPU=1" "$(sg_vpd -p lbpv "$disk")"
 check_not "a page that is not there is refused" sg_vpd -p 0xc7 "$disk"
 
 out=$(sg_readcap "$disk")
@@ -67,7 +67,7 @@ must dd if=/dev/urandom of="$disk" bs=1M count=4 oflag=direct
 zero() {
 	cmp -n "$(($3 * 512))" /dev/zero <(dd if="$1" bs=512 skip="$2" count="$3" iflag=direct)
 }
-check "UNMAP" sg_unmap --lba=2048 --num=512 "$disk"
+check "UNMAP" sg_unmap --force --lba=2048 --num=512 "$disk"
 [ "$(cat "$(t_store disk0)/attrib/unmap_zeroes_data")" = 0 ] || check "unmapped blocks are zero" zero "$disk" 2048 512
 check "WRITE SAME (16) of zeros" sg_write_same --16 --in=/dev/zero --lba=1024 --num=256 --xferlen=512 "$disk"
 check "it wrote zeros" zero "$disk" 1024 256
@@ -76,7 +76,7 @@ check "it wrote zeros" zero "$disk" 512 64
 check_not "not more than it was told" zero "$disk" 576 1
 check "WRITE SAME (16) with UNMAP" sg_write_same --16 --unmap --in=/dev/zero --lba=4096 --num=1024 --xferlen=512 "$disk"
 check "the blocks are zero" zero "$disk" 4096 1024
-check_not "UNMAP beyond the end is refused" sg_unmap --lba=$((2048 * 1024 - 8)) --num=16 "$disk"
+check_not "UNMAP beyond the end is refused" sg_unmap --force --lba=$((2048 * 1024 - 8)) --num=16 "$disk"
 check_not "WRITE SAME beyond the end is refused" sg_write_same --16 --in=/dev/zero --lba=$((2048 * 1024 - 8)) --num=16 --xferlen=512 "$disk"
 
 log_mark

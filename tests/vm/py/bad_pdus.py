@@ -21,13 +21,14 @@ def fresh(**keys):
     return conn
 
 
-def rejected(name, conn, reason, sent):
-    """The PDU is rejected with that reason and its own header, and the session goes on."""
+def rejected(name, conn, reasons, sent):
+    """The PDU is rejected with one of the reasons and its own header, and the session goes on."""
+    reasons = (reasons,) if isinstance(reasons, str) else reasons
     try:
         pdu = conn.recv(10)
     except (Closed, TimeoutError) as error:
         return check(name, False, repr(error))
-    check_eq(name, (REJECT, REASONS[reason]), (pdu.opcode, pdu.header[2]))
+    check(name, pdu.opcode == REJECT and pdu.header[2] in [REASONS[reason] for reason in reasons], pdu)
     check_eq(f"{name}: the Reject carries its header", sent.hex(), pdu.data[:48].hex())
     check_eq(f"{name}: its own tags are reserved", RESERVED_TAG, pdu.itt)
     return check(f"{name}: the session goes on", conn.ping())
@@ -115,7 +116,8 @@ conn.aside.clear()
 # --- data -------------------------------------------------------------------------------------
 def ends_with(name, conn, itt, want):
     pdu = conn.wait(SCSI_RESPONSE, itt, 10)
-    check_eq(name, (2, want), (pdu.header[3], sense_code(pdu.data[2:])))
+    seen = sense_code(pdu.data[2:])
+    check(name, pdu.header[3] == 2 and seen in want, (pdu.header[3], seen))
     check(f"{name}: the session goes on", conn.ping())
     check_eq(f"{name}: and writes", 0, conn.scsi(write10(0, 8), DATA[:4096])[0])
 
@@ -124,18 +126,19 @@ UNEXPECTED, AMOUNT = (0xb, 0x0c, 0x0c), (0xb, 0x0c, 0x0d)
 
 strict = fresh(ImmediateData="No", InitialR2T="Yes")
 itt = strict.command(write10(0, 8), DATA[:4096])
-ends_with("immediate data where there may be none", strict, itt, UNEXPECTED)
+ends_with("immediate data where there may be none", strict, itt, (UNEXPECTED,))
 itt = strict.command(write10(0, 8), DATA[:4096], immediate_data=b"", flags=0x21)
 send(strict, DATA_OUT, 0x80, DATA[:4096], itt=itt, cmd_sn=0)
-ends_with("unsolicited data where there may be none", strict, itt, UNEXPECTED)
+ends_with("unsolicited data where there may be none", strict, itt, (UNEXPECTED,))
 strict.close()
 
 small = fresh(InitialR2T="No", ImmediateData="Yes", FirstBurstLength="4096", MaxBurstLength="8192")
 itt = small.command(write10(0, 16), DATA[:8192], immediate_data=DATA[:8192])
-ends_with("more immediate data than FirstBurstLength", small, itt, AMOUNT)
+# RFC 7143 11.4.7.2 has a condition for unsolicited data that is not immediate; this may be either.
+ends_with("more immediate data than FirstBurstLength", small, itt, (UNEXPECTED, AMOUNT))
 itt = small.command(write10(0, 16), DATA[:8192], immediate_data=DATA[:2048], flags=0x21)
 send(small, DATA_OUT, 0x80, DATA[:512], itt=itt, cmd_sn=0, tail=struct.pack(">IIII", 0, 0, 2048, 0))
-ends_with("less unsolicited data than FirstBurstLength", small, itt, AMOUNT)
+ends_with("less unsolicited data than FirstBurstLength", small, itt, (AMOUNT,))
 itt = small.command(write10(0, 8), DATA[:4096], immediate_data=DATA[:8192], flags=0xa1)
 pdu = small.recv(10)
 check("more immediate data than the command moves is refused", pdu.opcode == REJECT

@@ -248,6 +248,10 @@ impl<'e, 'a> Context<'e, 'a> {
 
     /// Prints a line to standard error.
     pub fn warn(&mut self, line: &str) -> Result<()> {
+        if self.mode.json {
+            writeln!(self.env.err, "{}", json!({ "warning": line }))?;
+            return Ok(());
+        }
         writeln!(self.env.err, "{}: {line}", self.env.program)?;
         Ok(())
     }

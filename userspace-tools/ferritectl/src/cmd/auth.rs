@@ -207,7 +207,7 @@ fn credentials(
         (Some(file), _) => files::read_secret(&file)?,
         (None, Some(secret)) => {
             context.warn(
-                "warning: others can see a secret of the command line in the list of processes; \
+                "others can see a secret of the command line in the list of processes; \
                  --secret-file keeps it private",
             )?;
             Secret::new(secret)

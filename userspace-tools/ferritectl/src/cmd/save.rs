@@ -49,8 +49,11 @@ pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    for line in &missing {
-        context.warn(&format!("not saved: {line}"))?;
+    // The JSON has them already.
+    if !context.mode.json || file == Path::new("-") {
+        for line in &missing {
+            context.warn(&format!("not saved: {line}"))?;
+        }
     }
     Err(Error::Partial(format!(
         "the file lacks {}",
@@ -137,7 +140,7 @@ pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Res
     };
     if exposed {
         context.warn(&format!(
-            "warning: others may read the secrets in {}; `chmod 600` it",
+            "others may read the secrets in {}; `chmod 600` it",
             file.display()
         ))?;
     }
