@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Everything a person types. The work is done by the scripts; see their --help.
 
-# KERNEL: primary (the default), newest, running, debug, or a release; see scripts/toolchain.
+# KERNEL: primary (the default), newest, previous, running, debug, or a release; see scripts/toolchain.
 KERNEL ?=
 export KERNEL
 

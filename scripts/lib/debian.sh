@@ -136,8 +136,8 @@ ensure_extra() {
 }
 
 # --- which kernels the suite has --------------------------------------------------------
-# $cache/suite holds lines `name release version`, for primary and newest, and is asked anew
-# once a day or when told to. A mirror that cannot be reached leaves what is known in force.
+# $cache/suite holds lines `name release version`, for primary, newest and previous, and is
+# asked anew once a day or when told to. A mirror that cannot be reached leaves what is known in force.
 
 suite_file=$cache/suite
 
@@ -154,18 +154,35 @@ apt_versions() {
 	in_root "$root" apt-cache madison "$1" | awk -F '|' '{ gsub(/ /, ""); print $2, $3 }'
 }
 
+# All kernels that the suite has headers for, the oldest first.
+suite_releases() {
+	in_root "$root" apt-cache pkgnames linux-headers- |
+		sed -nE 's/^linux-headers-([0-9.]+\+deb[0-9]+-amd64)$/\1/p' | sort -V
+}
+
+series_of() {
+	sed -E 's/^([0-9]+\.[0-9]+).*/\1/' <<<"$1"
+}
+
 resolve_suite() {
-	local release version newest new=$suite_file.new
+	local release version newest previous series new=$suite_file.new
 	version=$(apt_versions linux-image-amd64 | awk -v s="$suite-backports/" 'index($0, s) { print $1; exit }')
 	[ -n "$version" ] || version=$(apt_versions linux-image-amd64 | awk '{ print $1; exit }')
 	release=$(in_root "$root" apt-cache show "linux-headers-amd64=$version" |
 		sed -n 's/^Depends:.*linux-headers-\([0-9][^ ,]*-amd64\).*/\1/p' | head -n 1)
 	[ -n "$release" ] || die "$suite-backports names no kernel in linux-headers-amd64 $version"
-	newest=$(in_root "$root" apt-cache pkgnames linux-headers- |
-		sed -nE 's/^linux-headers-([0-9.]+\+deb[0-9]+-amd64)$/\1/p' | sort -V | tail -n 1)
+	series=$(series_of "$release")
+	newest=$(suite_releases | tail -n 1)
+	# Those who have not rebooted yet still run it, and the suite still has it.
+	previous=$(suite_releases | while read -r other; do
+		[ "$(series_of "$other")" = "$series" ] && break
+		apt_versions "linux-headers-$other" | grep -q '~bpo' && echo "$other"
+	done | tail -n 1)
 	{
 		echo "primary $release $version"
 		echo "newest $newest $(apt_versions "linux-headers-$newest" | awk '{ print $1; exit }')"
+		[ -z "$previous" ] ||
+			echo "previous $previous $(apt_versions "linux-headers-$previous" | awk '{ print $1; exit }')"
 	} >"$new"
 	mv "$new" "$suite_file"
 }
@@ -186,16 +203,17 @@ refresh_suite() {
 	fi
 }
 
-# release_of NAME: primary (or stock), newest, running, debug, or a release itself.
+# release_of NAME: primary (or stock), newest, previous, running, debug, or a release itself.
 release_of() {
 	local name=$1
 	case $name in
 		stock | '') name=primary ;;
 	esac
 	case $name in
-		primary | newest)
+		primary | newest | previous)
 			[ -f "$suite_file" ] || die "no kernel is known yet; run scripts/toolchain prepare"
-			awk -v n="$name" '$1 == n { print $2 }' "$suite_file"
+			awk -v n="$name" '$1 == n { print $2; found = 1 } END { exit !found }' "$suite_file" ||
+				die "$suite-backports have no kernel of an earlier series than the primary one"
 			;;
 		debug) debug_release ;;
 		running) uname -r ;;

@@ -249,6 +249,22 @@ class Host:
         """the module is built for the stock kernel"""
         self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", "primary"])
 
+    def do_other_kernels(self):
+        """the module is built for the other kernels of the suite"""
+        name = "other-kernels"
+        releases = {}
+        for kernel in ("primary", "newest", "previous"):
+            found = subprocess.run([TOOLCHAIN, "release", kernel], cwd=PROJECT,
+                                   capture_output=True, text=True, check=False)
+            if found.returncode == 0:
+                releases.setdefault(found.stdout.strip(), kernel)
+        commands = [[TOOLCHAIN, "module", kernel] for kernel in releases.values()
+                    if kernel != "primary"]
+        if commands:
+            self.step(name, self.do_other_kernels.__doc__, *commands)
+        else:
+            self.results.count(name, 0, [], ["the suite has but one kernel"], 0)
+
     def do_kernel_clippy(self):
         """clippy has no word to say about the module"""
         self.step("kernel-clippy", self.do_kernel_clippy.__doc__, [TOOLCHAIN, "clippy", "primary"])
@@ -257,8 +273,8 @@ class Host:
         """the module has no way to panic but those that are known"""
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
-    STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "kernel_clippy",
-             "panics"]
+    STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "other_kernels",
+             "kernel_clippy", "panics"]
 
 
 # --- cases in virtual machines --------------------------------------------------------------
