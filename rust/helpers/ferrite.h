@@ -48,6 +48,7 @@ int fer_sock_name(struct socket *sock, bool peer, struct fer_addr *out);
 bool fer_sock_attach(struct socket *sock, void *user,
 		     const struct fer_sock_ops *ops);
 void fer_sock_detach(struct socket *sock);
+void fer_sk_trace_data_ready(struct sock *sk);
 void fer_sk_callback_lock(struct sock *sk);
 void fer_sk_callback_unlock(struct sock *sk);
 bool fer_sk_bh_trylock(struct sock *sk);

@@ -213,9 +213,13 @@ void fer_sock_detach(struct socket *sock)
 	release_sock(sk);
 }
 
-void fer_sk_callback_lock(struct sock *sk)
+void fer_sk_trace_data_ready(struct sock *sk)
 {
 	trace_sk_data_ready(sk);
+}
+
+void fer_sk_callback_lock(struct sock *sk)
+{
 	read_lock_bh(&sk->sk_callback_lock);
 }
 

@@ -405,7 +405,10 @@ impl<H: Handler> Sock<H> {
         };
         // SAFETY: Installed by `attach` only; the caller of the callback owns
         // the socket, be it by its spin lock or by `lock_sock`.
-        unsafe { Self::with_user(sk, |user| H::data_ready(user, &Owner::new(own))) };
+        unsafe {
+            bindings::fer_sk_trace_data_ready(sk);
+            Self::with_user(sk, |user| H::data_ready(user, &Owner::new(own)));
+        }
     }
 
     /// # Safety
