@@ -88,7 +88,12 @@ need_host() {
 	for pair; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 	done
-	[ ${#missing[@]} -gt 0 ] || return 0
+	[ ${#missing[@]} -eq 0 ] || install_on_host "${missing[@]}"
+}
+
+# install_on_host PACKAGE...
+install_on_host() {
+	local missing=("$@")
 	command -v apt-get >/dev/null ||
 		die "this machine lacks ${missing[*]} and has no apt-get; install them by hand (Debian 12 or 13 is expected)"
 	need_root "installing ${missing[*]}"

@@ -125,7 +125,7 @@ def host_cargo():
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
     libclang = "LIBCLANG_PATH" in os.environ or any(
-        name.startswith("libclang") and ".so" in name
+        re.match(r"libclang(-[\d.]+)?\.so", name)
         for directory in ("/usr/lib/x86_64-linux-gnu", *(
             os.path.join("/usr/lib", d, "lib") for d in os.listdir("/usr/lib")
             if d.startswith("llvm-")))

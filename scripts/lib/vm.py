@@ -83,6 +83,10 @@ REPORTS = re.compile("|".join((
     r"------------\[ cut here \]------------",
 )))
 
+# While the kernel boots it patches its code; under TCG a CPU at times runs into the breakpoint
+# of a patch that is done already. Before the script has begun this says nothing of us.
+PATCHED_TEXT = "Oops: int3"
+
 # Bits of /proc/sys/kernel/tainted that mean a report: machine check, bad page, oops, warning,
 # soft lockup. (Out-of-tree and unsigned modules taint as well; that is no fault.)
 TAINT_REPORTS = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
@@ -494,6 +498,9 @@ def run(options, images):
             console_log.truncate(0)
             machine = Machine(options, images, console_log)
             end = machine.run(first_line, ready, options.timeout)
+            if machine.report and not machine.ready and PATCHED_TEXT in machine.report:
+                log(f"the virtual machine stumbled over patched code, try {attempt} of {options.tries}")
+                continue
             if machine.ready or machine.report or machine.complaint or end == "ended":
                 break
             # TCG at times hangs before the first line; a busy machine only is slow.
@@ -570,7 +577,7 @@ def parser():
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     kernel = argparse.ArgumentParser(add_help=False)
     kernel.add_argument("--kernel", default="stock", metavar="KERNEL",
-                        help="stock (the default), newest, debug, or a release")
+                        help="stock (the default), newest, previous, debug, or a release")
     commands.add_parser("prepare", parents=[kernel], help="make or fetch the images, run nothing")
     one = commands.add_parser(
         "run", parents=[kernel], help="run a script in a fresh virtual machine", epilog=EPILOG,

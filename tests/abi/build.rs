@@ -42,6 +42,8 @@ fn main() {
         Ok(()) => println!("cargo:rustc-cfg=kernel_header"),
         Err(problem) => {
             println!("cargo:warning={problem}");
+            // A file that is not there: the next build tries again.
+            println!("cargo:rerun-if-changed=none");
             println!("cargo:rustc-env=FERRITE_ABI_PROBLEM={problem}");
         }
     }
