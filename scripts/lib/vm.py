@@ -57,7 +57,7 @@ FERRITE_ACCEL=tcg or kvm overrides the choice of the accelerator.
 REPORTS = re.compile("|".join((
     r"\bBUG: ",
     r"\bBUG \S+ \(.*\): ",  # SLUB: BUG kmalloc-64 (Tainted: ...): Poison overwritten
-    r"\bWARNING: ",
+    r"^(?:\[[^\]]*\] ?)+WARNING: ",  # Not md's "md0: WARNING: ..."
     r"\bOops\b",
     r"\bKernel panic\b",
     r"\bgeneral protection fault\b",
