@@ -3,7 +3,6 @@
 # Every kind of block device can be exported: partition, loop, LVM, RAID, dm, NVMe-like null_blk
 # with blocks of 4 KiB; what cannot be is refused with the reason.
 # time: 90
-# draft: not seen to pass as a whole yet
 
 case_cleanup() {
 	i_forget

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Clients that connect and say nothing, or something and then nothing, keep nobody out.
 # time: 50
-# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda
