@@ -5,7 +5,6 @@
 # runs: host
 # time: 60
 # limit: 400
-# draft: not seen to pass as a whole yet
 set -u
 
 pass() {

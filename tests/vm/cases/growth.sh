@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # A backing device that grows or shrinks: initiators are told, and see the new size.
 # time: 30
-# draft: not seen to pass as a whole yet
 
 case_cleanup() {
 	i_forget

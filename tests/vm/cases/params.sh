@@ -3,7 +3,6 @@
 # What is negotiated holds: InitialR2T and ImmediateData in all combinations, burst lengths,
 # data segments of 512 bytes both ways, 4 MiB at once. Everything is verified.
 # time: 90
-# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda

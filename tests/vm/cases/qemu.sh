@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # QEMU's own iSCSI driver: patterns, flush, discard, write zeroes, whole images, CHAP.
 # time: 60
-# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda

@@ -3,7 +3,6 @@
 # ferritectl on the real kernel: status, JSON, save, clear, restore; what cannot be restored is
 # told; errors leave nothing half-made.
 # time: 50
-# draft: not seen to pass as a whole yet
 
 second=iqn.2026-01.org.example:second
 
