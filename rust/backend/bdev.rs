@@ -17,13 +17,15 @@ use crate::{
         bdev::{
             Bdev,
             BlkError,
-            Tier, //
+            Tier,
+            Zero, //
         },
         bio::{
             self,
             BioTask,
             Op, //
         },
+        misc,
         pages::{
             Gfp,
             PageBuf, //
@@ -47,6 +49,10 @@ use kernel::{
 
 /// WRITE SAME with data is written in pieces of this many bytes.
 const PATTERN: usize = 1 << 20;
+
+/// Milliseconds that the search for a bad block may take: a disk that needs
+/// seconds for each try shall not need minutes for one command.
+const SEARCH_MS: u64 = 2000;
 
 /// What an I/O of a task is.
 struct Io {
@@ -158,12 +164,96 @@ impl BioTask<Head> for Body {
                 stats::one(Stat::BioAgain);
                 work::slow(task, start_waiting);
             }
+            Err(error) if is_of_medium(error) && !matches!(command.extent(), Some((_, 0 | 1))) => {
+                work::slow(task, find_bad_block);
+            }
             Err(error) => {
                 let outcome = explain(error, &command);
                 task::finish(task, outcome);
             }
         }
     }
+}
+
+/// Whether an error is one of some block, and not of the device.
+fn is_of_medium(error: BlkError) -> bool {
+    matches!(
+        error,
+        BlkError::Medium | BlkError::Io | BlkError::Target | BlkError::Protection
+    )
+}
+
+/// A READ or WRITE of several blocks has failed: finds the first block that
+/// does, as INFORMATION is to tell it (SBC-3 4.18.1). Slow workqueue.
+fn find_bad_block(mut task: Task) {
+    let outcome = if task.shared().is_aborted() {
+        Outcome::GOOD
+    } else {
+        first_failure(&mut task)
+    };
+    task::finish(task, outcome);
+}
+
+fn first_failure(task: &mut Task) -> Outcome {
+    let (head, body) = task.both();
+    let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
+        return Sense::INTERNAL_TARGET_FAILURE.into();
+    };
+    let Some(bdev) = device.bdev() else {
+        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+    };
+    let Some(io) = io_of(&command, &device, &body.data) else {
+        return Sense::INTERNAL_TARGET_FAILURE.into();
+    };
+    let (without_lba, fua) = match (command, io.op) {
+        (Command::Read { .. }, _) => (Sense::UNRECOVERED_READ_ERROR, false),
+        (_, Op::Write { fua, .. }) => (Sense::WRITE_ERROR, fua),
+        // A flush fails as a whole.
+        _ => return Sense::WRITE_ERROR.into(),
+    };
+    let shift = device.block_shift();
+    let block = 1usize.wrapping_shl(shift);
+    let deadline = misc::now_ms().saturating_add(SEARCH_MS);
+    // All before `low` is good, some block before `high` is bad.
+    let (mut low, mut high) = (0usize, io.bytes);
+    let mut failed = false;
+    while low < high {
+        if head.is_aborted() {
+            return Outcome::GOOD;
+        }
+        if misc::now_ms() > deadline {
+            return without_lba.into();
+        }
+        let blocks = high.saturating_sub(low).wrapping_shr(shift);
+        let half = low.saturating_add(blocks.div_ceil(2).wrapping_shl(shift));
+        let sector = io.sector.saturating_add((low >> 9) as u64);
+        let done = match io.op {
+            Op::Read => bio::read_wait(bdev, sector, &mut body.data, low..half),
+            _ => bio::write_wait(bdev, sector, &body.data, low..half, fua),
+        };
+        match done {
+            Ok(()) => low = half,
+            Err(error) if !is_of_medium(error) => return explain(error, &command),
+            Err(_) if half.saturating_sub(low) <= block => {
+                let first = command.extent().map_or(0, |(lba, _)| lba);
+                let lba = first.saturating_add(low.wrapping_shr(shift) as u64);
+                return without_lba.with_info(lba).into();
+            }
+            Err(_) => {
+                failed = true;
+                high = half;
+            }
+        }
+    }
+    if failed {
+        // What failed a moment ago has not failed again.
+        return without_lba.into();
+    }
+    // The fault is gone, and all has been done in the meantime.
+    if matches!(command, Command::Read { .. }) {
+        body.data_in = body.data.len();
+    }
+    Outcome::GOOD
 }
 
 /// What an initiator is told of a failure of the device.
@@ -238,15 +328,22 @@ fn unmap_all(
         Err(sense) => return sense.into(),
     };
     let shift = device.block_shift().saturating_sub(9);
-    let zeros = device.unmaps_to_zeros();
     for (lba, blocks) in extents {
         let sector = lba.wrapping_shl(shift);
         let sectors = u64::from(blocks).wrapping_shl(shift);
-        let done = if zeros {
-            bdev.zeroout(sector, sectors, true)
-        } else {
-            bdev.discard(sector, sectors)
-        };
+        let mut done = Err(BlkError::NotSupported);
+        if device.unmaps_to_zeros() {
+            done = bdev.zeroout(sector, sectors, Zero::Unmap);
+            if done == Err(BlkError::NotSupported) {
+                // The device has given it up since it was opened, as loop
+                // devices do on some file systems. Writing zeros would take
+                // the space that is to be freed.
+                device.unmapped_is_undefined();
+            }
+        }
+        if done == Err(BlkError::NotSupported) {
+            done = bdev.discard(sector, sectors);
+        }
         if let Err(error) = done {
             return match error {
                 BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(
@@ -302,7 +399,12 @@ fn write_same(
     let done = if unmap && !device.unmaps_to_zeros() {
         bdev.discard(sector, sectors)
     } else if zeros || unmap {
-        bdev.zeroout(sector, sectors, unmap)
+        let how = if unmap {
+            Zero::UnmapOrWrite
+        } else {
+            Zero::Write
+        };
+        bdev.zeroout(sector, sectors, how)
     } else {
         write_pattern(bdev, sector, sectors, &pattern)
     };

@@ -715,20 +715,20 @@ impl Bdev {
         })
     }
 
-    /// Makes `sectors` sectors at `sector` read as 0, by the device itself if
-    /// it can, else by writing. With `unmap` their space may be freed, without
-    /// it stays reserved. Process context; waits for the device.
+    /// Makes `sectors` sectors at `sector` read as 0. Process context; waits
+    /// for the device.
     ///
     /// # Errors
     ///
-    /// [`BlkError`].
-    pub(crate) fn zeroout(&self, sector: u64, sectors: u64, unmap: bool) -> Result<(), BlkError> {
+    /// [`BlkError::NotSupported`] with [`Zero::Unmap`] on a device that cannot
+    /// do it, and others.
+    pub(crate) fn zeroout(&self, sector: u64, sectors: u64, how: Zero) -> Result<(), BlkError> {
         let live = self.live()?;
         live.check_write(sector, sectors)?;
-        let flags = if unmap {
-            0
-        } else {
-            bindings::BLKDEV_ZERO_NOUNMAP
+        let flags = match how {
+            Zero::Unmap => bindings::BLKDEV_ZERO_NOFALLBACK,
+            Zero::UnmapOrWrite => 0,
+            Zero::Write => bindings::BLKDEV_ZERO_NOUNMAP,
         };
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe {
@@ -747,6 +747,17 @@ impl Drop for Bdev {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// How blocks are made to read as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zero {
+    /// By the device alone, which may free their space.
+    Unmap,
+    /// By the device, which may free their space, else by writing.
+    UnmapOrWrite,
+    /// By the device or by writing; their space stays reserved.
+    Write,
 }
 
 /// Holds a device open for an operation.

@@ -309,6 +309,21 @@ pub(crate) fn write_wait(
     transfer(bdev, op, sector, data, &range)
 }
 
+/// Reads from `sector` on into the `range` of `data`, and waits for it. Process
+/// context.
+///
+/// # Errors
+///
+/// As for [`submit`], and what the I/O ended with.
+pub(crate) fn read_wait(
+    bdev: &Bdev,
+    sector: u64,
+    data: &mut PageBuf,
+    range: Range<usize>,
+) -> Result<(), BlkError> {
+    transfer(bdev, Op::Read, sector, data, &range)
+}
+
 /// A range of a buffer, and where it goes.
 ///
 /// # Invariants

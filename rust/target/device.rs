@@ -569,6 +569,13 @@ impl Device {
         self.attrib(DeviceAttrib::UnmapZeroesData) != 0
     }
 
+    /// Unmapped blocks read as anything from now on; initiators are told to
+    /// look at READ CAPACITY(16) again, which has LBPRZ.
+    pub(crate) fn unmapped_is_undefined(&self) {
+        self.inner.lock().put(DeviceAttrib::UnmapZeroesData, 0);
+        self.post_all(Ua::CapacityChanged, None);
+    }
+
     /// Changes what MODE SELECT may change.
     pub(crate) fn set_mode(&self, mode: ModeState) {
         self.inner.lock().mode = mode;
