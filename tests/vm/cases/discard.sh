@@ -3,7 +3,6 @@
 # Unmapping and zeroing reach the backing device, where it can; where it cannot, nobody is told
 # that it could.
 # time: 40
-# draft: not seen to pass as a whole yet
 
 case_cleanup() {
 	umount /tmp/m

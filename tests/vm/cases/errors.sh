@@ -4,7 +4,6 @@
 # away when the fault does: medium errors with their LBA, a full thin pool, a read-only device, a
 # device that is gone.
 # time: 90
-# draft: not seen to pass as a whole yet
 
 dm() {
 	local verb=$1

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # The tools of libiscsi, an initiator in user space.
 # time: 40
-# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda /dev/vdb

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Fifty times: load, export, log in, read, unload. Nothing may stay in memory.
 # time: 90
-# draft: not seen to pass as a whole yet
 
 settled() {
 	sync
