@@ -52,7 +52,8 @@ entries() {
 		    for _ in range(count):
 		        log.seek(at)
 		        sector, sectors, flags, length = struct.unpack("<QQQQ", log.read(32))
-		        if flags & 8:
+		        # The end of the log has a mark as well.
+		        if flags & 8 and seen is None:
 		            seen = 0
 		        elif seen is not None:
 		            seen += bool(flags & int(sys.argv[1]))
