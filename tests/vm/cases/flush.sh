@@ -3,7 +3,6 @@
 # Flush, FUA and write_through reach the medium: counted on the backing device, and proven with
 # a device whose write cache is lost.
 # time: 60
-# draft: not seen to pass as a whole yet
 
 case_cleanup() {
 	i_forget

@@ -5,7 +5,6 @@
 # of a module that is gone.
 # machine: --debug-mem --mem 1536
 # time: 90
-# draft: not seen to pass as a whole yet
 
 case_cleanup() {
 	i_forget
