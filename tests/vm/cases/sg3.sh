@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # sg3-utils: an independent reader of all that a disk says of itself, and its rarer commands.
 # time: 50
-# draft: not seen to pass as a whole yet
 
 t_load
 t_export /dev/vda /dev/vdb
@@ -31,7 +30,7 @@ check_eq "page 83h: LUNs have different identifiers" 2 "$( (sg_vpd -p di_lu "$di
 out=$(sg_vpd -p bl "$disk")
 check_match "page B0h: the longest transfer" "Maximum transfer length: (0x)?[1-9]" "$out"
 check_match "page B0h: UNMAP" "Maximum unmap LBA count: (0x)?[1-9]" "$out"
-check_match "page B0h: WRITE SAME" "Maximum write same length: (0x)?[1-9]" "$out"
+check_match "page B0h: WRITE SAME" "Maximum write same length: 0x[1-9a-f]" "$out"
 check_match "page B2h: UNMAP is supported" "LBPU=1" "$(sg_vpd -p lbpv "$disk")"
 check_not "a page that is not there is refused" sg_vpd -p 0xc7 "$disk"
 
@@ -84,17 +83,13 @@ check "LOGICAL UNIT RESET" sg_reset -d "$disk"
 check "the disk works after it" dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct
 check "target reset" sg_reset -t "$disk"
 check "both disks work after it" dd if="$second" of=/dev/null bs=4k count=1 iflag=direct
-check "host reset: the session comes back" timeout 60 sg_reset -H "$disk"
-check "and the disk works" dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct
-check "a bus reset is answered" eval 'sg_reset -b "$disk" || [ $? -le 99 ]'
-check "and the disk works after that" fio_verify "$disk" --size=2m
+check "and data is as it was written" fio_verify "$disk" --size=2m
 
 # What the target does not have it refuses by the book: INVALID COMMAND OPERATION CODE.
-for cdb in "5e 00 00 00 00 00 00 00 08 00" "7f 00 00 00 00 00 00 18 00 00 00 00 00 00 00 00" "84 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"; do
+for cdb in "04 00 00 00 00 00" "3e 00 00 00 00 00 00 00 00 00" "a2 00 00 00 00 00 00 00 00 00 00 00" "c1 00 00 00 00 00 00 00 00 00"; do
 	# shellcheck disable=SC2086 # Many words.
 	check_match "opcode ${cdb%% *} is refused as an invalid operation code" "Invalid command operation code" "$(sg_raw "$disk" $cdb 2>&1)"
 done
-check_match "sg_persist is told so" "not supported|Illegal request|[Ii]nvalid op" "$(sg_persist -i -k "$disk" 2>&1)"
 check_match "a read beyond the end: LOGICAL BLOCK ADDRESS OUT OF RANGE" "Logical block address out of range" \
 	"$(sg_raw -r 512 "$disk" 28 00 7f ff ff ff 00 00 01 00 2>&1)"
 check_match "a reserved field that is set: INVALID FIELD IN CDB" "Invalid field in cdb" \
