@@ -196,7 +196,7 @@ pub(crate) fn run(
             let id = session.id();
             nexus.device().post_all(Ua::CommandsCleared, Some(id));
         }
-        (TmFunction::LogicalUnitReset, Some(nexus)) => reset_unit(&waiter, nexus.device()),
+        (TmFunction::LogicalUnitReset, Some(nexus)) => reset_unit(&waiter, nexus.device(), None),
         (TmFunction::ItNexusReset, _) => {
             session.abort_tasks(&waiter, &|_| true);
             each_nexus(session, &mut |nexus| {
@@ -205,8 +205,10 @@ pub(crate) fn run(
             });
         }
         // The units that this session sees; what it does not see is not its
-        // to reset.
-        _ => each_nexus(session, &mut |nexus| reset_unit(&waiter, nexus.device())),
+        // to reset. It knows of the reset by the response.
+        _ => each_nexus(session, &mut |nexus| {
+            reset_unit(&waiter, nexus.device(), Some(session.id()));
+        }),
     }
     // Ends the setting up; the answer may be given here.
     Waiter::one_ended(&waiter);
@@ -281,11 +283,12 @@ fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
     }
 }
 
-/// Logical unit reset (SAM-5, "Logical unit reset").
-fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
+/// Logical unit reset (SAM-5, "Logical unit reset"); all sessions but
+/// `except` are told.
+fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, except: Option<u64>) {
     abort_unit(waiter, device);
     device.release_any();
-    device.post_all(Ua::LogicalUnitReset, None);
+    device.post_all(Ua::LogicalUnitReset, except);
 }
 
 fn each_nexus(session: &Arc<Session>, each: &mut dyn FnMut(&Arc<Nexus>)) {

@@ -381,8 +381,9 @@ fn write_same(
     let mut pattern = KVec::new();
     let mut zeros = ndob;
     if !ndob {
-        // WRITE SAME takes exactly one block (SBC-3 5.50).
-        if body.data.len() != block {
+        // WRITE SAME takes exactly one block (SBC-3 5.50): what an initiator
+        // sends more of, it means for something.
+        if body.data.len() != block || body.edtl as usize != block {
             return Sense::INVALID_FIELD_IN_CDB.into();
         }
         match KVec::from_elem(0u8, block, GFP_KERNEL) {

@@ -659,11 +659,13 @@ impl Bdev {
     /// The limits now, or those at opening once it is closed. Any context, but
     /// not for every command: it reads a lot.
     pub(crate) fn limits(&self) -> Limits {
-        match self.enter() {
+        let mut limits = match self.enter() {
             // SAFETY: The device is alive.
             Some(live) => unsafe { Limits::read(live.bdev()) },
             None => self.inner.at_open,
-        }
+        };
+        limits.read_only |= self.inner.mode == Mode::ReadOnly;
+        limits
     }
 
     /// How I/O to it may be submitted, now. Any context.

@@ -140,6 +140,21 @@ i_forget
 t_clear
 blockdev --setrw /dev/vdb
 
+# A device that could be written, exported read-only.
+t_backstore ro /dev/vdb ro
+t_target
+t_lun "$IQN" 0 ro
+t_portal "$IQN" "$PORTAL"
+t_demo
+t_enable
+must i_login
+disk=$(i_disk "$IQN" 0) || give_up "no disk"
+check_eq "a device that could be written, exported read-only, is write protected" 1 "$(blockdev --getro "$disk")"
+check_match "a write: DATA PROTECT, WRITE PROTECTED" "Write protected" "$(sg_raw -R -s 512 -i /dev/zero "$disk" 2a 00 00 00 00 00 00 00 01 00 2>&1)"
+i_logout
+i_forget
+t_clear
+
 # A device that goes away: a SCSI disk that is deleted under the target.
 must modprobe scsi_debug dev_size_mb=64 lbpu=1
 sd=
