@@ -67,6 +67,8 @@ pub(crate) enum Why {
     HeaderDigest,
     /// The peer did not answer a NOP-In.
     Silent,
+    /// A Data-Out PDU that was due did not come.
+    NoData,
     /// The login took too long.
     LoginTimeout,
     /// The login was refused.
@@ -92,6 +94,7 @@ impl Why {
             Why::Protocol => "protocol error",
             Why::HeaderDigest => "header digest error",
             Why::Silent => "no answer to NOP-In",
+            Why::NoData => "no Data-Out for a command that waits for it",
             Why::LoginTimeout => "login timeout",
             Why::Refused => "login refused",
             Why::Reinstated => "replaced by a new login",

@@ -204,6 +204,16 @@ impl Dir for AttribDir {
             show!(NopinResponseTimeout),
             store!(NopinResponseTimeout, 3..=60)
         ),
+        Attr::rw(
+            c"dataout_timeout",
+            show!(DataoutTimeout),
+            store!(DataoutTimeout, 2..=60)
+        ),
+        Attr::rw(
+            c"dataout_timeout_retries",
+            show!(DataoutTimeoutRetries),
+            store!(DataoutTimeoutRetries, 1..=15)
+        ),
         // Error recovery level 0 is the only one there is.
         Attr::rw(
             c"default_erl",

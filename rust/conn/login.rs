@@ -150,13 +150,15 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
         out: &mut state.out,
     };
     let step = match Request::parse(&inbound.header) {
+        _ if inbound.too_long => state.machine.handle_too_long(&inbound.header),
+        Err(error) => state.machine.handle_malformed(&inbound.header, error),
         Ok(Request::Login(request)) => {
             conn.login_cmd_sn.store(request.cmd_sn().0, Relaxed);
             state
                 .machine
                 .handle(request, &inbound.data, buffers, &mut asker)
         }
-        _ => state.machine.handle_other(),
+        Ok(_) => state.machine.handle_other(),
     };
     match step {
         Step::Respond(reply) => {

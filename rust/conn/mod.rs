@@ -57,7 +57,8 @@ use crate::{
     target::{
         AclAttrib,
         Targets,
-        TpgAttrib, //
+        TpgAttrib,
+        DEFAULT_DATAOUT_PATIENCE_S, //
     },
     task::{
         Body,
@@ -145,6 +146,8 @@ pub(crate) struct Conn {
     /// The CmdSN of the login.
     login_cmd_sn: Atomic<u32>,
     sweep: Atomic<i32>,
+    /// Tasks that wait for data are to be looked at.
+    check_data: Atomic<i32>,
     starved: Atomic<i32>,
     /// The window has opened without a response that tells it.
     window_moved: Atomic<i32>,
@@ -214,6 +217,7 @@ impl Conn {
                 resume_wanted: Atomic::new(0),
                 login_cmd_sn: Atomic::new(0),
                 sweep: Atomic::new(0),
+                check_data: Atomic::new(0),
                 starved: Atomic::new(0),
                 window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
@@ -357,6 +361,16 @@ impl Conn {
                 exec::run_held(session);
             }
         }
+        if this.check_data.xchg(0, Full) != 0 {
+            let patience = this
+                .session
+                .as_ref()
+                .and_then(|s| s.acl())
+                .map_or(DEFAULT_DATAOUT_PATIENCE_S, |acl| acl.dataout_patience_s());
+            if let Some(mut rx) = this.rx.open(owner) {
+                rx.look_for_late(this, u64::from(patience).saturating_mul(1000));
+            }
+        }
         Self::transmit(this, owner);
         if this.resume.xchg(0, Full) != 0 {
             Self::receive(this, owner);
@@ -423,7 +437,10 @@ impl Conn {
         for waiter in expired.iter() {
             Waiter::expire(waiter, now_ms);
         }
-        if this.starved.xchg(0, Relaxed) != 0 {
+        if !session.is_idle() {
+            this.check_data.store(1, Relaxed);
+            this.clone().kick();
+        } else if this.starved.xchg(0, Relaxed) != 0 {
             this.clone().kick();
         }
         this.check_alive(session, now_ms);
@@ -581,6 +598,9 @@ impl WorkItem<CLOSE> for Conn {
         if gentle {
             let owner = this.sock.own();
             Self::transmit(this.as_arc_borrow(), &owner);
+            // What is left unread would make the end a reset, which may
+            // overtake what was just said.
+            owner.read(&mut |slice| slice.len());
         }
         this.sock.release(!gentle);
         // Waits for a request that is being worked on; it takes its last look

@@ -129,6 +129,8 @@ pub(super) struct Inbound {
     pub(super) header: [u8; BHS_LEN],
     /// Its data segment.
     pub(super) data: KVec<u8>,
+    /// Its data segment is longer than a login takes, and was not read.
+    pub(super) too_long: bool,
 }
 
 /// Where in a PDU the next byte belongs.
@@ -175,6 +177,9 @@ struct Place {
     /// Counts the tasks that were here, so that an old tag is known as such.
     generation: u16,
     task: Option<Task>,
+    /// Since when no data has come for it, as far as is known; 0 when some has
+    /// since the last look.
+    quiet_ms: u64,
 }
 
 /// The receiving half of a connection.
@@ -288,6 +293,28 @@ impl Rx {
         }
     }
 
+    /// Gives the connection up when a Data-Out PDU has been due for longer than
+    /// `patience_ms`: at ErrorRecoveryLevel 0 nothing can be asked for again,
+    /// and the task would hold its memory and its place in the window for as
+    /// long as the session lives.
+    pub(super) fn look_for_late(&mut self, conn: ArcBorrow<'_, Conn>, patience_ms: u64) {
+        let now = misc::now_ms();
+        let mut late = false;
+        for place in self.collecting.iter_mut() {
+            let due = |task: &Task| task.peek().plan.as_ref().is_some_and(|p| !p.is_settled());
+            if !place.task.as_ref().is_some_and(due) {
+                continue;
+            }
+            if place.quiet_ms == 0 {
+                place.quiet_ms = now;
+            }
+            late |= now > place.quiet_ms.saturating_add(patience_ms);
+        }
+        if late && self.mode == Mode::Full {
+            self.fail(conn, Why::NoData);
+        }
+    }
+
     /// Reads what has arrived.
     pub(super) fn read(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
         if self.r2t_due {
@@ -389,8 +416,11 @@ impl Rx {
         match self.stage {
             Stage::Head => {
                 let ahs = Bhs::cast(&self.head).total_ahs_length() as usize;
-                if ahs != 0 {
-                    if self.mode != Mode::Full || self.ahs.capacity() < ahs {
+                if ahs != 0 && self.mode == Mode::Login {
+                    // No PDU of a login has one.
+                    self.break_login(conn, false);
+                } else if ahs != 0 {
+                    if self.ahs.capacity() < ahs {
                         return self.fail(conn, Why::Protocol);
                     }
                     self.ahs.clear();
@@ -501,21 +531,21 @@ impl Rx {
         let len = self.data_len();
         if len > self.max_data {
             // RFC 7143 13.12: no PDU may be longer than was declared.
-            return self.fail(conn, Why::Protocol);
+            return match self.mode {
+                Mode::Login => self.break_login(conn, true),
+                Mode::Full | Mode::Over => self.fail(conn, Why::Protocol),
+            };
         }
         self.sink = Sink::Discard;
         let head = self.head;
         match Request::parse(&head) {
-            Err(error) if self.mode == Mode::Login => {
-                let _ = error;
-                return self.fail(conn, Why::Protocol);
-            }
+            Err(_) if self.mode == Mode::Login => return self.break_login(conn, false),
             Err(error) => self.reject(conn, owner, error.reject_reason()),
             Ok(request) => match self.mode {
                 Mode::Login => match request {
                     Request::Login(_) => self.pass_to_control(len),
-                    // RFC 7143 6.3: nothing else before the login is over.
-                    _ => return self.fail(conn, Why::Protocol),
+                    // RFC 7143 4.2.4: nothing else before the login is over.
+                    _ => return self.break_login(conn, false),
                 },
                 Mode::Full => self.request(conn, owner, request, len),
                 Mode::Over => {}
@@ -529,6 +559,30 @@ impl Rx {
             self.enter(Stage::Data, len as usize);
         } else {
             self.end_pdu(conn, owner, true, pdus);
+        }
+    }
+
+    /// What has come ends the login: the control work answers it as RFC 7143
+    /// 4.2.4 and 6.3 say, and nothing more is taken.
+    fn break_login(&mut self, conn: ArcBorrow<'_, Conn>, too_long: bool) {
+        self.mode = Mode::Over;
+        self.hand_over(
+            conn,
+            Inbound {
+                header: self.head,
+                data: KVec::new(),
+                too_long,
+            },
+        );
+    }
+
+    /// Gives a request to the control work.
+    fn hand_over(&mut self, conn: ArcBorrow<'_, Conn>, inbound: Inbound) {
+        self.busy = true;
+        *conn.inbox.lock() = Some(inbound);
+        if let Some(queue) = crate::sys::work::control() {
+            let conn = Arc::<Conn>::from(conn);
+            let _ = queue.enqueue::<Arc<Conn>, { super::CONTROL }>(conn);
         }
     }
 
@@ -642,12 +696,14 @@ impl Rx {
                 self.progress(conn, owner, task, place);
             }
             (Sink::Bytes(data), _) if digest_good => {
-                self.busy = true;
-                *conn.inbox.lock() = Some(Inbound { header: head, data });
-                if let Some(queue) = crate::sys::work::control() {
-                    let conn = Arc::<Conn>::from(conn);
-                    let _ = queue.enqueue::<Arc<Conn>, { super::CONTROL }>(conn);
-                }
+                self.hand_over(
+                    conn,
+                    Inbound {
+                        header: head,
+                        data,
+                        too_long: false,
+                    },
+                );
             }
             (Sink::Ping(pages, charge), Request::NopOut(pdu)) if digest_good => {
                 self.ping(conn, owner, pdu, Some((pages, charge)));
@@ -1090,6 +1146,7 @@ impl Rx {
         match free.and_then(|at| Some((at, self.collecting.get_mut(at)?))) {
             Some((at, slot)) => {
                 slot.task = Some(task);
+                slot.quiet_ms = 0;
                 self.ask(conn, owner, at);
             }
             // There is a place for every task of the session.

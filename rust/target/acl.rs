@@ -36,7 +36,20 @@ pub(crate) enum AclAttrib {
     NopinTimeout,
     /// Seconds to wait for the answer to it.
     NopinResponseTimeout,
+    /// Seconds to wait for a Data-Out PDU that is due.
+    DataoutTimeout,
+    /// How many times that long before the connection is given up.
+    DataoutTimeoutRetries,
 }
+
+/// Seconds to wait for a Data-Out PDU, unless the administrator says otherwise.
+const DATAOUT_TIMEOUT_S: i32 = 3;
+
+/// And how many times that long.
+const DATAOUT_RETRIES: i32 = 5;
+
+/// Seconds to wait for a Data-Out PDU of an initiator that has no entry.
+pub(crate) const DEFAULT_DATAOUT_PATIENCE_S: u32 = (DATAOUT_TIMEOUT_S * DATAOUT_RETRIES) as u32;
 
 /// An initiator that may log in.
 #[pin_data]
@@ -47,6 +60,8 @@ pub(crate) struct Acl {
     authentication: Atomic<i32>,
     nopin_timeout: Atomic<i32>,
     nopin_response_timeout: Atomic<i32>,
+    dataout_timeout: Atomic<i32>,
+    dataout_timeout_retries: Atomic<i32>,
     #[pin]
     credentials: Credentials,
     #[pin]
@@ -69,6 +84,8 @@ impl Acl {
                 authentication: Atomic::new(-1),
                 nopin_timeout: Atomic::new(15),
                 nopin_response_timeout: Atomic::new(30),
+                dataout_timeout: Atomic::new(DATAOUT_TIMEOUT_S),
+                dataout_timeout_retries: Atomic::new(DATAOUT_RETRIES),
                 credentials <- Credentials::new(),
                 inner <- new_mutex!(
                     Inner {
@@ -125,14 +142,26 @@ impl Acl {
         look(&self.inner.lock().tag)
     }
 
-    /// Reads an attribute.
-    pub(crate) fn attrib(&self, which: AclAttrib) -> i32 {
+    fn place(&self, which: AclAttrib) -> &Atomic<i32> {
         match which {
             AclAttrib::Authentication => &self.authentication,
             AclAttrib::NopinTimeout => &self.nopin_timeout,
             AclAttrib::NopinResponseTimeout => &self.nopin_response_timeout,
+            AclAttrib::DataoutTimeout => &self.dataout_timeout,
+            AclAttrib::DataoutTimeoutRetries => &self.dataout_timeout_retries,
         }
-        .load(Relaxed)
+    }
+
+    /// Reads an attribute.
+    pub(crate) fn attrib(&self, which: AclAttrib) -> i32 {
+        self.place(which).load(Relaxed)
+    }
+
+    /// Seconds that a Data-Out PDU may be in coming.
+    pub(crate) fn dataout_patience_s(&self) -> u32 {
+        let once = self.attrib(AclAttrib::DataoutTimeout);
+        let times = self.attrib(AclAttrib::DataoutTimeoutRetries);
+        u32::try_from(once.saturating_mul(times)).unwrap_or(0)
     }
 
     /// Writes an attribute; it counts from the next login or timeout on.
@@ -141,12 +170,7 @@ impl Acl {
     ///
     /// None now.
     pub(crate) fn set_attrib(&self, which: AclAttrib, value: i32) -> Result {
-        match which {
-            AclAttrib::Authentication => &self.authentication,
-            AclAttrib::NopinTimeout => &self.nopin_timeout,
-            AclAttrib::NopinResponseTimeout => &self.nopin_response_timeout,
-        }
-        .store(value, Relaxed);
+        self.place(which).store(value, Relaxed);
         Ok(())
     }
 

@@ -10,7 +10,8 @@ mod tpg;
 
 pub(crate) use acl::{
     Acl,
-    AclAttrib, //
+    AclAttrib,
+    DEFAULT_DATAOUT_PATIENCE_S, //
 };
 pub(crate) use credentials::{
     CredentialField,

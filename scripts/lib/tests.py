@@ -35,6 +35,8 @@ VM = os.path.join(PROJECT, "scripts", "vm")
 DISKS = ["--disk", "1G", "--disk", "512M"]
 # Seconds of cases that share a boot, by their own estimate.
 CHUNK = 240
+# How many times the debug kernel's time is the stock one's.
+SLOWER = 4
 # Lines of a failed case's log that are shown; the whole is in build/test.
 SHOWN = 40
 
@@ -137,8 +139,9 @@ def host_cargo():
 class Host:
     """The steps, in the order in which they are run."""
 
-    def __init__(self, results):
+    def __init__(self, results, kernel):
         self.results = results
+        self.kernel = "primary" if kernel == "stock" else kernel
         self.own_cargo = host_cargo()
         self.prepared = False
 
@@ -246,8 +249,8 @@ class Host:
         self.step("tools", self.do_tools.__doc__, ["make", "userspace-tools"])
 
     def do_module(self):
-        """the module is built for the stock kernel"""
-        self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", "primary"])
+        """the module is built for the kernel that it is tested on"""
+        self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", self.kernel])
 
     def do_other_kernels(self):
         """the module is built for the other kernels of the suite"""
@@ -265,6 +268,10 @@ class Host:
         else:
             self.results.count(name, 0, [], ["the suite has but one kernel"], 0)
 
+    def do_debug_kernel(self):
+        """the module is built for a kernel with KASAN, lockdep and kmemleak"""
+        self.step("debug-kernel", self.do_debug_kernel.__doc__, [TOOLCHAIN, "module", "debug"])
+
     def do_kernel_clippy(self):
         """clippy has no word to say about the module"""
         self.step("kernel-clippy", self.do_kernel_clippy.__doc__, [TOOLCHAIN, "clippy", "primary"])
@@ -274,7 +281,7 @@ class Host:
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
     STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "other_kernels",
-             "kernel_clippy", "panics"]
+             "kernel_clippy", "panics", "debug_kernel"]
 
 
 # --- cases in virtual machines --------------------------------------------------------------
@@ -286,23 +293,31 @@ class Case:
     limit    seconds after which it counts as hung (eight times as many, at least 240)
     machine  further arguments for scripts/vm run; cases with the same share a boot
     runs     guest (the default), or host for a script that starts virtual machines itself
+    kernels  kernels beside the stock one that it is run on when all is run: previous, debug
     draft    why it does not count yet: it is run only when it is named
     """
 
-    def __init__(self, name):
+    def __init__(self, name, kernel="stock"):
         self.name = name
+        self.kernel = kernel
+        self.label = name if kernel == "stock" else f"{name}@{kernel}"
         self.path = os.path.join(CASES, f"{name}.sh")
         head = {}
         with open(self.path, encoding="utf-8") as file:
             for line in file:
                 if not line.startswith("#"):
                     break
-                match = re.match(r"# (time|limit|machine|runs|draft): (.*)", line)
+                match = re.match(r"# (time|limit|machine|runs|kernels|draft): (.*)", line)
                 if match:
                     head[match[1]] = match[2].strip()
         self.seconds = int(head.get("time", "30"))
         self.limit = int(head.get("limit", str(max(240, 8 * self.seconds))))
+        if kernel == "debug":
+            # KASAN and lockdep, on an emulated CPU.
+            self.seconds *= SLOWER
+            self.limit *= SLOWER
         self.machine = head.get("machine", "")
+        self.kernels = head.get("kernels", "").split()
         self.on_host = head.get("runs") == "host"
         self.draft = head.get("draft")
 
@@ -316,7 +331,7 @@ class Outcome:
         self.passed = 0
         self.failures = []
         self.skips = []
-        self.log = open(log_path(case.name), "w", buffering=1, encoding="utf-8")
+        self.log = open(log_path(case.label), "w", buffering=1, encoding="utf-8")
 
     def line(self, line):
         self.log.write(line + "\n")
@@ -332,7 +347,7 @@ class Outcome:
         self.log.close()
         if not self.passed + len(self.failures) + len(self.skips):
             self.failures.append("it checks something")
-        results.count(self.case.name, self.passed, self.failures, self.skips,
+        results.count(self.case.label, self.passed, self.failures, self.skips,
                       time.monotonic() - self.start,
                       [re.sub(r"^\| ", "", line) for line in tail(self.log.name)])
 
@@ -384,12 +399,12 @@ class Runner:
         """Runs cases; returns what is left to be run, with the number of the attempt."""
         if cases[0].on_host:
             return self.run_on_host(cases[0])
-        self.results.say(f"vm {number}: {', '.join(case.name for case in cases)}")
+        self.results.say(f"vm {number}: {', '.join(case.label for case in cases)}")
         with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="cases-") as script:
             script.write(guest_script(cases, self.options.target))
             script.flush()
             limit = 60 + sum(case.limit + 40 for case in cases)
-            command = [VM, "run", "--timeout", str(limit), "--kernel", self.options.kernel, *DISKS,
+            command = [VM, "run", "--timeout", str(limit), "--kernel", cases[0].kernel, *DISKS,
                        *cases[0].machine.split(), script.name]
             with open(log_path(f"vm-{number}"), "wb") as errors:
                 vm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -427,17 +442,17 @@ class Runner:
             if len(todo) == len(cases):
                 # Nothing was run: trying again would end the same way.
                 for case in todo:
-                    self.results.count(case.name, 0, [f"being run: {problem}"], [], 0)
+                    self.results.count(case.label, 0, [f"being run: {problem}"], [], 0)
                 return None
         return (todo, 1) if todo else None
 
     def run_on_host(self, case):
-        self.results.say(f"{case.name}: on this machine, with virtual machines of its own")
+        self.results.say(f"{case.label}: on this machine, with virtual machines of its own")
         outcome = Outcome(case)
         run = subprocess.Popen(
             ["timeout", "-k", "10", str(case.limit), "bash", case.path], cwd=PROJECT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent, env={**os.environ, "VM_KERNEL": self.options.kernel})
+            preexec_fn=die_with_parent, env={**os.environ, "VM_KERNEL": case.kernel})
         for raw in run.stdout:
             outcome.line(raw.decode("utf-8", "replace").rstrip("\r\n"))
         status = run.wait()
@@ -455,7 +470,7 @@ def chunks(cases):
         if case.on_host:
             groups.append([case])
         else:
-            by_machine.setdefault(case.machine, []).append(case)
+            by_machine.setdefault((case.kernel, case.machine), []).append(case)
     for same in by_machine.values():
         count = max(1, round(sum(case.seconds for case in same) / CHUNK))
         bins = [[] for _ in range(count)]
@@ -474,7 +489,7 @@ def guest_script(cases, target):
     packed = base64.encodebytes(archive.getvalue()).decode("ascii")
     items = " ".join(f"{case.name}:{case.limit}" for case in cases)
     return (f"mkdir /tests && base64 -d <<'END' | tar xz -C /tests || exit 1\n{packed}END\n"
-            f"export T_TARGET={target}\nexec bash /tests/guest.sh {items}\n")
+            f"export T_TARGET={target} T_KERNEL={cases[0].kernel}\nexec bash /tests/guest.sh {items}\n")
 
 
 # --- what is asked for ----------------------------------------------------------------------
@@ -510,17 +525,20 @@ def main():
               "`scripts/test --list` prints all", file=sys.stderr)
         return 2
     chosen_steps = [name for name in steps if not options.names or name in options.names]
-    chosen_cases = [name for name in cases if name in options.names
+    chosen_cases = [Case(name, options.kernel) for name in cases if name in options.names
                     or not options.names and not Case(name).draft]
+    if not options.names and options.kernel == "stock":
+        chosen_cases += [Case(case.name, kernel) for case in chosen_cases
+                         for kernel in case.kernels]
     if options.names and chosen_cases and not options.no_build:
         chosen_steps += [name for name in ("tools", "module") if name not in chosen_steps]
 
     results = Results()
-    host = Host(results)
+    host = Host(results, options.kernel)
     for name in chosen_steps:
         getattr(host, f"do_{name.replace('-', '_')}")()
     if chosen_cases:
-        Runner(results, options).run([Case(name) for name in chosen_cases])
+        Runner(results, options).run(chosen_cases)
     return results.finish()
 
 

@@ -39,8 +39,33 @@ settle() {
 		return 1
 	fi
 	echo "@ok the module is unloaded after the case"
+	if [ -e /sys/kernel/debug/kmemleak ]; then
+		leaks
+	fi
 }
 
+# What kmemleak finds after the module is gone; the debug kernel has it. It reports what nothing
+# has pointed at for some seconds.
+leaks() {
+	local file=/sys/kernel/debug/kmemleak
+	sleep 6
+	echo scan >$file
+	sleep 1
+	echo scan >$file
+	if [ -s $file ]; then
+		head -c 8000 $file >>$log
+		echo "@fail nothing has leaked (kmemleak: $(grep -c '^unreferenced' $file) objects)"
+		echo clear >$file
+	else
+		echo "@ok nothing has leaked"
+	fi
+}
+
+# What the kernel itself has left behind while it booted is not ours.
+if [ -e /sys/kernel/debug/kmemleak ]; then
+	echo scan >/sys/kernel/debug/kmemleak
+	echo clear >/sys/kernel/debug/kmemleak
+fi
 status=0
 for item; do
 	case_name=${item%%:*}

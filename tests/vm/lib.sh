@@ -12,6 +12,13 @@ shopt -s nullglob
 T_DIR=${BASH_SOURCE[0]%/*}
 # ferrite, or lio to see how a case judges another target (see Documentation/testing.rst).
 T_TARGET=${T_TARGET:-ferrite}
+# How many times slower than the stock kernel the kernel is: what has a limit in time may take
+# so many times as long.
+# shellcheck disable=SC2034 # Used by the cases.
+case ${T_KERNEL:-stock} in
+	debug) T_SLOWER=4 ;;
+	*) T_SLOWER=1 ;;
+esac
 # Who configures: tool (ferritectl) or configfs.
 T_BY=${T_BY:-}
 # One iSCSI name for every target of a case, and the initiator's own.

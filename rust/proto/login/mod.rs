@@ -63,6 +63,7 @@ use crate::proto::wire::{
     LoginResponse,
     LoginStatus,
     Stage,
+    BHS_LEN,
 };
 
 /// The login of one connection.
@@ -214,9 +215,15 @@ impl Login {
         self.abandon(Fault::NotLogin)
     }
 
-    /// Takes a PDU whose header cannot be read, which ends the login.
-    pub fn handle_malformed(&mut self, error: wire::Error) -> Step {
-        self.abandon(Fault::Header(error))
+    /// Takes a PDU whose header breaks a rule, which ends the login.
+    pub fn handle_malformed(&mut self, header: &[u8; BHS_LEN], error: wire::Error) -> Step {
+        self.break_off(header, Fault::Header(error))
+    }
+
+    /// Takes the header of a PDU with more than [`MAX_DATA_SEGMENT_LEN`] bytes
+    /// of data, which ends the login.
+    pub fn handle_too_long(&mut self, header: &[u8; BHS_LEN]) -> Step {
+        self.break_off(header, Fault::DataTooLong)
     }
 
     /// What the login has come to, after [`Step::Done`].
@@ -508,6 +515,18 @@ impl Login {
         self.names
             .as_ref()
             .map_or(SessionType::Normal, |names| names.session_type)
+    }
+
+    /// A Login Request, however broken, is answered; all else ends the login
+    /// as [`Self::handle_other`] says.
+    fn break_off(&mut self, header: &[u8; BHS_LEN], fault: Fault) -> Step {
+        if self.is_over() {
+            return Step::Drop(Fault::Over);
+        }
+        match LoginRequest::identify(header) {
+            Some((isid, tsih, itt)) => self.refuse(isid, tsih, itt, fault),
+            None => self.abandon(Fault::NotLogin),
+        }
     }
 
     fn abandon(&mut self, fault: Fault) -> Step {

@@ -26,7 +26,7 @@ use crate::proto::{
             self, //
             U24,
         },
-        no_ahs, valid_itt, Bhs, Error, BHS_LEN,
+        no_ahs, valid_itt, Bhs, Error, Opcode, BHS_LEN,
     },
 };
 
@@ -63,6 +63,16 @@ impl LoginRequest {
         no_ahs(bhs)?;
         valid_itt(bhs)?;
         Ok(transmute_ref!(header))
+    }
+
+    /// ISID, TSIH and Initiator Task Tag of a header that breaks a rule, for
+    /// its refusal; `None` if it is not one of a Login Request.
+    pub(crate) fn identify(header: &[u8; BHS_LEN]) -> Option<([u8; 6], u16, u32)> {
+        if Bhs::cast(header).opcode() != Opcode::LoginRequest {
+            return None;
+        }
+        let request: &LoginRequest = transmute_ref!(header);
+        Some((request.isid, request.tsih.get(), request.itt.get()))
     }
 
     /// The T bit: ready for the next stage.

@@ -52,6 +52,7 @@ use ferrite_proto::wire::{
     LoginStatus,
     Request,
     TextResponse,
+    BHS_LEN,
 };
 
 /// The initiator's name in most tests.
@@ -525,10 +526,24 @@ impl Initiator {
         self.check(step, 0)
     }
 
-    /// Sends something whose header cannot be read.
-    pub fn send_malformed(&mut self, error: Error) -> Answer {
-        let step = self.login.handle_malformed(error);
+    /// Sends something whose header breaks a rule, with `opcode` in it.
+    pub fn send_malformed(&mut self, opcode: u8, error: Error) -> Answer {
+        let header = self.broken(opcode, 0);
+        let step = self.login.handle_malformed(&header, error);
         self.check(step, 0)
+    }
+
+    /// Sends the header of a PDU of `len` bytes of data, with `opcode` in it.
+    pub fn send_too_long(&mut self, opcode: u8, len: usize) -> Answer {
+        let header = self.broken(opcode, len);
+        let step = self.login.handle_too_long(&header);
+        self.check(step, 0)
+    }
+
+    fn broken(&self, opcode: u8, len: usize) -> [u8; BHS_LEN] {
+        let mut header = self.header.bytes(len);
+        header[0] = 0x40 | opcode;
+        header
     }
 
     /// Turns a step into an answer, and checks what holds of every answer.

@@ -973,17 +973,49 @@ fn other_requests_end_a_login() {
         assert_eq!(initiator.send_other(), Answer::Closed);
         assert_eq!(initiator.send(lab, 0x81, &[IN, TN]), Answer::Closed);
     }
-    // A header that cannot be read, of a Login Request or of nothing known.
-    for (error, status) in [
-        (Error::ReservedItt(Opcode::LoginRequest), INITIATOR_ERROR),
-        (Error::UnknownOpcode(0x1f), INVALID_DURING_LOGIN),
-        (Error::TargetOpcode(0x23), INVALID_DURING_LOGIN),
+    // A header that breaks a rule, of nothing known.
+    for (opcode, error, status) in [
+        (0x1f, Error::UnknownOpcode(0x1f), INVALID_DURING_LOGIN),
+        (0x23, Error::TargetOpcode(0x23), INVALID_DURING_LOGIN),
+        (
+            0x01,
+            Error::ReservedItt(Opcode::ScsiCommand),
+            INITIATOR_ERROR,
+        ),
     ] {
-        assert_eq!(Initiator::new().send_malformed(error), Answer::Closed);
+        assert_eq!(
+            Initiator::new().send_malformed(opcode, error),
+            Answer::Closed
+        );
         let mut initiator = Initiator::new();
         initiator.send(lab, 0x00, &[IN, TN]).response();
-        initiator.send_malformed(error).refused(status);
+        initiator
+            .send_malformed(opcode, error)
+            .refused(INVALID_DURING_LOGIN);
         assert_eq!(initiator.send(lab, 0x81, &[]), Answer::Closed);
+    }
+    assert_eq!(Initiator::new().send_too_long(0x01, 9000), Answer::Closed);
+    // A Login Request is answered, be it the first one or a later one.
+    for first in [true, false] {
+        let begin = |lab: &mut Lab| {
+            let mut initiator = Initiator::new();
+            if !first {
+                initiator.send(lab, 0x00, &[IN, TN]).response();
+            }
+            initiator
+        };
+        let error = Error::UnexpectedAhs {
+            opcode: Opcode::LoginRequest,
+            length: 4,
+        };
+        let mut initiator = begin(lab);
+        initiator
+            .send_malformed(0x03, error)
+            .refused(INITIATOR_ERROR);
+        assert_eq!(initiator.send(lab, 0x81, &[IN, TN]), Answer::Closed);
+        let mut initiator = begin(lab);
+        initiator.send_too_long(0x03, 8193).refused(INITIATOR_ERROR);
+        assert_eq!(initiator.send_too_long(0x03, 8193), Answer::Closed);
     }
     // When the login is done there is no more of it.
     let mut initiator = operational(lab);
