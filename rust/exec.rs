@@ -39,8 +39,7 @@ use crate::{
             Gfp,
             PageBuf, //
         },
-        submit,
-        work, //
+        submit, //
     },
     target::{
         DeviceAttrib,
@@ -198,7 +197,7 @@ pub(crate) fn run(mut task: Task) {
             }
             if !make_room(&mut task, asked as usize, Gfp::Atomic) {
                 // Memory may be had by waiting for it.
-                return work::slow(task, patient_read);
+                return task::slow(task, patient_read);
             }
             submit::push::<Disk>(task);
         }
@@ -211,8 +210,8 @@ pub(crate) fn run(mut task: Task) {
         // IMMED allows to answer before the work is done; answering after it
         // promises more.
         Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
-        Command::WriteSame { .. } | Command::Unmap { .. } => work::slow(task, slow),
-        Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
+        Command::WriteSame { .. } | Command::Unmap { .. } => task::slow(task, slow),
+        Command::StartStopUnit { start: false, .. } => task::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
         Command::Reserve => {

@@ -22,7 +22,8 @@ use crate::{
         },
         work, //
     },
-    target::Targets, //
+    target::Targets,
+    task, //
 };
 use core::net::{
     IpAddr,
@@ -314,7 +315,10 @@ impl WorkItem for Ticker {
     fn run(this: Arc<Ticker>) {
         this.targets.doors.tick(misc::now_ms());
         this.targets.doors.knock();
-        this.targets.for_each_device(&mut |d| d.check_capacity());
+        this.targets.for_each_device(&mut |device| {
+            device.check_capacity();
+            task::end_hopeless(device);
+        });
         if this.stop.load(Relaxed) != 0 && this.targets.doors.is_empty() {
             this.stopped.store(1, Relaxed);
             return;

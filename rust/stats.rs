@@ -39,6 +39,9 @@ pub(crate) enum Stat {
     BioSlow,
     /// Other commands carried out by the slow workqueue.
     Slow,
+    /// Times that something for the slow workqueue had to wait, as its device
+    /// had enough of that under way.
+    SlowWaits,
     /// Batches of the submit threads.
     SubmitBatches,
     /// Commands that ended BUSY for want of memory.
@@ -76,6 +79,7 @@ pub(crate) const ALL: &[(&str, Stat)] = &[
     ("bio_would_wait", Stat::BioAgain),
     ("bio_slow", Stat::BioSlow),
     ("slow_commands", Stat::Slow),
+    ("slow_waits", Stat::SlowWaits),
     ("submit_batches", Stat::SubmitBatches),
     ("busy", Stat::Busy),
     ("commands", Stat::Commands),

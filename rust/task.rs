@@ -27,14 +27,23 @@ use crate::{
         Session,
         Why, //
     },
+    stats::{
+        self,
+        Stat, //
+    },
     sys::{
+        llist::Fifo,
         owned::{
             Duo,
             Owned, //
         },
-        pages::PageBuf, //
+        pages::PageBuf,
+        work, //
     },
-    target::Nexus,
+    target::{
+        Device,
+        Nexus, //
+    },
     tmf::Waiter, //
 };
 use kernel::{
@@ -204,6 +213,8 @@ pub(crate) struct Body {
     pub(crate) may_block: bool,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
+    /// What the slow workqueue is to do with it.
+    slow: Option<fn(Task)>,
 }
 
 impl Body {
@@ -222,7 +233,91 @@ impl Body {
             data_in: 0,
             may_block: false,
             hold: false,
+            slow: None,
         }
+    }
+}
+
+/// Runs `what` with `task` on the slow workqueue, where it may wait for the
+/// disk. Any context.
+///
+/// Of each device only so many run at once ([`SLOW_AT_ONCE`]): the others wait
+/// in a line of their own, so that a device that hangs does not take the
+/// workers from all others.
+pub(crate) fn slow(mut task: Task, what: fn(Task)) {
+    task.get().slow = Some(what);
+    work::slow(task, in_lane);
+}
+
+fn in_lane(task: Task) {
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return run_slow(task);
+    };
+    let mut next = device.slow_lane(|lane| {
+        if lane.running < SLOW_AT_ONCE {
+            lane.running = lane.running.saturating_add(1);
+            return Some(task);
+        }
+        lane.waiting.push(task);
+        stats::one(Stat::SlowWaits);
+        None
+    });
+    while let Some(task) = next {
+        run_slow(task);
+        next = device.slow_lane(|lane| {
+            let next = lane.waiting.pop();
+            if next.is_none() {
+                lane.running = lane.running.saturating_sub(1);
+            }
+            next
+        });
+    }
+}
+
+fn run_slow(mut task: Task) {
+    match task.get().slow.take() {
+        Some(what) => what(task),
+        None => finish(task, Outcome::GOOD),
+    }
+}
+
+/// Commands of one device that are under way on the slow workqueue.
+const SLOW_AT_ONCE: u32 = 32;
+
+/// What of a device is on the slow workqueue.
+pub(crate) struct SlowLane {
+    running: u32,
+    waiting: Fifo<Head, Body>,
+}
+
+impl SlowLane {
+    /// Nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            running: 0,
+            waiting: Fifo::new(),
+        }
+    }
+}
+
+/// Ends those in a device's line that nobody waits for any more: aborted ones,
+/// and those whose session or LUN is gone. Any context but hardirq.
+pub(crate) fn end_hopeless(device: &Device) {
+    let mut hopeless = Fifo::new();
+    device.slow_lane(|lane| {
+        let mut kept = Fifo::new();
+        while let Some(task) = lane.waiting.pop() {
+            let head = task.shared();
+            if head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone()) {
+                hopeless.push(task);
+            } else {
+                kept.push(task);
+            }
+        }
+        lane.waiting = kept;
+    });
+    while let Some(task) = hopeless.pop() {
+        finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     }
 }
 

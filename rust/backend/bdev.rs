@@ -29,8 +29,7 @@ use crate::{
         pages::{
             Gfp,
             PageBuf, //
-        },
-        work, //
+        }, //
     },
     target::Device,
     task::{
@@ -108,7 +107,7 @@ pub(crate) fn start(mut task: Task) {
     let nowait = bdev.tier() == Tier::Nowait && bdev.fits_nowait(io.sector, io.bytes, pieces);
     if !nowait {
         body.may_block = true;
-        return work::slow(task, start_waiting);
+        return task::slow(task, start_waiting);
     }
     stats::one(Stat::BioSubmit);
     go(task, bdev, io, true);
@@ -162,10 +161,10 @@ impl BioTask<Head> for Body {
             Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
                 body.may_block = true;
                 stats::one(Stat::BioAgain);
-                work::slow(task, start_waiting);
+                task::slow(task, start_waiting);
             }
             Err(error) if is_of_medium(error) && !matches!(command.extent(), Some((_, 0 | 1))) => {
-                work::slow(task, find_bad_block);
+                task::slow(task, find_bad_block);
             }
             Err(error) => {
                 let outcome = explain(error, &command);

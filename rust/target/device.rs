@@ -25,6 +25,10 @@ use crate::{
             SpinLockBh, //
         },
         misc, //
+    },
+    task::{
+        self,
+        SlowLane, //
     }, //
 };
 use kernel::{
@@ -141,6 +145,8 @@ pub(crate) struct Device {
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
     #[pin]
+    slow: SpinLockBh<SlowLane>,
+    #[pin]
     inner: SpinLockBh<Inner>,
 }
 
@@ -232,6 +238,7 @@ impl Device {
                 write_through: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
+                slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
                 inner <- new_spinlock_bh!(
                     Inner {
                         vendor: Text::new(b"FERRITE"),
@@ -381,6 +388,7 @@ impl Device {
     pub(super) fn close(&self) {
         if let Some(bdev) = self.bdev.as_ref() {
             bdev.close();
+            task::end_hopeless(self);
             bdev.wait_closed(CLOSE_WAIT_MS);
         }
     }
@@ -544,6 +552,12 @@ impl Device {
     /// Log2 of the block size that initiators see, 9..=12.
     pub(crate) fn block_shift(&self) -> u32 {
         self.block_shift.load(Relaxed)
+    }
+
+    /// Looks at what of the device is on the slow workqueue. `look` must not
+    /// sleep, and end no task.
+    pub(crate) fn slow_lane<R>(&self, look: impl FnOnce(&mut SlowLane) -> R) -> R {
+        look(&mut self.slow.lock())
     }
 
     /// Capacity in blocks, as it is now.

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Many commands for a device that hangs, and one for another device.
+
+LUN 0 is the dm device "slow", LUN 1 is another disk.
+"""
+
+import struct
+import subprocess
+import time
+
+from iscsi import SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun, read10
+
+UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
+COUNT = 64
+
+
+def blocks(lba):
+    return struct.pack(">HHIQII", 22, 16, 0, lba, 8, 0)
+
+
+def counter(name):
+    with open("/sys/kernel/config/ferrite/statistics", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.split()[0] == name)
+
+
+def workers():
+    """Kernel workers that wait for a disk."""
+    done = subprocess.run(["ps", "-eo", "stat=,comm="], capture_output=True, text=True, check=True)
+    return sum(line.startswith("D") and "kworker" in line for line in done.stdout.splitlines())
+
+
+conn = Conn().login()
+conn.ready()
+conn.ready(lun(1))
+before = counter("slow_waits")
+subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", "slow"], check=True)
+tags = [conn.command(UNMAP, blocks(n * 8)) for n in range(COUNT)]
+end = time.monotonic() + 10
+while counter("slow_waits") - before < COUNT - 32 and time.monotonic() < end:
+    time.sleep(0.05)
+check_eq("of so many commands for a device that hangs the rest wait in line", COUNT - 32, counter("slow_waits") - before)
+check("a bounded number of workers hangs", workers() <= 33, workers())
+start = time.monotonic()
+check_eq("UNMAP on another LUN goes on", 0, conn.scsi(UNMAP, blocks(0), lun=lun(1))[0])
+check_eq("and so does READ", 0, conn.scsi(read10(0, 8), expect=4096, lun=lun(1))[0])
+took = time.monotonic() - start
+check("in little time", took < 5, took)
+
+# One that waits in line has not touched the disk, and never will: its abort is complete at once.
+start = time.monotonic()
+tag = conn.request(TASK_MGMT, 0x81, word20=tags[-1], immediate=True, tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
+answer = conn.wait(TASK_MGMT_RESPONSE, tag, 10)
+check_eq("an abort of a command that waits in line is complete", 0, answer.header[2])
+took = time.monotonic() - start
+check("in little time, too", took < 5, took)
+
+# A connection that goes takes its own out of the line.
+other = Conn().login(isid=bytes.fromhex("80feed000002"))
+other.ready()
+for n in range(8):
+    other.command(UNMAP, blocks(1024 + n * 8))
+time.sleep(0.5)
+other.reset()
+subprocess.run(["dmsetup", "resume", "slow"], check=True)
+waiting = set(tags[:-1])
+while waiting:
+    answer = conn.recv(20)
+    if answer.opcode == SCSI_RESPONSE and answer.header[3] == 0:
+        waiting.discard(answer.itt)
+check("when the device goes on, all others are done", True)
+check("the session works", conn.ping())
