@@ -4,6 +4,7 @@
 # away when the fault does: medium errors with their LBA, a full thin pool, a read-only device, a
 # device that is gone.
 # time: 90
+# kernels: debug
 
 dm() {
 	local verb=$1
