@@ -83,6 +83,8 @@ pub(crate) enum Why {
     AclChanged,
     /// An I_T nexus or target reset.
     Reset,
+    /// The administrator closed it.
+    Closed,
 }
 
 impl Why {
@@ -102,6 +104,7 @@ impl Why {
             Why::Removed => "target removed",
             Why::AclChanged => "access changed",
             Why::Reset => "reset",
+            Why::Closed => "closed by the administrator",
         }
     }
 }
@@ -142,6 +145,9 @@ pub(crate) struct Session {
     exp_cmd_sn: Atomic<u32>,
     max_cmd_sn: Atomic<u32>,
     ended: Atomic<i32>,
+    /// When the session ends if the initiator has not logged out; 0 when it
+    /// was not asked to.
+    logout_by_ms: Atomic<u64>,
     /// Pages of memory that its tasks hold.
     pages: Atomic<i32>,
     /// How many tasks are in `held`, to be read without the lock.
@@ -207,6 +213,7 @@ impl Session {
                 exp_cmd_sn: Atomic::new(window.exp_cmd_sn().0),
                 max_cmd_sn: Atomic::new(window.max_cmd_sn().0),
                 ended: Atomic::new(0),
+                logout_by_ms: Atomic::new(0),
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),
                 inner <- new_spinlock_bh!(
@@ -686,6 +693,23 @@ impl Session {
             link.clone().announce(why);
             link.close(why);
         }
+    }
+
+    /// Asks the initiator to log out (RFC 7143 11.9.1, AsyncEvent 1); the
+    /// session ends if it has not done so after `seconds`.
+    pub(crate) fn ask_to_log_out(&self, seconds: u16) {
+        let by = misc::now_ms().saturating_add(u64::from(seconds).saturating_mul(1000));
+        self.logout_by_ms.store(by.max(1), Relaxed);
+        let link = self.inner.lock().link.clone();
+        if let Some(link) = link {
+            link.request_logout(seconds);
+        }
+    }
+
+    /// Whether the initiator was asked to log out, and its time is over.
+    pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
+        let by = self.logout_by_ms.load(Relaxed);
+        by != 0 && now_ms > by
     }
 
     /// Whether the session has ended.

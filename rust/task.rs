@@ -75,8 +75,10 @@ pub(crate) trait Link: Send + Sync {
     fn window_moved(self: Arc<Self>);
     /// The connection shall end. Any context.
     fn close(self: Arc<Self>, why: Why);
-    /// Asks the initiator to log out, or tells it that the connection drops.
+    /// Tells the initiator that the connection drops.
     fn announce(self: Arc<Self>, why: Why);
+    /// Asks the initiator to log out within so many seconds.
+    fn request_logout(self: Arc<Self>, seconds: u16);
 }
 
 /// The part of a task that everybody may see.

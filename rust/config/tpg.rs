@@ -68,6 +68,7 @@ impl Dir for TpgDir {
             store_rtpi
         ),
         Attr::ro(c"dynamic_sessions", show_dynamic_sessions),
+        Attr::wo(c"close_sessions", store_close_sessions),
     ];
     const SUBDIRS: &'static [SubDir<Tpg>] = &[
         SubDir::new::<AttribDir, _>(c"attrib", Arc::clone),
@@ -92,6 +93,28 @@ fn store_rtpi(tpg: &Arc<Tpg>, value: &[u8]) -> Result<(), Refusal> {
 fn show_dynamic_sessions(tpg: &Arc<Tpg>, out: &mut Page<'_>) -> Result<(), Refusal> {
     tpg.for_each_dynamic_session(&mut |name| out.fits(|out| writeln!(out, "{name}")));
     Ok(())
+}
+
+/// `NAME` or `*`, and perhaps seconds that the initiator has to log out.
+fn store_close_sessions(tpg: &Arc<Tpg>, value: &[u8]) -> Result<(), Refusal> {
+    let value = text::utf8(value)?.trim_ascii();
+    let (who, seconds) = match value.split_once(' ') {
+        Some((who, seconds)) => (who, Some(seconds)),
+        None => (value, None),
+    };
+    let name = match who {
+        "*" => None,
+        who => Some(iscsi_name(who.as_bytes())?),
+    };
+    let patience = match seconds {
+        Some(seconds) => {
+            let seconds = text::number(seconds.as_bytes(), 1..=3600)?;
+            Some(u16::try_from(seconds).map_err(|_| EINVAL)?)
+        }
+        None => None,
+    };
+    tpg.close_sessions(name.as_ref(), patience)
+        .explain(&[(ENOENT, "no such session")])
 }
 
 /// `attrib`.

@@ -424,6 +424,10 @@ impl Conn {
             }
             return true;
         };
+        if session.is_overdue(now_ms) {
+            session.end(Why::Closed);
+            return true;
+        }
         let expired = {
             let mut expired = KVec::new();
             let waiters = this.waiters.lock();
@@ -490,6 +494,17 @@ impl Conn {
                 data_len: 0,
             })));
         }
+    }
+
+    /// Sends an Async Message.
+    fn tell(self: Arc<Self>, event: AsyncEvent) {
+        self.post(Note::new(Answer::Async(AsyncMessage {
+            event,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_len: 0,
+        })));
     }
 
     /// What kind of session it is in.
@@ -592,6 +607,7 @@ impl WorkItem<CLOSE> for Conn {
             Why::Removed,
             Why::AclChanged,
             Why::Reset,
+            Why::Closed,
         ]
         .iter()
         .any(|why| code == 1 + *why as i32);
@@ -689,15 +705,13 @@ impl Link for Conn {
             return;
         }
         // RFC 7143 11.9.1: the target drops all connections of the session.
-        self.post(Note::new(Answer::Async(AsyncMessage {
-            event: AsyncEvent::SessionDrop {
-                time2wait: 0,
-                time2retain: 0,
-            },
-            stat_sn: Sn(0),
-            exp_cmd_sn: Sn(0),
-            max_cmd_sn: Sn(0),
-            data_len: 0,
-        })));
+        self.tell(AsyncEvent::SessionDrop {
+            time2wait: 0,
+            time2retain: 0,
+        });
+    }
+
+    fn request_logout(self: Arc<Self>, seconds: u16) {
+        self.tell(AsyncEvent::LogoutRequest { deadline: seconds });
     }
 }

@@ -527,6 +527,32 @@ impl Tpg {
         self.end_matching(why, &|_| true);
     }
 
+    /// Ends the sessions of `initiator`, or all without one: at once, or, with
+    /// `patience` in seconds, when the initiator has not logged out by then.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` when there is no such session, `ENOMEM`.
+    pub(crate) fn close_sessions(
+        &self,
+        initiator: Option<&IscsiName>,
+        patience: Option<u16>,
+    ) -> Result {
+        let is_meant = |s: &Session| initiator.is_none_or(|name| s.initiator() == name);
+        let mut list = KVec::new();
+        for session in self.sessions.lock().iter().filter(|s| is_meant(s)) {
+            list.push(session.clone(), GFP_KERNEL)?;
+        }
+        if list.is_empty() {
+            return Err(ENOENT);
+        }
+        match patience {
+            Some(seconds) => list.iter().for_each(|s| s.ask_to_log_out(seconds)),
+            None => self.end_matching(Why::Closed, &is_meant),
+        }
+        Ok(())
+    }
+
     pub(super) fn shut(&self) {
         self.enabled.store(0, Relaxed);
         self.end_sessions(Why::Removed);

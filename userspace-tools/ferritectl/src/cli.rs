@@ -702,4 +702,22 @@ pub enum SessionCommand {
         #[arg(value_parser = name)]
         initiator: Name,
     },
+    /// End those of an initiator, or of all initiators of a portal group
+    ///
+    /// An initiator that may still log in will do so again: delete its ACL, or disable the
+    /// portal group, to keep it out.
+    Close {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// The initiator's iSCSI name
+        #[arg(value_parser = name, required_unless_present = "all", conflicts_with = "all")]
+        initiator: Option<Name>,
+        /// Those of all initiators
+        #[arg(long)]
+        all: bool,
+        /// Ask for a logout first, and wait so many seconds for it, 1 to 3600
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
+        wait: Option<u16>,
+    },
 }

@@ -870,6 +870,35 @@ impl<'t> Configfs<'t> {
             .collect())
     }
 
+    /// Ends the sessions of an initiator, or all of a TPG: at once, or when no logout has come
+    /// after `wait` seconds.
+    pub fn close_sessions(
+        &self,
+        name: &Name,
+        tag: u16,
+        initiator: Option<&Name>,
+        wait: Option<u16>,
+    ) -> Result<()> {
+        let path = layout::tpg(name, tag).join("close_sessions");
+        let who = initiator.map_or("*", Name::as_str);
+        let text = match wait {
+            Some(seconds) => format!("{who} {seconds}"),
+            None => who.to_string(),
+        };
+        match self.tree.write(&path, &text) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(self.failed(&path, error))
+            }
+            Err(error) => Err(Error::Refused {
+                action: format!("close the sessions of {who} with TPG {tag} of {name}"),
+                source: error,
+                log: Vec::new(),
+                hint: Some("`ferritectl session list` shows who is logged in now".into()),
+            }),
+        }
+    }
+
     /// All initiators that are logged in to a TPG.
     pub fn logged_in(&self, name: &Name, tag: u16) -> Result<Vec<Name>> {
         let mut logged_in = self.dynamic_sessions(name, tag)?;

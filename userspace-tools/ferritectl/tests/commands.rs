@@ -797,6 +797,44 @@ fn sessions_are_shown() {
 }
 
 #[test]
+fn sessions_are_closed() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .run(&format!("session close {TARGET} --all"))
+        .fails(3, "session with TPG 1");
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    machine.show(&tpg("dynamic_sessions"), &format!("{OTHER}\n\0"));
+    for (line, code, says) in [
+        (format!("session close {TARGET}"), 2, "<INITIATOR>"),
+        (format!("session close {TARGET} {CLIENT} --all"), 2, "--all"),
+        (format!("session close {TARGET} {CLIENT} --wait 0"), 2, "0"),
+        (
+            format!("session close {TARGET} iqn.2026-01.org.example:none"),
+            3,
+            "session of iqn.2026-01.org.example:none",
+        ),
+    ] {
+        machine.run(&line).fails(code, says);
+    }
+    let written = || machine.value(&tpg("close_sessions"));
+    let dry = format!("session close {TARGET} {CLIENT} --dry-run");
+    assert!(machine.run(&dry).ok().contains("would close"));
+    assert_eq!(written(), "");
+    let text = machine.run(&format!("session close {TARGET} {CLIENT}")).ok();
+    assert!(text.contains("closed the session"), "{text}");
+    assert_eq!(written(), CLIENT);
+    machine
+        .run(&format!("session close {TARGET} --all --wait 30"))
+        .ok();
+    assert_eq!(written(), "* 30");
+    let json = machine
+        .run(&format!("session close {TARGET} {OTHER} --json"))
+        .json();
+    assert_eq!(json["closed"][0], OTHER);
+}
+
+#[test]
 fn clear_wants_to_be_sure() {
     let machine = Machine::new();
     machine.typical();

@@ -39,6 +39,12 @@ pub fn run(context: &mut Context<'_, '_>, command: SessionCommand) -> Result<()>
     match command {
         SessionCommand::List { target } => list(context, &target),
         SessionCommand::Show { tpg, initiator } => show(context, &tpg, &initiator),
+        SessionCommand::Close {
+            tpg,
+            initiator,
+            all: _,
+            wait,
+        } => close(context, &tpg, initiator.as_ref(), wait),
     }
 }
 
@@ -172,6 +178,49 @@ fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Resu
         }
     }
     negotiated(context, &parameters)
+}
+
+/// Ends sessions; without an initiator all of the portal group.
+fn close(
+    context: &mut Context<'_, '_>,
+    args: &TpgArgs,
+    initiator: Option<&Name>,
+    wait: Option<u16>,
+) -> Result<()> {
+    let configfs = context.configfs();
+    let (target, tpg) = find_tpg(&configfs, &args.target, args.tpg)?;
+    let mut closed: Vec<String> = of_tpg(&configfs, &target, tpg)?
+        .into_iter()
+        .map(|view| view.initiator)
+        .filter(|name| initiator.is_none_or(|only| name.eq_ignore_ascii_case(only.as_str())))
+        .collect();
+    closed.sort();
+    closed.dedup();
+    if closed.is_empty() {
+        let whose = initiator.map_or_else(String::new, |name| format!(" of {name}"));
+        return Err(Error::not_found(
+            format!("session{whose} with TPG {tpg} of {target}"),
+            "`ferritectl session list` shows who is logged in",
+        ));
+    }
+    if !context.mode.dry_run {
+        configfs.close_sessions(&target, tpg, initiator, wait)?;
+    }
+    if context.mode.json {
+        return context.json(&serde_json::json!({
+            "target": target, "tpg": tpg, "closed": closed, "wait": wait,
+            "dry_run": context.mode.dry_run,
+        }));
+    }
+    for name in closed {
+        let what = match (context.mode.dry_run, wait) {
+            (true, _) => "would close".to_string(),
+            (false, None) => "closed".to_string(),
+            (false, Some(seconds)) => format!("asked to log out within {seconds} s:"),
+        };
+        context.say(&format!("{what} the session of {name} with TPG {tpg} of {target}"))?;
+    }
+    Ok(())
 }
 
 fn negotiated(context: &mut Context<'_, '_>, parameters: &Attributes) -> Result<()> {

@@ -297,6 +297,7 @@ impl Fake {
                 self.group(
                     &dir,
                     &[
+                        ("close_sessions", 0o200, ""),
                         ("dynamic_sessions", 0o444, ""),
                         ("enable", 0o644, "0"),
                         ("rtpi", 0o644, "0x0"),
