@@ -821,7 +821,9 @@ fn sessions_are_closed() {
     let dry = format!("session close {TARGET} {CLIENT} --dry-run");
     assert!(machine.run(&dry).ok().contains("would close"));
     assert_eq!(written(), "");
-    let text = machine.run(&format!("session close {TARGET} {CLIENT}")).ok();
+    let text = machine
+        .run(&format!("session close {TARGET} {CLIENT}"))
+        .ok();
     assert!(text.contains("closed the session"), "{text}");
     assert_eq!(written(), CLIENT);
     machine

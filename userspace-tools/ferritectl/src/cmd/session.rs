@@ -218,7 +218,9 @@ fn close(
             (false, None) => "closed".to_string(),
             (false, Some(seconds)) => format!("asked to log out within {seconds} s:"),
         };
-        context.say(&format!("{what} the session of {name} with TPG {tpg} of {target}"))?;
+        context.say(&format!(
+            "{what} the session of {name} with TPG {tpg} of {target}"
+        ))?;
     }
     Ok(())
 }
