@@ -36,7 +36,7 @@ DISKS = ["--disk", "1G", "--disk", "512M"]
 # Seconds of cases that share a boot, by their own estimate.
 CHUNK = 240
 # How many times the debug kernel's time is the stock one's.
-SLOWER = 4
+SLOWER = 8
 # Lines of a failed case's log that are shown; the whole is in build/test.
 SHOWN = 40
 

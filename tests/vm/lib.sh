@@ -16,7 +16,7 @@ T_TARGET=${T_TARGET:-ferrite}
 # so many times as long.
 # shellcheck disable=SC2034 # Used by the cases.
 case ${T_KERNEL:-stock} in
-	debug) T_SLOWER=4 ;;
+	debug) T_SLOWER=8 ;;
 	*) T_SLOWER=1 ;;
 esac
 # Who configures: tool (ferritectl) or configfs.

@@ -4,7 +4,6 @@
 # away when the fault does: medium errors with their LBA, a full thin pool, a read-only device, a
 # device that is gone.
 # time: 90
-# kernels: debug
 
 dm() {
 	local verb=$1
