@@ -9,11 +9,12 @@ guest_format=1
 guest_files=$project/scripts/vm-guest
 
 guest_packages=(
-	bash bpftrace bsdextrautils busybox-static curl dmsetup dosfstools e2fsprogs ethtool fdisk fio
-	gdisk iproute2 iputils-ping jq kmod libiscsi-bin linux-perf lsof lsscsi lvm2 mdadm multipath-tools
-	netcat-openbsd nftables nmap nvme-cli open-iscsi parted procps psmisc python3 python3-yaml
-	qemu-block-extra qemu-utils resource-agents sg3-utils socat strace targetcli-fb tcpdump
-	thin-provisioning-tools trace-cmd udev xfsprogs
+	bash bpftrace bsdextrautils busybox-static curl dbus-daemon dbus-system-bus-common dmsetup
+	dosfstools e2fsprogs ethtool fdisk fio gdisk iproute2 iputils-ping jq kmod libiscsi-bin
+	linux-perf lsof lsscsi lvm2 mdadm multipath-tools netcat-openbsd nftables nmap nvme-cli
+	open-iscsi parted procps psmisc python3 python3-yaml qemu-block-extra qemu-utils
+	resource-agents sg3-utils socat strace targetcli-fb tcpdump thin-provisioning-tools trace-cmd
+	udev xfsprogs
 )
 
 # Left out of the modules: what no virtual machine of ours has.
