@@ -152,8 +152,8 @@ class Host:
         if not self.prepared:
             self.run("tools", [TOOLCHAIN, "tools"])
             self.prepared = True
-        return [TOOLCHAIN, "enter", "env", f"CARGO_HOME={CACHE}/cargo",
-                f"CARGO_TARGET_DIR={PROJECT}/target/build-root", "cargo", *arguments]
+        return ["env", f"CARGO_TARGET_DIR={PROJECT}/target/build-root", TOOLCHAIN, "cargo",
+                *arguments]
 
     def run(self, name, command, env=None):
         """Runs a command with its output in the step's log; returns whether it succeeded."""
