@@ -248,6 +248,11 @@ class Host:
         """ferritectl is built"""
         self.step("tools", self.do_tools.__doc__, ["make", "userspace-tools"])
 
+    def do_oldest_rust(self):
+        """ferritectl is built by Debian 13's own Rust"""
+        self.step("oldest-rust", self.do_oldest_rust.__doc__, [
+            "env", f"CARGO_TARGET_DIR={PROJECT}/target/build-root", TOOLCHAIN, "tools"])
+
     def do_module(self):
         """the module is built for the kernel that it is tested on"""
         self.step("module", self.do_module.__doc__, [TOOLCHAIN, "module", self.kernel])
@@ -280,7 +285,8 @@ class Host:
         """the module has no way to panic but those that are known"""
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
-    STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "module", "other_kernels",
+    STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "oldest_rust", "module",
+             "other_kernels",
              "kernel_clippy", "panics", "debug_kernel"]
 
 

@@ -38,7 +38,7 @@ impl Style {
 pub fn table(style: Style, header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table
-        .load_style(comfy_table::presets::NOTHING)
+        .load_preset(comfy_table::presets::NOTHING)
         .set_header(header.iter().map(|title| title.to_string()));
     if style.width == UNBOUNDED {
         table.set_content_arrangement(ContentArrangement::Disabled);
