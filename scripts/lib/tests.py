@@ -286,8 +286,7 @@ class Host:
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
     STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "oldest_rust", "module",
-             "other_kernels",
-             "kernel_clippy", "panics", "debug_kernel"]
+             "other_kernels", "kernel_clippy", "panics", "debug_kernel"]
 
 
 # --- cases in virtual machines --------------------------------------------------------------
