@@ -699,7 +699,13 @@ impl Device {
             nexus.post(Ua::CapacityChanged);
         }
         drop(inner);
-        pr_info!("a device changed from {} to {} blocks\n", before, now);
+        pr_info!(
+            "core/iblock_{}/{}: it had {} blocks, and has {} now\n",
+            self.hba,
+            core::str::from_utf8(&self.name).unwrap_or("?"),
+            before,
+            now
+        );
     }
 
     // ---- RESERVE and RELEASE (SPC-2) -------------------------------------
