@@ -29,22 +29,46 @@ must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I other --login
 check_eq "two sessions" 2 "$(t_sessions)"
 
 capacity() {
-	sg_readcap "$disk" | grep -q "Number of logical blocks=$1"
+	sg_readcap "$disk" | grep -q "Number of logical blocks=$1$"
+}
+
+# told DISK: a command to it is answered with the unit attention, and the kernel says so.
+told() {
+	local device
+	device=$(basename "$(readlink -f "$(i_scsi_dev "$1")")")
+	dd if="$1" of=/dev/null bs=4k count=1 iflag=direct
+	log_has "^sd $device: .*[Cc]apacity data has changed"
 }
 
 log_mark
 resize 262144
-check_logged "the kernel log tells of the change" "ferrite: .*131072.*262144"
-sleep 1
-dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct
-check_logged "the initiator gets the unit attention CAPACITY DATA HAS CHANGED" "[Cc]apacity data has changed"
-check_eq "both of its sessions" 2 "$( (for d in /dev/sd?; do dd if="$d" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null; done); sleep 0.5; log_since_mark | grep -c '[Cc]apacity data has changed')"
+check "the kernel log tells of the change" wait_for 10 log_has "^ferrite: core/iblock_[0-9]+/disk0: .*131072.*262144"
+for sid in $(i_sessions); do
+	check "session $sid gets the unit attention CAPACITY DATA HAS CHANGED" wait_for 10 told "$(i_disk "$IQN" 0 "$sid")"
+done
 check "READ CAPACITY tells the new size" capacity 262144
-echo 1 >"$(i_scsi_dev "$disk")/rescan"
+must put 1 "$(i_scsi_dev "$disk")/rescan"
 check_eq "a rescan makes the disk larger" $((262144 * 512)) "$(blockdev --getsize64 "$disk")"
 check "what is new can be written and read" fio_verify "$disk" --size=8m --offset=100m
+
+# Under I/O, of which nothing is lost: what meets the unit attention is tried again.
+busy() {
+	[ "$(awk '{ print $5 }' "/sys/block/${disk#/dev/}/stat")" -gt "$1" ]
+}
+log_mark
+writes=$(awk '{ print $5 }' "/sys/block/${disk#/dev/}/stat")
+background fio_verify "$disk" --size=32m --time_based --runtime=8 --verify_backlog=64
+must wait_for 20 busy $((writes + 500))
+resize 393216
+check "under I/O: it is told to the initiator" wait_for 10 log_has "^sd .*[Cc]apacity data has changed"
+check "while I/O is going on" kill -0 "$BACKGROUND"
+must put 1 "$(i_scsi_dev "$disk")/rescan"
+check_eq "a rescan makes the disk larger" $((393216 * 512)) "$(blockdev --getsize64 "$disk")"
+check "all I/O succeeds, verified" finish 60
+
+log_mark
 resize 65536
-sleep 1.5
-check "smaller: READ CAPACITY tells" eval 'capacity 65536 || capacity 65536'
-check_match "and reads beyond it are out of range" "out of range" "$(sg_raw -r 512 "$disk" 28 00 00 01 80 00 00 00 01 00 2>&1; sg_raw -r 512 "$disk" 28 00 00 01 80 00 00 00 01 00 2>&1)"
+check "smaller: it is told to the initiator" wait_for 10 told "$disk"
+check "READ CAPACITY tells the new size" capacity 65536
+check_match "and reads beyond it are out of range" "out of range" "$(sg_raw -r 512 "$disk" 28 00 00 01 80 00 00 00 01 00 2>&1)"
 i_logout
