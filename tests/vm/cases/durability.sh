@@ -24,29 +24,36 @@ cleanup() {
 }
 trap cleanup EXIT
 
-truncate -s 128M "$dir/disk"
+truncate -s 128M "$dir/disk" "$dir/through"
 cat tests/vm/lib.sh - >"$dir/script" <<'END'
 trap - EXIT
 exec 3>&1
 i_init
 t_load
+# Nothing is written back but what is asked for.
+echo 0 >/proc/sys/vm/dirty_writeback_centisecs
 # Once by the flush of a file system, once by FUA, once by write_through.
-t_export /dev/vda
+t_export /dev/vda /dev/vdb
+tool backstore set disk1 write_through=1 || exit
 i_login || exit
-disk=$(i_disk) || exit
+disk=$(i_disk) && through=$(i_disk "$IQN" 1) || exit
 mkfs.ext4 -qF "$disk"
 mkdir -p /tmp/m
-mount "$disk" /tmp/m
+mount -o commit=900 "$disk" /tmp/m
 dd if=/dev/urandom of=/tmp/m/file bs=64k count=64 conv=fsync status=none || exit
 echo "file $(sha256sum </tmp/m/file)"
 dd if=/dev/urandom of=/tmp/block bs=4k count=1 status=none
 # FUA, to the last block, which the file system does not use for files.
 sg_raw -s 4096 -i /tmp/block "$disk" 2a 08 00 03 ff f8 00 00 08 00 || exit
 echo "fua $(sha256sum </tmp/block)"
+dd if=/tmp/block of="$through" bs=4k seek=7 oflag=direct status=none || exit
+echo "through $(sha256sum </tmp/block)"
+# Nobody asked for this one.
+dd if=/dev/urandom of=/tmp/m/lost bs=64k count=64 status=none || exit
 echo "acknowledged"
 sleep 600
 END
-scripts/vm run --kernel "${VM_KERNEL:-stock}" --timeout 300 --disk "$dir/disk" "$dir/script" >"$dir/out" 2>"$dir/err" &
+scripts/vm run --kernel "${VM_KERNEL:-stock}" --timeout 300 --disk "$dir/disk" --disk "$dir/through" "$dir/script" >"$dir/out" 2>"$dir/err" &
 vm=$!
 for ((n = 0; n < 3000; n++)); do
 	grep -q '^acknowledged' "$dir/out" && break
@@ -80,8 +87,22 @@ if [ "$(sha256sum <"$dir/file" | cut -d ' ' -f 1)" = "$(awk '$1 == "file" { prin
 else
 	fail "a file that was synchronised is on the disk of the killed machine"
 fi
-if [ "$(dd if="$dir/disk" bs=4k skip=32767 count=1 status=none | sha256sum)" = "$(sed -n 's/^fua //p' "$dir/out")" ]; then
+# block KIND IMAGE BLOCK: whether the image has what was said to be written.
+block() {
+	[ "$(dd if="$2" bs=4k skip="$3" count=1 status=none | sha256sum)" = "$(sed -n "s/^$1 //p" "$dir/out")" ]
+}
+if block fua "$dir/disk" 32767; then
 	pass "a block that was written with FUA is on the disk of the killed machine"
 else
 	fail "a block that was written with FUA is on the disk of the killed machine"
+fi
+if block through "$dir/through" 7; then
+	pass "and so is one that was written with write_through"
+else
+	fail "and so is one that was written with write_through"
+fi
+if debugfs -R "stat /lost" "$dir/disk" 2>&1 | grep -q 'File not found'; then
+	pass "a file that was not synchronised is lost: the machine was killed at once"
+else
+	fail "a file that was not synchronised is lost: the machine was killed at once"
 fi
