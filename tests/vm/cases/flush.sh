@@ -34,12 +34,7 @@ nullb size=64 memory_backed=1 cache_size=16 fua=1 power=1
 check_eq "the backing device has a volatile cache" "write back" "$(cat /sys/block/nb0/queue/write_cache)"
 
 # dm-log-writes writes down every write with its flags.
-log_table="0 $((64 * 2048)) log-writes /dev/nb0 /dev/vdb"
-dmsetup_log() {
-	must dmsetup create log --noudevrules --noudevsync --table "$log_table"
-	dmsetup mknodes
-}
-
+#
 # entries FLAGS: how many entries of the log after the mark have one of them (1 flush, 2 FUA).
 entries() {
 	python3 - "$1" <<-'END'
@@ -73,8 +68,7 @@ logged() {
 	[ -z "$WRITE_THROUGH" ] || must tool backstore set disk0 write_through=1
 	must i_login
 	disk=$(i_disk "$IQN" 0) || give_up "no disk"
-	# What the initiator does by itself, when it looks at the disk, is not counted.
-	sleep 1
+	# What the initiator did by itself, when it looked at the disk, is not counted.
 	must dmsetup message log 0 mark begin
 	"$@"
 	# Nor is what it does when it logs out.
