@@ -26,6 +26,7 @@ pub mod inquiry;
 pub mod lun;
 pub mod mode;
 pub mod opcodes;
+pub mod persist;
 pub mod range;
 pub mod report;
 pub mod sense;
