@@ -29,6 +29,7 @@ use crate::{
         Sense,
         Status, //
     },
+    reserve,
     session::Session,
     stats::{
         self,
@@ -120,6 +121,13 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         && !command.allowed_during_reservation(Reservation::Spc2)
     {
         return Prepared::refused(Outcome::status(Status::ReservationConflict));
+    }
+    if let Some(kind) = device.reservation() {
+        if nexus.standing().is_kept_out(kind)
+            && !command.allowed_during_reservation(kind.keeps_from())
+        {
+            return Prepared::refused(Outcome::status(Status::ReservationConflict));
+        }
     }
     let Some(bdev) = device.bdev() else {
         return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
@@ -214,6 +222,28 @@ pub(crate) fn run(mut task: Task) {
         Command::StartStopUnit { start: false, .. } => task::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
+        Command::PersistentReserveIn { .. } | Command::PersistentReserveOut { .. } => {
+            task::aside(task, reserve::run)
+        }
+        Command::Reserve | Command::Release
+            if head
+                .nexus
+                .as_ref()
+                .is_some_and(|n| n.device().has_registrants()) =>
+        {
+            // SPC-4 5.9.3: for those whom a persistent reservation lets in
+            // they do nothing; there is no other reservation beside it.
+            let ok = head.nexus.as_ref().is_some_and(|n| {
+                let kind = n.device().reservation();
+                kind.is_some_and(|kind| !n.standing().is_kept_out(kind))
+            });
+            let outcome = if ok {
+                Outcome::GOOD
+            } else {
+                Outcome::status(Status::ReservationConflict)
+            };
+            task::finish(task, outcome);
+        }
         Command::Reserve => {
             let id = head.session.id();
             let ok = head.nexus.as_ref().is_some_and(|n| {
@@ -316,23 +346,7 @@ fn answer(mut task: Task, command: Command) {
     let want = usize::try_from(body.asked).unwrap_or(usize::MAX).min(most);
     let built = build(head, command, want, &body.data);
     let outcome = match built {
-        Ok(bytes) => {
-            let len = bytes.len();
-            if len != 0 {
-                if !make_room(&mut task, len, Gfp::Atomic) {
-                    stats::one(Stat::Busy);
-                    return task::finish(task, Outcome::status(Status::Busy));
-                }
-                let body = task.get();
-                // The room is exactly as long as the bytes.
-                let _ = body.data.write_at(0, &bytes);
-                body.data_in = len;
-            }
-            // What was returned is what was asked for: a short page leaves a
-            // residual against the expected length, not against the CDB's.
-            task.get().asked = len as u64;
-            Outcome::GOOD
-        }
+        Ok(bytes) => return answer_with(task, &bytes, Gfp::Atomic),
         Err(NoAnswer::Sense(sense)) => Outcome::from(sense),
         Err(NoAnswer::Busy) => {
             stats::one(Stat::Busy);
@@ -340,6 +354,28 @@ fn answer(mut task: Task, command: Command) {
         }
     };
     task::finish(task, outcome);
+}
+
+/// Ends a task with bytes for the initiator.
+pub(crate) fn answer_with(mut task: Task, bytes: &[u8], gfp: Gfp) {
+    let len = bytes.len();
+    if len != 0 {
+        // Nothing of the initiator's data is needed any more.
+        let charged = core::mem::take(&mut task.get().charged);
+        task.shared().session.uncharge(charged);
+        if !make_room(&mut task, len, gfp) {
+            stats::one(Stat::Busy);
+            return task::finish(task, Outcome::status(Status::Busy));
+        }
+        let body = task.get();
+        // The room is exactly as long as the bytes.
+        let _ = body.data.write_at(0, bytes);
+        body.data_in = len;
+    }
+    // What was returned is what was asked for: a short page leaves a residual
+    // against the expected length, not against the CDB's.
+    task.get().asked = len as u64;
+    task::finish(task, Outcome::GOOD);
 }
 
 enum NoAnswer {

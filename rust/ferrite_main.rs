@@ -16,6 +16,7 @@ mod exec;
 mod limits;
 mod portal;
 pub mod proto;
+mod reserve;
 mod session;
 mod stats;
 #[allow(unsafe_code)]

@@ -243,6 +243,11 @@ impl Session {
         &self.identity.initiator
     }
 
+    /// The initiator's part of the session identifier.
+    pub(crate) fn isid(&self) -> [u8; 6] {
+        self.identity.isid
+    }
+
     /// The target's part of the session identifier.
     pub(crate) fn tsih(&self) -> u16 {
         self.identity.tsih

@@ -251,6 +251,12 @@ pub(crate) fn slow(mut task: Task, what: fn(Task)) {
     work::slow(task, in_lane);
 }
 
+/// As [`slow`], and not in the device's line: for what does not touch the
+/// disk, and must not wait for it.
+pub(crate) fn aside(task: Task, what: fn(Task)) {
+    work::slow(task, what);
+}
+
 fn in_lane(task: Task) {
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
         return run_slow(task);

@@ -47,7 +47,8 @@ const DEADLINE_MS: u64 = 12_000;
 
 /// A task management function that waits for tasks to end.
 pub(crate) struct Waiter {
-    link: Arc<dyn Link>,
+    /// Who is told; a waiter without one is looked at.
+    link: Option<Arc<dyn Link>>,
     /// The Initiator Task Tag of the function.
     pub(crate) itt: u32,
     /// Whether a place in the command window is free with its answer.
@@ -70,7 +71,7 @@ impl Waiter {
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
-                link,
+                link: Some(link),
                 itt: request.itt(),
                 release,
                 then,
@@ -80,6 +81,28 @@ impl Waiter {
                 deadline_ms: misc::now_ms().saturating_add(DEADLINE_MS),
             },
             GFP_ATOMIC,
+        )?)
+    }
+
+    /// A waiter that tells nobody: for a command that aborts tasks. It is to
+    /// be looked at until [`Waiter::is_answered`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn silent() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                link: None,
+                itt: 0,
+                release: false,
+                then: None,
+                left: Atomic::new(1),
+                failed: Atomic::new(0),
+                answered: Atomic::new(0),
+                deadline_ms: misc::now_ms().saturating_add(DEADLINE_MS),
+            },
+            GFP_KERNEL,
         )?)
     }
 
@@ -102,7 +125,9 @@ impl Waiter {
 
     fn answer(this: &Arc<Self>) {
         if this.answered.xchg(1, Full) == 0 {
-            this.link.clone().answered(this.clone());
+            if let Some(link) = this.link.as_ref() {
+                link.clone().answered(this.clone());
+            }
         }
     }
 
@@ -122,6 +147,11 @@ impl Waiter {
     /// Whether it has been answered.
     pub(crate) fn is_answered(&self) -> bool {
         self.answered.load(Relaxed) != 0
+    }
+
+    /// Whether some task has not ended in time, or could not be waited for.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed) != 0
     }
 
     /// What to answer.

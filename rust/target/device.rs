@@ -2,7 +2,13 @@
 
 //! A backing device: a block device and how initiators see it.
 
-use super::lun::Nexus;
+use super::{
+    lun::Nexus,
+    persist::{
+        Glance,
+        Registrants, //
+    }, //
+};
 use crate::{
     proto::scsi::{
         device::{
@@ -11,6 +17,7 @@ use crate::{
             Thin,
             COMPANY_ID, //
         },
+        persist::Persist,
         ua::Ua, //
     },
     sys::{
@@ -145,6 +152,9 @@ pub(crate) struct Device {
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
     #[pin]
+    persist: Mutex<Persist<Registrants>>,
+    glance: Glance,
+    #[pin]
     slow: SpinLockBh<SlowLane>,
     #[pin]
     inner: SpinLockBh<Inner>,
@@ -238,6 +248,8 @@ impl Device {
                 write_through: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
+                persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
+                glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
                 inner <- new_spinlock_bh!(
                     Inner {
@@ -645,10 +657,12 @@ impl Device {
             for known in old.drain_all() {
                 let _ = bigger.push_within_capacity(known);
             }
-            let _ = bigger.push_within_capacity(nexus);
+            let _ = bigger.push_within_capacity(nexus.clone());
             inner.nexuses = bigger;
             drop(inner);
             drop(old);
+            // Whatever changes from here on, the nexus is told of.
+            self.place_nexus(&nexus);
             return Ok(());
         }
     }
@@ -671,6 +685,19 @@ impl Device {
                 nexus.post(ua);
             }
         }
+    }
+
+    pub(super) fn persist(&self) -> &Mutex<Persist<Registrants>> {
+        &self.persist
+    }
+
+    pub(super) fn glance(&self) -> &Glance {
+        &self.glance
+    }
+
+    /// How many sessions see the device.
+    pub(crate) fn nexus_count(&self) -> usize {
+        self.inner.lock().nexuses.len()
     }
 
     /// The `n`-th session that sees the device.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     proto::scsi::{
+        persist::Standing,
         sense::Sense,
         ua::{
             Pending,
@@ -189,6 +190,9 @@ pub(crate) struct Nexus {
     /// Set while a unit attention is pending, so that the data path need not
     /// take the lock to learn that there is none.
     attention: Atomic<i32>,
+    /// Where it stands with persistent reservations: bit 0 registered, bit 1
+    /// holder.
+    standing: Atomic<i32>,
     #[pin]
     pending: SpinLockBh<Pending>,
 }
@@ -209,6 +213,7 @@ impl Nexus {
                 read_only: Atomic::new(i32::from(read_only)),
                 gone: Atomic::new(0),
                 attention: Atomic::new(1),
+                standing: Atomic::new(0),
                 pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
             }),
             GFP_KERNEL,
@@ -238,6 +243,20 @@ impl Nexus {
     /// Lets this initiator write, or not.
     pub(crate) fn set_read_only(&self, on: bool) {
         self.read_only.store(i32::from(on), Relaxed);
+    }
+
+    /// Where it stands with persistent reservations.
+    pub(crate) fn standing(&self) -> Standing {
+        let bits = self.standing.load(Relaxed);
+        Standing {
+            registered: bits & 1 != 0,
+            holder: bits & 2 != 0,
+        }
+    }
+
+    pub(super) fn set_standing(&self, standing: Standing) {
+        let bits = i32::from(standing.registered) | i32::from(standing.holder) << 1;
+        self.standing.store(bits, Relaxed);
     }
 
     /// Marks the nexus as ended: commands that still come find no LUN.

@@ -6,6 +6,7 @@ mod acl;
 mod credentials;
 mod device;
 mod lun;
+mod persist;
 mod tpg;
 
 pub(crate) use acl::{

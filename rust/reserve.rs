@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Carries out PERSISTENT RESERVE IN and OUT.
+//!
+//! On the slow workqueue, but not in the line of the device: a disk that hangs
+//! must not keep its other user from being fenced.
+
+use crate::{
+    exec,
+    proto::scsi::{
+        command::{
+            Command,
+            PrIn,
+            PrOut, //
+        },
+        persist::{
+            self,
+            Event,
+            Ports,
+            Refusal,
+            Request, //
+        },
+        sense::Sense,
+        status::Status,
+        ua::Ua, //
+    },
+    sys::{
+        misc,
+        pages::Gfp, //
+    },
+    target::{
+        Nexus,
+        Target, //
+    },
+    task::{
+        self,
+        Body,
+        Head,
+        Outcome,
+        Task,
+        Verb, //
+    },
+    tmf::Waiter, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The longest answer, in bytes: what ALLOCATION LENGTH can ask for.
+const MAX_ANSWER: usize = 0xffff;
+
+/// Milliseconds between two looks at tasks that are being aborted.
+const LOOK_MS: u32 = 2;
+
+/// Carries a command out.
+pub(crate) fn run(mut task: Task) {
+    let (head, body) = task.both();
+    if head.is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let Some(nexus) = head.nexus.clone() else {
+        return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    match body.verb {
+        Verb::Command(Command::PersistentReserveIn { action, alloc }) => {
+            report(task, &nexus, action, usize::from(alloc))
+        }
+        Verb::Command(Command::PersistentReserveOut {
+            action,
+            scope,
+            kind,
+            list_len,
+        }) => {
+            let done = change(head, body, &nexus, action, scope, kind, list_len);
+            task::finish(task, done.err().unwrap_or(Outcome::GOOD));
+        }
+        _ => task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into()),
+    }
+}
+
+fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
+    let len = alloc.min(MAX_ANSWER);
+    let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
+        return task::finish(task, Outcome::status(Status::Busy));
+    };
+    let whole = nexus
+        .device()
+        .with_persist(|p| p.report(action, false, &mut bytes));
+    bytes.truncate(whole.min(len));
+    exec::answer_with(task, &bytes, Gfp::Sleep);
+}
+
+/// The ports of a target.
+struct Doors<'a>(&'a Target);
+
+impl Ports for Doors<'_> {
+    fn has(&self, port: u16) -> bool {
+        self.0.find_tpg(|tpg| tpg.rtpi() == port).is_some()
+    }
+}
+
+fn change(
+    head: &Head,
+    body: &Body,
+    nexus: &Arc<Nexus>,
+    action: PrOut,
+    scope: u8,
+    kind: u8,
+    list_len: u32,
+) -> Result<(), Outcome> {
+    let busy = || Outcome::status(Status::Busy);
+    let len = usize::try_from(list_len).unwrap_or(usize::MAX);
+    if body.data.len() < len || len > persist::MAX_LIST_LEN {
+        return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
+    }
+    let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| busy())?;
+    body.data
+        .read_at(0, &mut list)
+        .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
+    let request = Request {
+        action,
+        scope,
+        kind,
+        list: &list,
+    };
+    if persist::wants_aptpl(&request) {
+        // Nothing survives a loss of power, and REPORT CAPABILITIES says so.
+        return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST.into());
+    }
+    let (Some(own), Some(tpg)) = (nexus.it_nexus(), head.session.tpg()) else {
+        return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+    };
+    let device = nexus.device();
+    let waiter = Waiter::silent().map_err(|_| busy())?;
+    let mut victims: KVec<Arc<Nexus>> =
+        KVec::with_capacity(device.nexus_count(), GFP_KERNEL).map_err(|_| busy())?;
+    let ports = Doors(tpg.target());
+    let done = device.change_persist(|p| {
+        p.registry_mut().make_room(persist::most_added(&request));
+        p.out(&own, &request, &ports, &mut |who, event| {
+            device.for_nexuses_of(who, &mut |other| match event {
+                Event::ReservationsPreempted => other.post(Ua::ReservationsPreempted),
+                Event::ReservationsReleased => other.post(Ua::ReservationsReleased),
+                Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
+                // One that has logged in just now had nothing to abort.
+                Event::Abort => drop(victims.push_within_capacity(other.clone())),
+            });
+        })
+    });
+    match done {
+        Ok(()) => {}
+        Err(Refusal::Conflict) => return Err(Outcome::status(Status::ReservationConflict)),
+        Err(Refusal::Sense(sense)) => return Err(sense.into()),
+    }
+    if victims.is_empty() {
+        return Ok(());
+    }
+    for victim in victims.iter() {
+        victim.session().abort_tasks(&waiter, &|other| {
+            other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
+        });
+    }
+    Waiter::one_ended(&waiter);
+    // SPC-4 5.9.11.5: the command ends when those tasks can do nothing more.
+    while !waiter.is_answered() {
+        if head.is_aborted() {
+            return Ok(());
+        }
+        Waiter::expire(&waiter, misc::now_ms());
+        misc::sleep_ms(LOOK_MS);
+    }
+    if waiter.has_failed() {
+        // They are aborted, but some of them is still with the disk.
+        return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Persistent reservations: by a suite, by sg_persist from two initiators, and fencing.
+# time: 60
+
+case_cleanup() {
+	i_forget
+	for n in a b; do
+		iscsiadm -m iface -I "node-$n" -o delete
+	done
+	t_clear
+} 2>/dev/null
+
+t_load
+t_export /dev/vda
+py test_cu "iscsi://$PORTAL/$IQN/0" \
+	ALL.PrinReadKeys ALL.PrinServiceactionRange ALL.PrinReportCapabilities \
+	ALL.ProutRegister ALL.ProutReserve ALL.ProutClear ALL.ProutPreempt \
+	ALL.Reserve6
+
+# Two initiators of one host are two I_T nexuses: an iface for each.
+for n in a b; do
+	must iscsiadm -m iface -I "node-$n" -o new
+	must iscsiadm -m iface -I "node-$n" -o update -n iface.initiatorname -v "iqn.2026-01.org.example:node-$n"
+	must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" -o new
+	must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" --login
+done
+disk_of() {
+	local dir
+	for dir in /sys/class/iscsi_session/session*; do
+		if [ "$(cat "$dir/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
+			for dir in "$dir"/device/target*/*:0/block/sd*; do
+				echo "/dev/${dir##*/}"
+			done
+		fi
+	done
+}
+wait_for 10 eval '[ -n "$(disk_of node-a)" ] && [ -n "$(disk_of node-b)" ]'
+a=$(disk_of node-a) b=$(disk_of node-b)
+[ -b "$a" ] && [ -b "$b" ] || give_up "no disks"
+
+put_block() {
+	dd if=/dev/urandom of="$1" bs=4k count=1 oflag=direct status=none
+}
+get_block() {
+	dd if="$1" of=/dev/null bs=4k count=1 iflag=direct status=none
+}
+keys() {
+	sg_persist -i -k "$1" 2>&1
+}
+
+check_match "nobody has registered" "NO registered reservation keys" "$(keys "$a")"
+check "a registers" sg_persist -o -G -S 0xa -n "$a"
+check_match "b sees a's key" "0xa$" "$(keys "$b")"
+check_not "who has not registered cannot reserve" sg_persist -o -R -K 0 -T 1 -n "$b"
+check "b registers" sg_persist -o -G -S 0xb -n "$b"
+check "a reserves, Write Exclusive" sg_persist -o -R -K 0xa -T 1 -n "$a"
+check_match "which b sees" "Write Exclusive" "$(sg_persist -i -r "$b" 2>&1)"
+check "a writes" put_block "$a"
+check_not "b does not write" put_block "$b"
+check "b reads" get_block "$b"
+check_not "b does not unmap" sg_unmap --force --lba=0 --num=8 "$b"
+check "a releases" sg_persist -o -L -K 0xa -T 1 -n "$a"
+check "b writes again" put_block "$b"
+for type in 3:no 6:yes 8:yes; do
+	check "a reserves, type ${type%:*}" sg_persist -o -R -K 0xa -T "${type%:*}" -n "$a"
+	if [ "${type#*:}" = yes ]; then
+		check "type ${type%:*}: b, which has registered, writes" put_block "$b"
+	else
+		check_not "type ${type%:*}: b does not read" get_block "$b"
+	fi
+	check "a releases type ${type%:*}" sg_persist -o -L -K 0xa -T "${type%:*}" -n "$a"
+done
+sg_turs "$b" >/dev/null 2>&1
+check_match "the full status names the initiators" "iqn.2026-01.org.example:node-b" "$(sg_persist -i -s "$a" 2>&1)"
+check_match "what is supported is told" "Persist Through Power Loss Capable.*: 0" "$(sg_persist -i -c "$a" 2>&1)"
+check_not "so a registration that shall survive a loss of power is refused" sg_persist -o -I -S 0xa -Z -n "$a"
+check_match "REPORT SUPPORTED OPERATION CODES lists them" "Persistent reserve out, preempt and abort" "$(sg_opcodes -n "$a" 2>&1)"
+
+# Registrations outlive sessions.
+must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I node-b --logout
+check_match "after its logout b is registered still" "0xb$" "$(keys "$a")"
+must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I node-b --login
+wait_for 10 eval '[ -b "$(disk_of node-b)" ]'
+b=$(disk_of node-b)
+check "a reserves, Exclusive Access, Registrants Only" sg_persist -o -R -K 0xa -T 6 -n "$a"
+# open-iscsi logs in with another ISID each time, so it is another I_T nexus.
+check_not "b, with another ISID, is another nexus" get_block "$b"
+check "which registers" sg_persist -o -G -S 0xb -n "$b"
+check "and is let in" put_block "$b"
+
+# Fencing: a takes the disk from b while b writes.
+background fio --name=b --filename="$b" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bs=4k \
+	--time_based --runtime=20 --minimal --continue_on_error=none
+sleep 2
+check "a preempts b and aborts its commands" sg_persist -o -A -K 0xa -S 0xb -T 6 -n "$a"
+seen=$(dd if=/dev/vda bs=1M count=256 iflag=direct status=none | sha256sum)
+finish 60
+check_not "b writes no more" put_block "$b"
+check_eq "not one of its writes came after" "$seen" "$(dd if=/dev/vda bs=1M count=256 iflag=direct status=none | sha256sum)"
+check "a goes on" put_block "$a"
+check "a clears all" sg_persist -o -C -K 0xa -n "$a"
+check_match "nobody is registered any more" "NO registered reservation keys" "$(keys "$a")"
+check "b writes again" wait_for 5 put_block "$b"
