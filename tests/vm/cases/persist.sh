@@ -26,18 +26,20 @@ for n in a b; do
 	must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" --login
 done
 disk_of() {
-	local dir
-	for dir in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$dir/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
-			for dir in "$dir"/device/target*/*:0/block/sd*; do
-				echo "/dev/${dir##*/}"
+	local session disk
+	for session in /sys/class/iscsi_session/session*; do
+		if [ "$(cat "$session/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
+			for disk in "$session"/device/target*/*:0/block/sd*; do
+				echo "/dev/${disk##*/}"
 			done
 		fi
 	done
 }
 wait_for 10 eval '[ -n "$(disk_of node-a)" ] && [ -n "$(disk_of node-b)" ]'
 a=$(disk_of node-a) b=$(disk_of node-b)
-[ -b "$a" ] && [ -b "$b" ] || give_up "no disks"
+if [ ! -b "$a" ] || [ ! -b "$b" ]; then
+	give_up "no disks"
+fi
 
 put_block() {
 	dd if=/dev/urandom of="$1" bs=4k count=1 oflag=direct status=none
