@@ -18,7 +18,6 @@ py test_cu "iscsi://$PORTAL/$IQN/0" \
 	ALL.Read10 ALL.Read12 ALL.Read16 ALL.ReadCapacity10 ALL.ReadCapacity16 SCSI.ReportLUNs \
 	ALL.ReportSupportedOpcodes ALL.Reserve6 ALL.StartStopUnit=Simple ALL.TestUnitReady ALL.Unmap \
 	ALL.Write10 ALL.Write12 ALL.Write16 ALL.WriteSame10=UnmapUnaligned,InvalidDataOutSize ALL.WriteSame16=UnmapUnaligned,InvalidDataOutSize \
-	ALL.PrinServiceactionRange=Range ALL.PrinReportCapabilities=Simple \
 	iSCSI.iSCSIcmdsn iSCSI.iSCSIdatasn \
 	iSCSI.iSCSIResiduals=WriteVerify10Residuals,WriteVerify12Residuals,WriteVerify16Residuals \
 	iSCSI.iSCSITMF.AbortTaskSimpleAsync iSCSI.iSCSITMF.LUNResetSimpleAsync iSCSI.iSCSITMF.LogoutDuringIOAsync \

@@ -40,6 +40,5 @@ if command -v iscsi-md5sum >/dev/null; then
 fi
 check_not "a LUN that does not exist is refused" iscsi-inq -e 1 -c 0x80 "$url/7"
 check_not "a target that does not exist is refused" iscsi-inq "iscsi://$PORTAL/iqn.2026-01.org.example:nothing/0"
-check_match "persistent reservations are refused as an operation code that is not known" "INVALID_OPERATION_CODE|INVALID_COMMAND_OPERATION_CODE" \
-	"$(iscsi-pr -i iqn.2026-01.org.example:pr -k "$url/0" 2>&1)"
+check "iscsi-pr reads the registered keys" iscsi-pr -i iqn.2026-01.org.example:pr -k "$url/0"
 check "no session is left" wait_for 5 t_has_sessions 0
