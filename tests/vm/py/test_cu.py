@@ -28,15 +28,20 @@ def parse(text):
         if line.startswith("Run Summary"):
             break
         test = tests[-1]
+        if test[1] == "pass":
+            continue
+        state = line.strip()
+        if state.startswith("passed"):
+            # What follows, on this line even, is the suite tidying up, which tells what it
+            # cannot tidy as skipped.
+            test[1] = "pass"
+            continue
+        if state.startswith("FAILED"):
+            test[1] = "FAIL"
         if "[SKIPPED]" in line:
             test[2].append("skip: " + line.split("[SKIPPED]")[1].strip())
         elif "[FAILED]" in line:
             test[2].append("fail: " + line.split("[FAILED]")[1].strip())
-        state = line.strip()
-        if state.startswith("passed") and test[1] is None:
-            test[1] = "pass"
-        elif state.startswith("FAILED"):
-            test[1] = "FAIL"
     for test in tests:
         if test[1] == "pass" and any(note.startswith("fail") for note in test[2]):
             test[1] = "FAIL"
