@@ -211,7 +211,10 @@ pub(crate) fn run(mut task: Task) {
         // IMMED allows to answer before the work is done; answering after it
         // promises more.
         Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
-        Command::WriteSame { .. } | Command::Unmap { .. } => work::slow(task, slow),
+        Command::WriteSame { .. }
+        | Command::Unmap { .. }
+        | Command::Verify { .. }
+        | Command::WriteAndVerify { .. } => work::slow(task, slow),
         Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),

@@ -2,6 +2,7 @@
 
 //! Commands on a block device.
 
+use super::medium;
 use crate::{
     proto::scsi::{
         command::Command,
@@ -169,6 +170,11 @@ impl BioTask<Head> for Body {
 /// What an initiator is told of a failure of the device.
 fn explain(error: BlkError, command: &Command) -> Outcome {
     let lba = command.extent().map_or(0, |(lba, _)| lba);
+    failed(error, lba, matches!(command, Command::Read { .. }))
+}
+
+/// What an initiator is told of a read or a write from `lba` on that failed.
+pub(super) fn failed(error: BlkError, lba: u64, reading: bool) -> Outcome {
     match error {
         BlkError::NoSpace => Sense::SPACE_ALLOCATION_FAILED_WRITE_PROTECT.into(),
         BlkError::ReservationConflict => Outcome::status(Status::ReservationConflict),
@@ -183,10 +189,14 @@ fn explain(error: BlkError, command: &Command) -> Outcome {
         | BlkError::Target
         | BlkError::Protection
         | BlkError::DurationLimit
-        | BlkError::Invalid => match command {
-            Command::Read { .. } => Sense::UNRECOVERED_READ_ERROR.with_info(lba).into(),
-            _ => Sense::WRITE_ERROR.with_info(lba).into(),
-        },
+        | BlkError::Invalid => {
+            let sense = if reading {
+                Sense::UNRECOVERED_READ_ERROR
+            } else {
+                Sense::WRITE_ERROR
+            };
+            sense.with_info(lba).into()
+        }
     }
 }
 
@@ -207,6 +217,9 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
         }
         Command::WriteSame { .. } => return write_same(&device, bdev, &command, read_only, body),
         Command::StartStopUnit { .. } => bdev.flush(),
+        Command::Verify { .. } | Command::WriteAndVerify { .. } => {
+            return medium::carry_out(head, &device, bdev, &command, body)
+        }
         _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     };
     match done {

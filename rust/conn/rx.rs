@@ -979,7 +979,11 @@ impl Rx {
                 .unwrap_or(u32::MAX)
                 .min(pdu.edtl());
             let partial = wanted & prepared.block_mask() != 0;
-            if matches!(command, Command::Write { .. }) && partial {
+            let writes = matches!(
+                command,
+                Command::Write { .. } | Command::WriteAndVerify { .. }
+            );
+            if writes && partial {
                 // Part of a block cannot be written (FCP-4 9.4.4.2 has the
                 // rule for such a length; RFC 7143 has none).
                 body.verb = Verb::Refused(PARTIAL_BLOCK.into());

@@ -289,6 +289,21 @@ fn transfer(
     }
 }
 
+/// Fills the `range` of `data` from `sector` on, and waits for it. Process
+/// context.
+///
+/// # Errors
+///
+/// As for [`submit`], and what the I/O ended with.
+pub(crate) fn read_wait(
+    bdev: &Bdev,
+    sector: u64,
+    data: &mut PageBuf,
+    range: Range<usize>,
+) -> Result<(), BlkError> {
+    transfer(bdev, Op::Read, sector, data, &range)
+}
+
 /// Writes the `range` of `data` from `sector` on, with `fua` until it is
 /// durable, and waits for it. Process context.
 ///

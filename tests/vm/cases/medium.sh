@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Commands that compare, verify and combine what is on the medium.
+# time: 120
+
+t_load
+t_export /dev/vda
+must i_login
+disk=$(i_disk "$IQN" 0) || give_up "no disk"
+dev=$(mktemp)
+
+# bytes HEX COUNT: COUNT times the byte.
+bytes() {
+	head -c "$2" /dev/zero | tr '\0' "\\x$1"
+}
+
+# raw WANT-REGEX NAME SG_RAW-ARGUMENT...: what the command ends with.
+raw() {
+	local want=$1 name=$2
+	shift 2
+	check_match "$name" "$want" "$(sg_raw "$@" 2>&1)"
+}
+
+must dd if=/dev/urandom of="$disk" bs=1M count=4 oflag=direct status=none
+must dd if="$disk" of="$dev" bs=1M count=4 iflag=direct status=none
+
+# --- VERIFY ---
+check "VERIFY (10) reads" sg_verify --lba=0 --count=8192 "$disk"
+check "VERIFY (16) reads" sg_verify --16 --lba=0 --count=8192 "$disk"
+check "VERIFY (16) of more than one transfer" sg_verify --16 --lba=0 --count=1000000 --bpc=1000000 "$disk"
+check "VERIFY (10) compares" sg_verify --lba=0 --count=64 --ndo=32768 --in="$dev" "$disk"
+check "VERIFY (16) compares" sg_verify --16 --lba=0 --count=4096 --bpc=4096 --ndo=2097152 --in="$dev" "$disk"
+printf 'x' | dd of="$dev" bs=1 seek=12345 conv=notrunc status=none
+raw "Miscompare during verify" "a byte that differs is found" -s 32768 -i "$dev" "$disk" 2f 02 00 00 00 00 00 00 40 00
+raw "Info fld=0x3039 " "and told by its offset" -s 32768 -i "$dev" "$disk" 2f 02 00 00 00 00 00 00 40 00
+raw "Info fld=0x3039 " "by VERIFY (12) too" -s 32768 -i "$dev" "$disk" af 02 00 00 00 00 00 00 00 40 00 00
+raw "Info fld=0x3039 " "by VERIFY (16) too" -s 32768 -i "$dev" "$disk" 8f 02 00 00 00 00 00 00 00 00 00 00 00 40 00 00
+raw "GOOD|Good|status: 0x0" "without comparison nobody cares" "$disk" 2f 00 00 00 00 00 00 00 40 00
+bytes 5a 65536 >"$dev"
+must dd if="$dev" of="$disk" bs=64k count=1 seek=1 oflag=direct status=none
+raw "Good" "every block can be compared with one" -s 512 -i "$dev" "$disk" 2f 06 00 00 00 80 00 00 80 00
+raw "Miscompare" "and is" -s 512 -i "$dev" "$disk" 2f 06 00 00 00 7f 00 00 80 00
+raw "Illegal" "the reserved BYTCHK is refused" -s 512 -i "$dev" "$disk" 2f 04 00 00 00 80 00 00 01 00
+raw "Illegal" "less data than blocks is refused" -s 512 -i "$dev" "$disk" 2f 02 00 00 00 80 00 00 02 00
+raw "Logical block address out of range" "VERIFY beyond the end is refused" "$disk" 2f 00 7f ff ff ff 00 00 01 00
+
+# --- WRITE AND VERIFY ---
+check "WRITE AND VERIFY (10)" sg_write_verify --lba=16 --num=8 --in="$dev" "$disk"
+check "WRITE AND VERIFY (16)" sg_write_verify --16 --lba=32 --num=8 --in="$dev" "$disk"
+check "WRITE AND VERIFY with comparison" sg_write_verify --16 --bytchk=1 --lba=64 --num=8 --in="$dev" "$disk"
+raw "Good" "WRITE AND VERIFY (12)" -s 4096 -i "$dev" "$disk" ae 02 00 00 00 60 00 00 00 08 00 00
+for lba in 16 32 64 96; do
+	check "what was written is there, at $lba" cmp -n 4096 "$dev" <(dd if="$disk" bs=512 skip=$lba count=8 iflag=direct status=none)
+done
+
+rm -f "$dev"
+i_logout
+i_forget
+
+py test_cu "iscsi://$PORTAL/$IQN/0" \
+	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
+	iSCSI.iSCSIResiduals
