@@ -214,7 +214,9 @@ pub(crate) fn run(mut task: Task) {
         Command::WriteSame { .. }
         | Command::Unmap { .. }
         | Command::Verify { .. }
-        | Command::WriteAndVerify { .. } => work::slow(task, slow),
+        | Command::WriteAndVerify { .. }
+        | Command::CompareAndWrite { .. }
+        | Command::OrWrite { .. } => work::slow(task, slow),
         Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),

@@ -34,7 +34,10 @@ use crate::{
         },
         pages::PageBuf, //
     },
-    target::Nexus,
+    target::{
+        Nexus,
+        Pass, //
+    },
     tmf::Waiter, //
 };
 use kernel::{
@@ -202,6 +205,8 @@ pub(crate) struct Body {
     pub(crate) data_in: usize,
     /// Whether the I/O has been passed on to where it may wait.
     pub(crate) may_block: bool,
+    /// What says that its READ or WRITE is under way.
+    pub(crate) pass: Option<Pass>,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
 }
@@ -221,6 +226,7 @@ impl Body {
             outcome: Outcome::GOOD,
             data_in: 0,
             may_block: false,
+            pass: None,
             hold: false,
         }
     }

@@ -31,7 +31,11 @@ use crate::{
         },
         work, //
     },
-    target::Device,
+    target::{
+        Device,
+        NoRange,
+        Used, //
+    },
     task::{
         self,
         Body,
@@ -41,6 +45,7 @@ use crate::{
         Verb, //
     }, //
 };
+use core::ops::Range;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -86,6 +91,17 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
     }
 }
 
+/// The blocks that a READ or WRITE reads or writes.
+fn blocks_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Range<u64>> {
+    match *command {
+        Command::Read { lba, .. } | Command::Write { lba, .. } => {
+            let blocks = (data.len() as u64).wrapping_shr(device.block_shift());
+            Some(lba..lba.saturating_add(blocks))
+        }
+        _ => None,
+    }
+}
+
 /// Starts the I/O of a READ, WRITE or SYNCHRONIZE CACHE. Submit thread: what
 /// would have to wait goes on to the slow workqueue.
 pub(crate) fn start(mut task: Task) {
@@ -99,6 +115,14 @@ pub(crate) fn start(mut task: Task) {
     let Some(io) = io_of(&command, &device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
+    if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+        body.pass = device.ranges().try_enter(&blocks);
+        if body.pass.is_none() {
+            // Somebody has these blocks to himself.
+            body.may_block = true;
+            return work::slow(task, start_waiting);
+        }
+    }
     let pieces = body.data.pieces(0, io.bytes).count();
     let nowait = bdev.tier() == Tier::Nowait && bdev.fits_nowait(io.sector, io.bytes, pieces);
     if !nowait {
@@ -109,23 +133,43 @@ pub(crate) fn start(mut task: Task) {
     go(task, bdev, io, true);
 }
 
-/// As [`start`], on the slow workqueue: the queue may make us wait.
+/// As [`start`], on the slow workqueue: the queue may make us wait, and so may
+/// a range of blocks that somebody has to himself.
 fn start_waiting(mut task: Task) {
     let (head, body) = task.both();
     if head.is_aborted() {
-        return task::finish(task, Outcome::GOOD);
+        return end(task, Outcome::GOOD);
     }
     let Some(device) = device_of(head) else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
     let (Some(bdev), Verb::Command(command)) = (device.bdev(), body.verb) else {
-        return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+        return end(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
     let Some(io) = io_of(&command, &device, &body.data) else {
-        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
+        return end(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
+    if body.pass.is_none() {
+        if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+            match device.ranges().enter(&blocks, &|| head.is_aborted()) {
+                Ok(pass) => body.pass = Some(pass),
+                // It was aborted.
+                Err(_) => return end(task, Outcome::GOOD),
+            }
+        }
+    }
     stats::one(Stat::BioSlow);
     go(task, bdev, io, false);
+}
+
+/// Ends the task of a READ, WRITE or SYNCHRONIZE CACHE. Any context, hardirq
+/// included.
+fn end(mut task: Task, outcome: Outcome) {
+    let (head, body) = task.both();
+    if let (Some(pass), Some(nexus)) = (body.pass.take(), head.nexus.as_ref()) {
+        nexus.device().ranges().leave(pass);
+    }
+    task::finish(task, outcome);
 }
 
 fn go(task: Task, bdev: &Arc<Bdev>, io: Io, nowait: bool) {
@@ -145,14 +189,14 @@ impl BioTask<Head> for Body {
     fn complete(mut task: Task, result: Result<(), BlkError>) {
         let body = task.get();
         let Verb::Command(command) = body.verb else {
-            return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+            return end(task, Sense::INTERNAL_TARGET_FAILURE.into());
         };
         match result {
             Ok(()) => {
                 if matches!(command, Command::Read { .. }) {
                     body.data_in = body.data.len();
                 }
-                task::finish(task, Outcome::GOOD);
+                end(task, Outcome::GOOD);
             }
             Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
                 body.may_block = true;
@@ -161,7 +205,7 @@ impl BioTask<Head> for Body {
             }
             Err(error) => {
                 let outcome = explain(error, &command);
-                task::finish(task, outcome);
+                end(task, outcome);
             }
         }
     }
@@ -213,13 +257,17 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
     let done = match command {
         Command::Unmap { list_len, .. } => {
-            return unmap_all(&device, bdev, read_only, usize::from(list_len), body)
+            let len = usize::from(list_len);
+            return unmap_all(head, &device, bdev, read_only, len, body);
         }
-        Command::WriteSame { .. } => return write_same(&device, bdev, &command, read_only, body),
+        Command::WriteSame { .. } => {
+            return write_same(head, &device, bdev, &command, read_only, body)
+        }
         Command::StartStopUnit { .. } => bdev.flush(),
-        Command::Verify { .. } | Command::WriteAndVerify { .. } => {
-            return medium::carry_out(head, &device, bdev, &command, body)
-        }
+        Command::Verify { .. }
+        | Command::WriteAndVerify { .. }
+        | Command::CompareAndWrite { .. }
+        | Command::OrWrite { .. } => return medium::carry_out(head, &device, bdev, &command, body),
         _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     };
     match done {
@@ -228,7 +276,29 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     }
 }
 
+/// Uses blocks beside others; waits while somebody has them to himself.
+pub(super) fn share<'a>(
+    head: &Head,
+    device: &'a Device,
+    blocks: Range<u64>,
+) -> Result<Used<'a>, Outcome> {
+    device
+        .ranges()
+        .share(blocks, &|| head.is_aborted())
+        .map_err(no_range)
+}
+
+/// How a command ends that could not have its blocks.
+pub(super) fn no_range(why: NoRange) -> Outcome {
+    match why {
+        // It was aborted: nobody is told anything.
+        NoRange::GivenUp => Outcome::GOOD,
+        NoRange::NoMemory => Outcome::status(Status::Busy),
+    }
+}
+
 fn unmap_all(
+    head: &Head,
     device: &Device,
     bdev: &Bdev,
     read_only: bool,
@@ -253,6 +323,11 @@ fn unmap_all(
     let shift = device.block_shift().saturating_sub(9);
     let zeros = device.unmaps_to_zeros();
     for (lba, blocks) in extents {
+        let end = lba.saturating_add(u64::from(blocks));
+        let _used = match share(head, device, lba..end) {
+            Ok(used) => used,
+            Err(outcome) => return outcome,
+        };
         let sector = lba.wrapping_shl(shift);
         let sectors = u64::from(blocks).wrapping_shl(shift);
         let done = if zeros {
@@ -277,6 +352,7 @@ fn unmap_all(
 }
 
 fn write_same(
+    head: &Head,
     device: &Device,
     bdev: &Bdev,
     command: &Command,
@@ -310,6 +386,10 @@ fn write_same(
         }
         zeros = pattern.iter().all(|b| *b == 0);
     }
+    let _used = match share(head, device, lba..lba.saturating_add(blocks)) {
+        Ok(used) => used,
+        Err(outcome) => return outcome,
+    };
     // With UNMAP the data does not matter: the blocks are unmapped, and read
     // as zeros where LBPRZ says so (SBC-3 4.7.3.4.4).
     let done = if unmap && !device.unmaps_to_zeros() {

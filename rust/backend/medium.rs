@@ -2,7 +2,11 @@
 
 //! Commands that read the medium and look at what they find. Slow workqueue.
 
-use super::bdev::failed;
+use super::bdev::{
+    failed,
+    no_range,
+    share, //
+};
 use crate::{
     limits::Charge,
     proto::scsi::{
@@ -24,13 +28,17 @@ use crate::{
             PageBuf, //
         }, //
     },
-    target::Device,
+    target::{
+        Device,
+        Used, //
+    },
     task::{
         Body,
         Head,
         Outcome, //
     }, //
 };
+use core::ops::Range;
 use kernel::page::PAGE_SIZE;
 
 /// What is read or written at once, in bytes: the longest command is worked on
@@ -100,6 +108,13 @@ impl Iterator for Pieces {
     }
 }
 
+impl Piece {
+    /// Uses its blocks beside others.
+    fn share<'a>(&self, job: &Job<'a>) -> Result<Used<'a>, Outcome> {
+        share(job.head, job.device, job.blocks(self.lba, self.len))
+    }
+}
+
 /// A command and what it is carried out on.
 struct Job<'a> {
     head: &'a Head,
@@ -109,9 +124,15 @@ struct Job<'a> {
 
 type Step = Result<(), Outcome>;
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     fn sector(&self, lba: u64) -> u64 {
         lba.wrapping_shl(self.device.block_shift().saturating_sub(9))
+    }
+
+    /// The blocks of so many bytes.
+    fn blocks(&self, lba: u64, bytes: usize) -> Range<u64> {
+        let blocks = (bytes as u64).wrapping_shr(self.device.block_shift());
+        lba..lba.saturating_add(blocks)
     }
 
     fn pieces(&self, lba: u64, blocks: u64) -> Pieces {
@@ -144,6 +165,20 @@ impl Job<'_> {
             .map_err(|error| failed(error, piece.lba, true))
     }
 
+    fn write(&self, lba: u64, data: &PageBuf, range: Range<usize>, fua: bool) -> Step {
+        let fua = fua || self.device.write_through();
+        bio::write_wait(self.bdev, self.sector(lba), data, range, fua)
+            .map_err(|error| failed(error, lba, false))
+    }
+
+    /// Has blocks to itself.
+    fn lock(&self, blocks: Range<u64>) -> Result<Used<'a>, Outcome> {
+        self.device
+            .ranges()
+            .lock(blocks, &|| self.head.is_aborted())
+            .map_err(no_range)
+    }
+
     /// Reads blocks from the medium, and compares them if there is something
     /// to compare with.
     fn verify(&self, lba: u64, blocks: u64, compare: Compare, data: &PageBuf) -> Step {
@@ -158,7 +193,11 @@ impl Job<'_> {
         let mut found = self.scratch(blocks)?;
         for piece in self.pieces(lba, blocks) {
             self.go_on()?;
-            self.read(piece, &mut found.data)?;
+            {
+                // For a piece at a time: nobody shall wait for all of them.
+                let _used = piece.share(self)?;
+                self.read(piece, &mut found.data)?;
+            }
             let differs = match compare {
                 Compare::Nothing => None,
                 Compare::Blocks => self
@@ -226,14 +265,70 @@ impl Job<'_> {
         if len == 0 {
             return Ok(());
         }
-        bio::write_wait(self.bdev, self.sector(lba), &body.data, 0..len, true)
-            .map_err(|error| failed(error, lba, false))?;
+        {
+            let _used = share(self.head, self.device, self.blocks(lba, len))?;
+            self.write(lba, &body.data, 0..len, true)?;
+        }
         let blocks = (len as u64).wrapping_shr(self.device.block_shift());
         let compare = match compare {
             true => Compare::Blocks,
             false => Compare::Nothing,
         };
         self.verify(lba, blocks, compare, &body.data)
+    }
+}
+
+impl Job<'_> {
+    /// COMPARE AND WRITE.
+    fn compare_and_write(&self, command: &Command, body: &Body) -> Step {
+        let Command::CompareAndWrite { lba, fua, .. } = *command else {
+            return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+        };
+        all_has_come(body)?;
+        if u64::from(body.edtl) != body.asked {
+            // Data that is left over belongs to blocks that the CDB does not
+            // name: what was meant is not clear, and half of it is written.
+            return Err(WRONG_LENGTH.into());
+        }
+        let len = body.data.len() / 2;
+        if len == 0 {
+            return Ok(());
+        }
+        let mut found = Scratch::new(len)?;
+        let piece = Piece { lba, at: 0, len };
+        let _alone = self.lock(self.blocks(lba, len))?;
+        self.read(piece, &mut found.data)?;
+        if let Some(at) = self.compare(&body.data, 0, &found, 0, len)? {
+            return Err(miscompare(at));
+        }
+        self.write(lba, &body.data, len..body.data.len(), fua)
+    }
+
+    /// ORWRITE.
+    fn or_write(&self, command: &Command, body: &mut Body) -> Step {
+        let Command::OrWrite {
+            lba, blocks, fua, ..
+        } = *command
+        else {
+            return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+        };
+        all_has_come(body)?;
+        let blocks = u64::from(blocks);
+        if blocks == 0 {
+            return Ok(());
+        }
+        let mut found = self.scratch(blocks)?;
+        let _alone = self.lock(lba..lba.saturating_add(blocks))?;
+        for piece in self.pieces(lba, blocks) {
+            self.go_on()?;
+            self.read(piece, &mut found.data)?;
+            body.data
+                .or_from(piece.at, &found.data, 0, piece.len)
+                .map_err(|_| Outcome::from(Sense::INTERNAL_TARGET_FAILURE))?;
+            let end = piece.at.saturating_add(piece.len);
+            self.write(piece.lba, &body.data, piece.at..end, fua)?;
+        }
+        Ok(())
     }
 }
 
@@ -266,6 +361,8 @@ pub(super) fn carry_out(
     let done = match command {
         Command::Verify { .. } => job.verify_command(command, body),
         Command::WriteAndVerify { .. } => job.write_and_verify(command, body),
+        Command::CompareAndWrite { .. } => job.compare_and_write(command, body),
+        Command::OrWrite { .. } => job.or_write(command, body),
         _ => Err(Sense::INVALID_COMMAND_OPERATION_CODE.into()),
     };
     match done {

@@ -441,6 +441,36 @@ impl PageBuf {
         Ok(found)
     }
 
+    /// Sets in `[at, at + len)` each bit that is set in the `len` bytes at
+    /// `other_at` of `other`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer.
+    pub(crate) fn or_from(
+        &mut self,
+        at: usize,
+        other: &PageBuf,
+        other_at: usize,
+        len: usize,
+    ) -> Result {
+        self.walk_both(at, other, other_at, len, |ours, theirs, n| {
+            // SAFETY: The first is valid for writing `n` bytes, and `&mut
+            // self` keeps others away; the second for reading, and it is a
+            // buffer of its own.
+            let (to, from) = unsafe {
+                (
+                    core::slice::from_raw_parts_mut(ours.as_ptr(), n),
+                    core::slice::from_raw_parts(theirs.as_ptr(), n),
+                )
+            };
+            for (to, from) in to.iter_mut().zip(from) {
+                *to |= *from;
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
     /// Runs the CRC32C register `seed` over `[at, at + len)`, as far as the
     /// buffer reaches.
     ///

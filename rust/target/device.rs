@@ -2,7 +2,10 @@
 
 //! A backing device: a block device and how initiators see it.
 
-use super::lun::Nexus;
+use super::{
+    lun::Nexus,
+    ranges::Ranges, //
+};
 use crate::{
     proto::scsi::{
         device::{
@@ -47,6 +50,9 @@ pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
 
 /// The longest WRITE SAME, in blocks, unless the administrator says otherwise.
 const MAX_WRITE_SAME: u32 = 0xffff;
+
+/// The most blocks of one COMPARE AND WRITE: as many as its CDB can say.
+const MAX_COMPARE_AND_WRITE: u8 = 255;
 
 /// The most blocks of one UNMAP, unless the administrator says otherwise.
 const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
@@ -122,9 +128,11 @@ pub(crate) enum DeviceAttrib {
     UnmapZeroesData,
     /// MAXIMUM WRITE SAME LENGTH, in blocks.
     MaxWriteSameLen,
+    /// COMPARE AND WRITE is supported.
+    Caw,
 }
 
-const ATTRIBS: usize = DeviceAttrib::MaxWriteSameLen as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::Caw as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -140,6 +148,9 @@ pub(crate) struct Device {
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
+    /// Which blocks somebody has to himself.
+    #[pin]
+    ranges: Ranges,
     #[pin]
     inner: SpinLockBh<Inner>,
 }
@@ -214,6 +225,7 @@ fn copy(value: &[u8]) -> Result<KVec<u8>> {
 impl Device {
     pub(super) fn new(hba: u32, name: &[u8]) -> Result<Arc<Self>> {
         let serial = default_serial(hba, name)?;
+        let ranges = Ranges::new()?;
         Arc::pin_init(
             try_pin_init!(Self {
                 hba,
@@ -232,6 +244,7 @@ impl Device {
                 write_through: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
+                ranges <- ranges,
                 inner <- new_spinlock_bh!(
                     Inner {
                         vendor: Text::new(b"FERRITE"),
@@ -546,6 +559,11 @@ impl Device {
         self.block_shift.load(Relaxed)
     }
 
+    /// Which blocks somebody has to himself.
+    pub(crate) fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
@@ -766,6 +784,7 @@ impl Inner {
             u32::from(limits.max_write_zeroes_sectors != 0 && discard),
         );
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
+        self.put(A::Caw, 1);
     }
 
     fn describe(&self, info: &mut DeviceInfo<'_>) {
@@ -780,6 +799,9 @@ impl Inner {
         info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
         info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));
         info.write_same_non_zero = false;
+        if self.attrib(A::Caw) != 0 {
+            info.max_compare_and_write = MAX_COMPARE_AND_WRITE;
+        }
         info.dpo_fua = self.attrib(A::FuaWrite) != 0;
         info.rotation_rate = u16::from(self.attrib(A::IsNonrot) != 0);
         let unmap = self.attrib(A::Tpu) != 0;

@@ -6,6 +6,7 @@ mod acl;
 mod credentials;
 mod device;
 mod lun;
+mod ranges;
 mod tpg;
 
 pub(crate) use acl::{
@@ -25,6 +26,11 @@ pub(crate) use lun::{
     Lun,
     MappedLun,
     Nexus, //
+};
+pub(crate) use ranges::{
+    NoRange,
+    Pass,
+    Used, //
 };
 pub(crate) use tpg::{
     Target,

@@ -53,10 +53,27 @@ for lba in 16 32 64 96; do
 	check "what was written is there, at $lba" cmp -n 4096 "$dev" <(dd if="$disk" bs=512 skip=$lba count=8 iflag=direct status=none)
 done
 
+# --- COMPARE AND WRITE, ORWRITE ---
+must dd if=/dev/zero of="$disk" bs=64k count=1 oflag=direct status=none
+{ head -c 2048 /dev/zero; bytes a5 2048; } >"$dev"
+check "COMPARE AND WRITE" sg_compare_and_write --lba=4 --num=4 --in="$dev" "$disk"
+check "it wrote" cmp -n 2048 <(bytes a5 2048) <(dd if="$disk" bs=512 skip=4 count=4 iflag=direct status=none)
+check_eq "again it miscompares" 14 "$(sg_compare_and_write --lba=4 --num=4 --in="$dev" "$disk" >&2; echo $?)"
+printf 'x' | dd of="$dev" bs=1 seek=1000 conv=notrunc status=none
+raw "Info fld=0x3e8 " "and says where" -s 4096 -i "$dev" "$disk" 89 00 00 00 00 00 00 00 00 08 00 00 00 04 00 00
+check "what is not written stays" cmp -n 2048 /dev/zero <(dd if="$disk" bs=512 skip=8 count=4 iflag=direct status=none)
+raw "Illegal" "COMPARE AND WRITE with too little data is refused" -s 2048 -i "$dev" "$disk" 89 00 00 00 00 00 00 00 00 08 00 00 00 04 00 00
+check_match "page B0h: the longest COMPARE AND WRITE" "Maximum compare and write length: (255|0xff)" "$(sg_vpd -p bl "$disk")"
+raw "Good" "ORWRITE" -s 2048 -i /dev/zero "$disk" 8b 00 00 00 00 00 00 00 00 04 00 00 00 04 00 00
+check "ORWRITE with zeros changes nothing" cmp -n 2048 <(bytes a5 2048) <(dd if="$disk" bs=512 skip=4 count=4 iflag=direct status=none)
+bytes 5a 2048 >"$dev"
+raw "Good" "ORWRITE with the other bits" -s 2048 -i "$dev" "$disk" 8b 00 00 00 00 00 00 00 00 04 00 00 00 04 00 00
+check "sets them" cmp -n 2048 <(bytes ff 2048) <(dd if="$disk" bs=512 skip=4 count=4 iflag=direct status=none)
+
 rm -f "$dev"
 i_logout
 i_forget
 
 py test_cu "iscsi://$PORTAL/$IQN/0" \
 	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
-	iSCSI.iSCSIResiduals
+	ALL.CompareAndWrite ALL.OrWrite iSCSI.iSCSIResiduals
