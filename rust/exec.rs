@@ -216,7 +216,8 @@ pub(crate) fn run(mut task: Task) {
         | Command::Verify { .. }
         | Command::WriteAndVerify { .. }
         | Command::CompareAndWrite { .. }
-        | Command::OrWrite { .. } => work::slow(task, slow),
+        | Command::OrWrite { .. }
+        | Command::PreFetch { .. } => work::slow(task, slow),
         Command::StartStopUnit { start: false, .. } => work::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
@@ -444,6 +445,7 @@ fn with_unit(
         }
         Command::ReadCapacity10 => Ok(capacity::ten(info, out)),
         Command::ReadCapacity16 { .. } => Ok(capacity::sixteen(info, out)),
+        Command::GetLbaStatus { lba, .. } => Ok(capacity::lba_status(lba, info, out)),
         Command::ModeSense(sense) => mode::sense(&sense, info, out),
         Command::ReportSupportedOpcodes { rctd, options, .. } => {
             report_opcodes(options, rctd, info, out)

@@ -267,7 +267,10 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
         Command::Verify { .. }
         | Command::WriteAndVerify { .. }
         | Command::CompareAndWrite { .. }
-        | Command::OrWrite { .. } => return medium::carry_out(head, &device, bdev, &command, body),
+        | Command::OrWrite { .. }
+        | Command::PreFetch { .. } => {
+            return medium::carry_out(head, &device, bdev, &command, body)
+        }
         _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     };
     match done {

@@ -30,7 +30,8 @@ use crate::{
     },
     target::{
         Device,
-        Used, //
+        Used,
+        MAX_TRANSFER, //
     },
     task::{
         Body,
@@ -332,6 +333,33 @@ impl Job<'_> {
     }
 }
 
+impl Job<'_> {
+    /// PRE-FETCH: reads the blocks, so that whatever cache there is below has
+    /// them. IMMED allows to answer before; answering after it promises more.
+    ///
+    /// Whether a cache has taken them is not known, so this never ends with
+    /// CONDITION MET.
+    fn pre_fetch(&self, command: &Command) -> Step {
+        let Command::PreFetch { lba, blocks, .. } = *command else {
+            return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+        };
+        let blocks = match blocks {
+            0 => self.device.blocks().saturating_sub(lba),
+            blocks => u64::from(blocks),
+        };
+        // What is longer does not fit, and is cut (SBC-3, "PRE-FETCH (10)
+        // command").
+        let most = u64::from(MAX_TRANSFER).wrapping_shr(self.device.block_shift());
+        let blocks = blocks.min(most);
+        let mut found = self.scratch(blocks)?;
+        for piece in self.pieces(lba, blocks) {
+            self.go_on()?;
+            self.read(piece, &mut found.data)?;
+        }
+        Ok(())
+    }
+}
+
 /// The data-out is what the CDB asks for.
 fn all_has_come(body: &Body) -> Step {
     if body.data.len() as u64 == body.asked {
@@ -363,6 +391,7 @@ pub(super) fn carry_out(
         Command::WriteAndVerify { .. } => job.write_and_verify(command, body),
         Command::CompareAndWrite { .. } => job.compare_and_write(command, body),
         Command::OrWrite { .. } => job.or_write(command, body),
+        Command::PreFetch { .. } => job.pre_fetch(command),
         _ => Err(Sense::INVALID_COMMAND_OPERATION_CODE.into()),
     };
     match done {

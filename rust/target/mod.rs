@@ -20,7 +20,8 @@ pub(crate) use credentials::{
 pub(crate) use device::{
     Device,
     DeviceAttrib,
-    WwnField, //
+    WwnField,
+    MAX_TRANSFER, //
 };
 pub(crate) use lun::{
     Lun,

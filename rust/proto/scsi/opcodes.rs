@@ -19,6 +19,8 @@ pub const ENABLED: Groups = Groups::of(&[
     Group::Verify,
     Group::CompareAndWrite,
     Group::OrWrite,
+    Group::PreFetch,
+    Group::LbaStatus,
 ]);
 
 /// Which commands come into use together.

@@ -307,6 +307,7 @@ mod tests {
                 (0x2a, 0),
                 (0x2e, 0),
                 (0x2f, 0),
+                (0x34, 0),
                 (0x35, 0),
                 (0x41, 0),
                 (0x55, 0),
@@ -318,6 +319,7 @@ mod tests {
                 (0x8b, 0),
                 (0x8e, 0),
                 (0x8f, 0),
+                (0x90, 0),
                 (0x91, 0),
                 (0x93, 0),
                 (0x9e, 0x10),
@@ -333,8 +335,9 @@ mod tests {
         let mut thin = disk();
         thin.thin.unmap = true;
         let thin = commands(opcodes::ENABLED, &thin);
-        assert_eq!(thin.len(), plain.len() + 1);
+        assert_eq!(thin.len(), plain.len() + 2);
         assert!(thin.contains(&(0x42, 0, false, 10)));
+        assert!(thin.contains(&(0x9e, 0x12, true, 16)));
         assert!(plain.contains(&(0x9e, 0x10, true, 16)));
     }
 

@@ -70,10 +70,22 @@ bytes 5a 2048 >"$dev"
 raw "Good" "ORWRITE with the other bits" -s 2048 -i "$dev" "$disk" 8b 00 00 00 00 00 00 00 00 04 00 00 00 04 00 00
 check "sets them" cmp -n 2048 <(bytes ff 2048) <(dd if="$disk" bs=512 skip=4 count=4 iflag=direct status=none)
 
+# --- PRE-FETCH, GET LBA STATUS ---
+raw "Good" "PRE-FETCH (10)" "$disk" 34 00 00 00 00 00 00 00 40 00
+raw "Good" "PRE-FETCH (16)" "$disk" 90 00 00 00 00 00 00 00 00 00 00 00 00 40 00 00
+raw "Good" "PRE-FETCH to the end" "$disk" 34 02 00 00 00 00 00 00 00 00
+raw "Logical block address out of range" "PRE-FETCH beyond the end is refused" "$disk" 34 00 7f ff ff ff 00 00 01 00
+sectors=$(awk '{ print $3 }' /sys/block/vda/stat)
+sg_raw "$disk" 34 00 00 00 00 00 00 08 00 00
+check_ge "PRE-FETCH really reads" $(($(awk '{ print $3 }' /sys/block/vda/stat) - sectors)) 2048
+check_match "GET LBA STATUS: mapped, or not known, to the end" "LBA: 0x0*64 .*blocks: *$((2048 * 1024 - 100)) *mapped" \
+	"$(sg_get_lba_status --lba=100 "$disk" 2>&1 | tr '\n' ' ')"
+raw "Logical block address out of range" "GET LBA STATUS beyond the end is refused" -r 24 "$disk" 9e 12 00 00 00 00 7f ff ff ff 00 00 00 18 00 00
+
 rm -f "$dev"
 i_logout
 i_forget
 
 py test_cu "iscsi://$PORTAL/$IQN/0" \
 	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
-	ALL.CompareAndWrite ALL.OrWrite iSCSI.iSCSIResiduals
+	ALL.CompareAndWrite=InvalidDataOutSize ALL.OrWrite ALL.Prefetch10 ALL.Prefetch16 ALL.GetLBAStatus iSCSI.iSCSIResiduals
