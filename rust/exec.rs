@@ -208,6 +208,16 @@ pub(crate) fn run(mut task: Task) {
             }
             submit::push::<Disk>(task);
         }
+        Command::WriteAtomic { .. } => {
+            if body.data.len() as u64 != body.asked {
+                // A part of it is not what is to be written at once.
+                return task::finish(task, Sense::WRONG_TRANSFER_LENGTH.into());
+            }
+            if asked == 0 {
+                return task::finish(task, Outcome::GOOD);
+            }
+            submit::push::<Disk>(task);
+        }
         // IMMED allows to answer before the work is done; answering after it
         // promises more.
         Command::SynchronizeCache { .. } => submit::push::<Disk>(task),

@@ -74,10 +74,11 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
             sector: lba.wrapping_shl(shift),
             bytes: data.len(),
         }),
-        Command::Write { lba, fua, .. } => Some(Io {
+        Command::Write { lba, fua, .. } | Command::WriteAtomic { lba, fua, .. } => Some(Io {
             op: Op::Write {
                 fua: fua || device.write_through(),
                 preflush: false,
+                atomic: matches!(command, Command::WriteAtomic { .. }),
             },
             sector: lba.wrapping_shl(shift),
             bytes: data.len(),
@@ -94,7 +95,9 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
 /// The blocks that a READ or WRITE reads or writes.
 fn blocks_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Range<u64>> {
     match *command {
-        Command::Read { lba, .. } | Command::Write { lba, .. } => {
+        Command::Read { lba, .. }
+        | Command::Write { lba, .. }
+        | Command::WriteAtomic { lba, .. } => {
             let blocks = (data.len() as u64).wrapping_shr(device.block_shift());
             Some(lba..lba.saturating_add(blocks))
         }

@@ -14,10 +14,7 @@ use crate::{
             Command,
             Compare, //
         },
-        sense::{
-            Sense,
-            SenseKey, //
-        },
+        sense::Sense,
         status::Status, //
     },
     sys::{
@@ -45,10 +42,6 @@ use kernel::page::PAGE_SIZE;
 /// What is read or written at once, in bytes: the longest command is worked on
 /// in pieces of this.
 const PIECE: usize = 1 << 20;
-
-/// INVALID FIELD IN COMMAND INFORMATION UNIT: not as much data was expected as
-/// the CDB asks for.
-const WRONG_LENGTH: Sense = Sense::new(SenseKey::IllegalRequest, 0x0e, 0x03);
 
 /// Memory of the host that is given back after the command.
 struct Scratch {
@@ -289,7 +282,7 @@ impl Job<'_> {
         if u64::from(body.edtl) != body.asked {
             // Data that is left over belongs to blocks that the CDB does not
             // name: what was meant is not clear, and half of it is written.
-            return Err(WRONG_LENGTH.into());
+            return Err(Sense::WRONG_TRANSFER_LENGTH.into());
         }
         let len = body.data.len() / 2;
         if len == 0 {
@@ -365,7 +358,7 @@ fn all_has_come(body: &Body) -> Step {
     if body.data.len() as u64 == body.asked {
         Ok(())
     } else {
-        Err(WRONG_LENGTH.into())
+        Err(Sense::WRONG_TRANSFER_LENGTH.into())
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     proto::scsi::{
         device::{
+            Atomic as Atomic16,
             DeviceInfo,
             ModeState,
             Thin,
@@ -617,6 +618,7 @@ impl Device {
             info.optimal_granularity =
                 u16::try_from(limits.io_min.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
             info.read_only |= limits.read_only;
+            info.atomic = atomic(&limits, block, info.max_transfer);
             info.mode.write_cache = limits.write_cache && !self.write_through();
         }
         look(&info)
@@ -724,6 +726,33 @@ impl Device {
     /// Forgets any reservation: what a logical unit reset does.
     pub(crate) fn release_any(&self) {
         self.reserved_by.store(0, Relaxed);
+    }
+}
+
+/// What the block device can store at once.
+fn atomic(limits: &Limits, block: u32, max_transfer: u32) -> Atomic16 {
+    let shift = block.trailing_zeros();
+    let most = limits
+        .atomic_write_unit_max_bytes
+        .wrapping_shr(shift)
+        // TRANSFER LENGTH of WRITE ATOMIC(16) has 16 bits.
+        .min(max_transfer)
+        .min(u32::from(u16::MAX));
+    // 0 and 1 both say that there is no rule.
+    let unit = match limits.atomic_write_unit_min_bytes.wrapping_shr(shift) {
+        1 => 0,
+        unit => unit,
+    };
+    let crosses = limits.atomic_write_boundary_bytes != 0 || limits.chunk_sectors != 0;
+    Atomic16 {
+        max_len: most,
+        // What begins at a multiple of the longest crosses nothing that a
+        // power of two divides.
+        alignment: if crosses { most } else { unit },
+        granularity: unit,
+        // No boundary within a command.
+        max_len_with_boundary: 0,
+        max_boundary: 0,
     }
 }
 

@@ -21,6 +21,7 @@ pub const ENABLED: Groups = Groups::of(&[
     Group::OrWrite,
     Group::PreFetch,
     Group::LbaStatus,
+    Group::WriteAtomic,
 ]);
 
 /// Which commands come into use together.

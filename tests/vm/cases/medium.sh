@@ -3,6 +3,18 @@
 # Commands that compare, verify and combine what is on the medium.
 # time: 120
 
+case_cleanup() {
+	i_forget
+	t_clear
+	rmmod scsi_debug
+} 2>/dev/null
+
+# The name of scsi_debug's disk.
+able() {
+	local dirs=(/sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*)
+	[ ${#dirs[@]} -gt 0 ] && echo "${dirs[0]##*/}"
+}
+
 t_load
 t_export /dev/vda
 must i_login
@@ -82,10 +94,35 @@ check_match "GET LBA STATUS: mapped, or not known, to the end" "LBA: 0x0*64 .*bl
 	"$(sg_get_lba_status --lba=100 "$disk" 2>&1 | tr '\n' ' ')"
 raw "Logical block address out of range" "GET LBA STATUS beyond the end is refused" -r 24 "$disk" 9e 12 00 00 00 00 7f ff ff ff 00 00 00 18 00 00
 
-rm -f "$dev"
 i_logout
 i_forget
 
 py test_cu "iscsi://$PORTAL/$IQN/0" \
 	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
 	ALL.CompareAndWrite=InvalidDataOutSize ALL.OrWrite ALL.Prefetch10 ALL.Prefetch16 ALL.GetLBAStatus iSCSI.iSCSIResiduals
+
+# --- WRITE ATOMIC, and physical blocks of several logical ones ---
+must t_unlun "$IQN" 0
+must modprobe scsi_debug dev_size_mb=64 lbpu=1 lbpws=1 lbprz=1 physblk_exp=3 atomic_wr=1 atomic_wr_max_length=8192
+wait_for 10 able || give_up "no device that can write atomically"
+able=$(able)
+t_backstore able "/dev/$able"
+t_lun "$IQN" 1 able
+must i_login
+disk=$(i_disk "$IQN" 1) || give_up "no disk"
+out=$(sg_vpd -p bl "$disk")
+check_match "page B0h: the longest atomic write is the device's, in blocks" \
+	"Maximum atomic transfer length: $(printf '%#x' $(($(cat "/sys/block/$able/queue/atomic_write_unit_max_bytes") / 512)))$" "$out"
+check_match "page B0h: and it begins where the device wants it" "Atomic alignment: 0x2$" "$out"
+check_eq "the initiator's block layer takes it over" "$(cat "/sys/block/$able/queue/atomic_write_unit_max_bytes")" \
+	"$(cat "/sys/block/${disk#/dev/}/queue/atomic_write_unit_max_bytes")"
+bytes a5 8192 >"$dev"
+check "WRITE ATOMIC (16)" sg_write_x --atomic=0 --16 --in="$dev" --lba=16 --num=16 --bs=512 "$disk"
+check "it wrote" cmp -n 8192 "$dev" <(dd if="$disk" bs=512 skip=16 count=16 iflag=direct status=none)
+raw "Invalid field in cdb" "a boundary is refused" -s 1024 -i "$dev" "$disk" 9c 00 00 00 00 00 00 00 00 10 00 01 00 02 00 00
+raw "Invalid field in cdb" "a part of a unit is refused" -s 512 -i "$dev" "$disk" 9c 00 00 00 00 00 00 00 00 10 00 00 00 01 00 00
+raw "Illegal" "less data than the CDB says is refused" -s 512 -i "$dev" "$disk" 9c 00 00 00 00 00 00 00 00 10 00 00 00 02 00 00
+rm -f "$dev"
+i_logout
+i_forget
+py test_cu "iscsi://$PORTAL/$IQN/1" ALL.WriteAtomic16
