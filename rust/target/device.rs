@@ -10,6 +10,7 @@ use crate::{
     proto::scsi::{
         device::{
             Atomic as Atomic16,
+            Changeable,
             DeviceInfo,
             ModeState,
             Thin,
@@ -146,6 +147,8 @@ pub(crate) struct Device {
     /// Log2 of the block size that initiators see.
     block_shift: Atomic<u32>,
     write_through: Atomic<i32>,
+    /// An initiator has switched the write cache off (WCE).
+    cache_off: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -243,6 +246,7 @@ impl Device {
                 bdev: SetOnce::new(),
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
+                cache_off: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 ranges <- ranges,
@@ -573,9 +577,10 @@ impl Device {
             .map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
     }
 
-    /// Whether each write must be durable before it is acknowledged.
+    /// Whether each write must be durable before it is acknowledged: because
+    /// the administrator wants it so, or an initiator.
     pub(crate) fn write_through(&self) -> bool {
-        self.write_through.load(Relaxed) != 0
+        self.write_through.load(Relaxed) != 0 || self.cache_off.load(Relaxed) != 0
     }
 
     /// Whether sense data is in descriptor format (D_SENSE).
@@ -588,9 +593,23 @@ impl Device {
         self.attrib(DeviceAttrib::UnmapZeroesData) != 0
     }
 
-    /// Changes what MODE SELECT may change.
-    pub(crate) fn set_mode(&self, mode: ModeState) {
-        self.inner.lock().mode = mode;
+    /// Changes what MODE SELECT may change. `before` is what the initiator saw:
+    /// a cache that there is not cannot be switched off.
+    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
+        let mut inner = self.inner.lock();
+        inner.mode = mode;
+        if before.write_cache != mode.write_cache {
+            let off = i32::from(!mode.write_cache);
+            self.cache_off.store(off, Relaxed);
+        }
+    }
+
+    /// Mode parameters are as after a power cycle: what a logical unit reset
+    /// does (SPC-4, "Mode parameters": none are saved).
+    pub(crate) fn reset_mode(&self) {
+        let mut inner = self.inner.lock();
+        inner.mode = ModeState::DEFAULT;
+        self.cache_off.store(0, Relaxed);
     }
 
     /// Shows the device as the SCSI pages want it. `look` must not sleep.
@@ -620,6 +639,9 @@ impl Device {
             info.read_only |= limits.read_only;
             info.atomic = atomic(&limits, block, info.max_transfer);
             info.mode.write_cache = limits.write_cache && !self.write_through();
+            let can = limits.write_cache && self.write_through.load(Relaxed) == 0;
+            info.mode_default.write_cache = can;
+            info.changeable.write_cache = can;
         }
         look(&info)
     }
@@ -824,6 +846,11 @@ impl Inner {
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
         info.mode = self.mode;
+        info.changeable = Changeable {
+            descriptor_sense: true,
+            software_write_protect: true,
+            ..Changeable::default()
+        };
         info.max_transfer = MAX_TRANSFER.wrapping_shr(shift);
         info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
         info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));

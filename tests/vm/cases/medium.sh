@@ -94,12 +94,55 @@ check_match "GET LBA STATUS: mapped, or not known, to the end" "LBA: 0x0*64 .*bl
 	"$(sg_get_lba_status --lba=100 "$disk" 2>&1 | tr '\n' ' ')"
 raw "Logical block address out of range" "GET LBA STATUS beyond the end is refused" -r 24 "$disk" 9e 12 00 00 00 00 7f ff ff ff 00 00 00 18 00 00
 
+# --- MODE SELECT ---
+# mode PAGE BYTE: a byte of the current values of a page.
+mode() {
+	sg_modes --raw --control=0 --page="$1" -6 --dbd "$disk" | od -An -tu1 -j$((4 + $2)) -N1 | tr -d ' '
+}
+# mode_set PAGE BYTE=VALUE: changes a byte of a page and leaves the rest as it is.
+mode_set() {
+	sg_modes --raw --control=0 --page="$1" -6 --dbd "$disk" >/tmp/page || return
+	printf '\0\0\0\0' | dd of=/tmp/page conv=notrunc status=none
+	printf '%b' "\\x$(printf '%02x' "${2#*=}")" | dd of=/tmp/page bs=1 seek=$((4 + ${2%=*})) conv=notrunc status=none
+	sg_raw -s "$(stat -c %s /tmp/page)" -i /tmp/page "$disk" 15 10 00 00 "$(printf '%02x' "$(stat -c %s /tmp/page)")" 00
+}
+flushes() {
+	awk '{ print $16 }' /sys/block/vda/stat
+}
+if [ "$(cat /sys/block/vda/queue/write_cache)" = "write back" ]; then
+	check_eq "WCE is set" 4 "$(($(mode 8 2) & 4))"
+	check "WCE can be cleared" mode_set 8 2=0
+	check_eq "and is" 0 "$(($(mode 8 2) & 4))"
+	check_eq "configfs shows it" 0 "$(cat "$(t_store disk0)/attrib/emulate_write_cache")"
+	before=$(flushes)
+	must dd if=/dev/zero of="$disk" bs=4k count=8 oflag=direct status=none
+	check_ge "each WRITE is durable then" "$(($(flushes) - before))" 8
+	check "WCE can be set again" mode_set 8 2=4
+	before=$(flushes)
+	must dd if=/dev/zero of="$disk" bs=4k count=8 oflag=direct status=none
+	check_le "and WRITEs are quick again" "$(($(flushes) - before))" 1
+	must put 1 "$(t_store disk0)/attrib/write_through"
+	check_not "what the administrator wants an initiator cannot change" mode_set 8 2=4
+	must put 0 "$(t_store disk0)/attrib/write_through"
+else
+	skip "MODE SELECT of WCE" "the device has no write cache"
+fi
+check "D_SENSE can be set" mode_set 0xa 2=6
+check_match "sense data is in descriptor format then" "^ *72 05 |Descriptor format" "$(sg_raw -v "$disk" 2f 00 7f ff ff ff 00 00 01 00 2>&1)"
+check "SWP can be set" mode_set 0xa 4=8
+raw "Write protected" "a WRITE is refused then" -s 512 -i /dev/zero "$disk" 2a 00 00 00 00 00 00 00 01 00
+check "a logical unit reset" sg_reset -d "$disk"
+must dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct status=none
+check_eq "brings the defaults back: D_SENSE" 0 "$(($(mode 0xa 2) & 4))"
+check_eq "and SWP" 0 "$(($(mode 0xa 4) & 8))"
+check_not "what cannot be changed is refused" mode_set 0xa 3=18
+
 i_logout
 i_forget
 
 py test_cu "iscsi://$PORTAL/$IQN/0" \
 	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
-	ALL.CompareAndWrite=InvalidDataOutSize ALL.OrWrite ALL.Prefetch10 ALL.Prefetch16 ALL.GetLBAStatus iSCSI.iSCSIResiduals
+	ALL.ModeSense6 ALL.CompareAndWrite=InvalidDataOutSize ALL.OrWrite ALL.Prefetch10 ALL.Prefetch16 ALL.GetLBAStatus iSCSI.iSCSIResiduals
 
 # --- WRITE ATOMIC, and physical blocks of several logical ones ---
 must t_unlun "$IQN" 0
