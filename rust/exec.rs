@@ -215,10 +215,27 @@ pub(crate) fn run(mut task: Task) {
             }
             submit::push::<Disk>(task);
         }
+        Command::WriteAtomic { .. } => {
+            if body.data.len() as u64 != body.asked {
+                // A part of it is not what is to be written at once.
+                return task::finish(task, Sense::WRONG_TRANSFER_LENGTH.into());
+            }
+            if asked == 0 {
+                return task::finish(task, Outcome::GOOD);
+            }
+            submit::push::<Disk>(task);
+        }
         // IMMED allows to answer before the work is done; answering after it
         // promises more.
         Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
-        Command::WriteSame { .. } | Command::Unmap { .. } => task::slow(task, slow),
+        Command::WriteSame { .. }
+        | Command::Unmap { .. }
+        | Command::Verify { .. }
+        | Command::WriteAndVerify { .. }
+        | Command::CompareAndWrite { .. }
+        | Command::OrWrite { .. }
+        | Command::PreFetch { .. } => task::slow(task, slow),
+        Command::ModeSelect { .. } => task::slow(task, mode_select),
         Command::StartStopUnit { start: false, .. } => task::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
@@ -344,7 +361,7 @@ fn answer(mut task: Task, command: Command) {
         _ => MAX_PAGE,
     };
     let want = usize::try_from(body.asked).unwrap_or(usize::MAX).min(most);
-    let built = build(head, command, want, &body.data);
+    let built = build(head, command, want);
     let outcome = match built {
         Ok(bytes) => return answer_with(task, &bytes, Gfp::Atomic),
         Err(NoAnswer::Sense(sense)) => Outcome::from(sense),
@@ -390,18 +407,11 @@ impl From<Sense> for NoAnswer {
 }
 
 /// Builds the data-in of a command, clipped to `want` bytes.
-fn build(
-    head: &task::Head,
-    command: Command,
-    want: usize,
-    data_out: &PageBuf,
-) -> Result<KVec<u8>, NoAnswer> {
+fn build(head: &task::Head, command: Command, want: usize) -> Result<KVec<u8>, NoAnswer> {
     let mut out = KVec::from_elem(0u8, want, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
     let full = match (&head.nexus, command) {
         (_, Command::ReportLuns { select, .. }) => report_luns(head, select, &mut out)?,
-        (Some(nexus), command) if !nexus.is_gone() => {
-            with_unit(head, nexus, command, data_out, &mut out)?
-        }
+        (Some(nexus), command) if !nexus.is_gone() => with_unit(head, nexus, command, &mut out)?,
         (_, command) => without_unit(command, &mut out)?,
     };
     out.truncate(full.min(want));
@@ -440,7 +450,6 @@ fn with_unit(
     head: &task::Head,
     nexus: &Nexus,
     command: Command,
-    data_out: &PageBuf,
     out: &mut [u8],
 ) -> Result<usize, NoAnswer> {
     let device = nexus.device();
@@ -451,9 +460,6 @@ fn with_unit(
             return Ok(sense.emit(desc, out));
         }
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),
-        Command::ModeSelect { six, list_len } => {
-            return mode_select(head, nexus, six, usize::from(list_len), data_out)
-        }
         _ => {}
     }
     let answer = device.with_info(nexus.read_only(), |info: &DeviceInfo<'_>| match command {
@@ -474,6 +480,7 @@ fn with_unit(
         }
         Command::ReadCapacity10 => Ok(capacity::ten(info, out)),
         Command::ReadCapacity16 { .. } => Ok(capacity::sixteen(info, out)),
+        Command::GetLbaStatus { lba, .. } => Ok(capacity::lba_status(lba, info, out)),
         Command::ModeSense(sense) => mode::sense(&sense, info, out),
         Command::ReportSupportedOpcodes { rctd, options, .. } => {
             report_opcodes(options, rctd, info, out)
@@ -508,27 +515,52 @@ fn report_opcodes(
     report::opcodes(options, rctd, info, out)
 }
 
-fn mode_select(
-    head: &task::Head,
-    nexus: &Nexus,
-    six: bool,
-    len: usize,
-    data_out: &PageBuf,
-) -> Result<usize, NoAnswer> {
-    if data_out.len() < len {
+/// MODE SELECT. Slow workqueue: a cache that is switched off is written first.
+fn mode_select(mut task: Task) {
+    let (head, body) = task.both();
+    let outcome = match change_mode(head, body) {
+        Ok(()) => Outcome::GOOD,
+        Err(NoAnswer::Sense(sense)) => Outcome::from(sense),
+        Err(NoAnswer::Busy) => {
+            stats::one(Stat::Busy);
+            Outcome::status(Status::Busy)
+        }
+    };
+    task::finish(task, outcome);
+}
+
+fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), NoAnswer> {
+    let (Some(nexus), Verb::Command(Command::ModeSelect { six, list_len })) =
+        (head.nexus.as_ref(), body.verb)
+    else {
+        return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    if head.is_aborted() {
+        return Ok(());
+    }
+    let len = usize::from(list_len);
+    if body.data.len() < len {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
-    let mut list = KVec::from_elem(0u8, len, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
-    data_out
+    let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| NoAnswer::Busy)?;
+    body.data
         .read_at(0, &mut list)
         .map_err(|_| Sense::PARAMETER_LIST_LENGTH_ERROR)?;
     let device = nexus.device();
-    let changed = device.with_info(nexus.read_only(), |info| {
-        mode::select(&list, six, info).map(|new| (new != info.mode).then_some(new))
+    let (before, new) = device.with_info(nexus.read_only(), |info| {
+        mode::select(&list, six, info).map(|new| (info.mode, new))
     })?;
-    if let Some(new) = changed {
-        device.set_mode(new);
-        device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
+    if new == before {
+        return Ok(());
     }
-    Ok(0)
+    device.set_mode(&before, new);
+    device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
+    if before.write_cache && !new.write_cache {
+        // What was acknowledged while there was a cache is not on the medium
+        // yet (SBC-3, "Caching mode page", WCE).
+        if let Some(bdev) = device.bdev() {
+            bdev.flush().map_err(|_| Sense::WRITE_ERROR)?;
+        }
+    }
+    Ok(())
 }

@@ -42,7 +42,8 @@ use crate::{
     },
     target::{
         Device,
-        Nexus, //
+        Nexus,
+        Pass, //
     },
     tmf::Waiter, //
 };
@@ -213,6 +214,8 @@ pub(crate) struct Body {
     pub(crate) data_in: usize,
     /// Whether the I/O has been passed on to where it may wait.
     pub(crate) may_block: bool,
+    /// What says that its READ or WRITE is under way.
+    pub(crate) pass: Option<Pass>,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
     /// What the slow workqueue is to do with it.
@@ -234,6 +237,7 @@ impl Body {
             outcome: Outcome::GOOD,
             data_in: 0,
             may_block: false,
+            pass: None,
             hold: false,
             slow: None,
         }
@@ -330,8 +334,13 @@ pub(crate) fn end_hopeless(device: &Device) {
 }
 
 /// Ends `task` with `outcome`: sends its response, by way of its connection.
+/// Any context, hardirq included.
 pub(crate) fn finish(mut task: Task, outcome: Outcome) {
-    task.get().outcome = outcome;
-    let link = task.shared().link.clone();
+    let (head, body) = task.both();
+    if let (Some(pass), Some(nexus)) = (body.pass.take(), head.nexus.as_ref()) {
+        nexus.device().ranges().leave(pass);
+    }
+    body.outcome = outcome;
+    let link = head.link.clone();
     link.done(task);
 }

@@ -318,6 +318,7 @@ fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
 fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, except: Option<u64>) {
     abort_unit(waiter, device);
     device.release_any();
+    device.reset_mode();
     device.post_all(Ua::LogicalUnitReset, except);
 }
 

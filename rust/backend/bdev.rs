@@ -2,6 +2,7 @@
 
 //! Commands on a block device.
 
+use super::medium;
 use crate::{
     proto::scsi::{
         command::Command,
@@ -31,7 +32,11 @@ use crate::{
             PageBuf, //
         }, //
     },
-    target::Device,
+    target::{
+        Device,
+        NoRange,
+        Used, //
+    },
     task::{
         self,
         Body,
@@ -41,6 +46,7 @@ use crate::{
         Verb, //
     }, //
 };
+use core::ops::Range;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -73,10 +79,11 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
             sector: lba.wrapping_shl(shift),
             bytes: data.len(),
         }),
-        Command::Write { lba, fua, .. } => Some(Io {
+        Command::Write { lba, fua, .. } | Command::WriteAtomic { lba, fua, .. } => Some(Io {
             op: Op::Write {
                 fua: fua || device.write_through(),
                 preflush: false,
+                atomic: matches!(command, Command::WriteAtomic { .. }),
             },
             sector: lba.wrapping_shl(shift),
             bytes: data.len(),
@@ -86,6 +93,19 @@ fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
             sector: 0,
             bytes: 0,
         }),
+        _ => None,
+    }
+}
+
+/// The blocks that a READ or WRITE reads or writes.
+fn blocks_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Range<u64>> {
+    match *command {
+        Command::Read { lba, .. }
+        | Command::Write { lba, .. }
+        | Command::WriteAtomic { lba, .. } => {
+            let blocks = (data.len() as u64).wrapping_shr(device.block_shift());
+            Some(lba..lba.saturating_add(blocks))
+        }
         _ => None,
     }
 }
@@ -103,6 +123,14 @@ pub(crate) fn start(mut task: Task) {
     let Some(io) = io_of(&command, &device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
+    if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+        body.pass = device.ranges().try_enter(&blocks);
+        if body.pass.is_none() {
+            // Somebody has these blocks to himself.
+            body.may_block = true;
+            return task::slow(task, start_waiting);
+        }
+    }
     let pieces = body.data.pieces(0, io.bytes).count();
     let nowait = bdev.tier() == Tier::Nowait && bdev.fits_nowait(io.sector, io.bytes, pieces);
     if !nowait {
@@ -113,7 +141,8 @@ pub(crate) fn start(mut task: Task) {
     go(task, bdev, io, true);
 }
 
-/// As [`start`], on the slow workqueue: the queue may make us wait.
+/// As [`start`], on the slow workqueue: the queue may make us wait, and so may
+/// a range of blocks that somebody has to himself.
 fn start_waiting(mut task: Task) {
     let (head, body) = task.both();
     if head.is_aborted() {
@@ -128,6 +157,15 @@ fn start_waiting(mut task: Task) {
     let Some(io) = io_of(&command, &device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
+    if body.pass.is_none() {
+        if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+            match device.ranges().enter(&blocks, &|| head.is_aborted()) {
+                Ok(pass) => body.pass = Some(pass),
+                // It was aborted.
+                Err(_) => return task::finish(task, Outcome::GOOD),
+            }
+        }
+    }
     stats::one(Stat::BioSlow);
     go(task, bdev, io, false);
 }
@@ -163,7 +201,7 @@ impl BioTask<Head> for Body {
                 stats::one(Stat::BioAgain);
                 task::slow(task, start_waiting);
             }
-            Err(error) if is_of_medium(error) && !matches!(command.extent(), Some((_, 0 | 1))) => {
+            Err(error) if is_of_medium(error) && can_be_split(&command) => {
                 task::slow(task, find_bad_block);
             }
             Err(error) => {
@@ -180,6 +218,15 @@ fn is_of_medium(error: BlkError) -> bool {
         error,
         BlkError::Medium | BlkError::Io | BlkError::Target | BlkError::Protection
     )
+}
+
+/// Whether a command may be tried again in parts: one that has any, and whose
+/// write need not be atomic.
+fn can_be_split(command: &Command) -> bool {
+    match command {
+        Command::Read { blocks, .. } | Command::Write { blocks, .. } => *blocks > 1,
+        _ => false,
+    }
 }
 
 /// A READ or WRITE of several blocks has failed: finds the first block that
@@ -258,6 +305,11 @@ fn first_failure(task: &mut Task) -> Outcome {
 /// What an initiator is told of a failure of the device.
 fn explain(error: BlkError, command: &Command) -> Outcome {
     let lba = command.extent().map_or(0, |(lba, _)| lba);
+    failed(error, lba, matches!(command, Command::Read { .. }))
+}
+
+/// What an initiator is told of a read or a write from `lba` on that failed.
+pub(super) fn failed(error: BlkError, lba: u64, reading: bool) -> Outcome {
     match error {
         BlkError::NoSpace => Sense::SPACE_ALLOCATION_FAILED_WRITE_PROTECT.into(),
         BlkError::ReservationConflict => Outcome::status(Status::ReservationConflict),
@@ -272,10 +324,14 @@ fn explain(error: BlkError, command: &Command) -> Outcome {
         | BlkError::Target
         | BlkError::Protection
         | BlkError::DurationLimit
-        | BlkError::Invalid => match command {
-            Command::Read { .. } => Sense::UNRECOVERED_READ_ERROR.with_info(lba).into(),
-            _ => Sense::WRITE_ERROR.with_info(lba).into(),
-        },
+        | BlkError::Invalid => {
+            let sense = if reading {
+                Sense::UNRECOVERED_READ_ERROR
+            } else {
+                Sense::WRITE_ERROR
+            };
+            sense.with_info(lba).into()
+        }
     }
 }
 
@@ -292,10 +348,20 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
     let done = match command {
         Command::Unmap { list_len, .. } => {
-            return unmap_all(&device, bdev, read_only, usize::from(list_len), body)
+            let len = usize::from(list_len);
+            return unmap_all(head, &device, bdev, read_only, len, body);
         }
-        Command::WriteSame { .. } => return write_same(&device, bdev, &command, read_only, body),
+        Command::WriteSame { .. } => {
+            return write_same(head, &device, bdev, &command, read_only, body)
+        }
         Command::StartStopUnit { .. } => bdev.flush(),
+        Command::Verify { .. }
+        | Command::WriteAndVerify { .. }
+        | Command::CompareAndWrite { .. }
+        | Command::OrWrite { .. }
+        | Command::PreFetch { .. } => {
+            return medium::carry_out(head, &device, bdev, &command, body)
+        }
         _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     };
     match done {
@@ -304,7 +370,29 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     }
 }
 
+/// Uses blocks beside others; waits while somebody has them to himself.
+pub(super) fn share<'a>(
+    head: &Head,
+    device: &'a Device,
+    blocks: Range<u64>,
+) -> Result<Used<'a>, Outcome> {
+    device
+        .ranges()
+        .share(blocks, &|| head.is_aborted())
+        .map_err(no_range)
+}
+
+/// How a command ends that could not have its blocks.
+pub(super) fn no_range(why: NoRange) -> Outcome {
+    match why {
+        // It was aborted: nobody is told anything.
+        NoRange::GivenUp => Outcome::GOOD,
+        NoRange::NoMemory => Outcome::status(Status::Busy),
+    }
+}
+
 fn unmap_all(
+    head: &Head,
     device: &Device,
     bdev: &Bdev,
     read_only: bool,
@@ -328,6 +416,11 @@ fn unmap_all(
     };
     let shift = device.block_shift().saturating_sub(9);
     for (lba, blocks) in extents {
+        let end = lba.saturating_add(u64::from(blocks));
+        let _used = match share(head, device, lba..end) {
+            Ok(used) => used,
+            Err(outcome) => return outcome,
+        };
         let sector = lba.wrapping_shl(shift);
         let sectors = u64::from(blocks).wrapping_shl(shift);
         let mut done = Err(BlkError::NotSupported);
@@ -360,6 +453,7 @@ fn unmap_all(
 }
 
 fn write_same(
+    head: &Head,
     device: &Device,
     bdev: &Bdev,
     command: &Command,
@@ -394,6 +488,10 @@ fn write_same(
         }
         zeros = pattern.iter().all(|b| *b == 0);
     }
+    let _used = match share(head, device, lba..lba.saturating_add(blocks)) {
+        Ok(used) => used,
+        Err(outcome) => return outcome,
+    };
     // With UNMAP the data does not matter: the blocks are unmapped, and read
     // as zeros where LBPRZ says so (SBC-3 4.7.3.4.4).
     let done = if unmap && !device.unmaps_to_zeros() {

@@ -3,6 +3,7 @@
 //! What carries commands out on a medium. There is one kind: a block device.
 
 mod bdev;
+mod medium;
 
 pub(crate) use bdev::{
     carry_out,

@@ -1035,10 +1035,14 @@ impl Rx {
                 .unwrap_or(u32::MAX)
                 .min(pdu.edtl());
             let partial = wanted & prepared.block_mask() != 0;
-            if matches!(command, Command::Write { .. }) && partial {
+            let writes = matches!(
+                command,
+                Command::Write { .. } | Command::WriteAndVerify { .. }
+            );
+            if writes && partial {
                 // Part of a block cannot be written (FCP-4 9.4.4.2 has the
                 // rule for such a length; RFC 7143 has none).
-                body.verb = Verb::Refused(PARTIAL_BLOCK.into());
+                body.verb = Verb::Refused(Sense::WRONG_TRANSFER_LENGTH.into());
             }
         }
         let plan = match WritePlan::new(&write_params(session, pdu, wanted, len)) {
@@ -1214,10 +1218,6 @@ impl Rx {
 
 /// The longest CDB that is kept, in bytes: all we know fit 16.
 const MAX_CDB: usize = 32;
-
-/// INVALID FIELD IN COMMAND INFORMATION UNIT: the expected length of a write
-/// ends within a block.
-const PARTIAL_BLOCK: Sense = Sense::new(SenseKey::IllegalRequest, 0x0e, 0x03);
 
 /// A Target Transfer Tag: never the reserved one, as there are fewer places.
 struct Tag {

@@ -86,6 +86,7 @@ void fer_random(void *p, size_t len);
 u32 fer_crc32c(u32 crc, const void *p, size_t len);
 unsigned long fer_msecs_to_jiffies(unsigned int msecs);
 void fer_sleep_ms(unsigned int ms);
+void fer_sleep_us(unsigned int us);
 void fer_wq_free(struct workqueue_struct *wq);
 struct page *fer_page_alloc_atomic(void);
 void fer_page_get(struct page *page);
@@ -103,5 +104,10 @@ bool fer_module_get(void);
 void fer_module_put(void);
 void fer_pcpu_stats_add(unsigned int index, u64 n);
 u64 fer_pcpu_stats_sum(unsigned int index);
+void fer_smp_mb(void);
+u64 *fer_pcpu_alloc(unsigned int nr);
+void fer_pcpu_free(u64 *numbers);
+void fer_pcpu_add(u64 *numbers, unsigned int index, u64 n);
+u64 fer_pcpu_sum(const u64 *numbers, unsigned int index);
 
 #endif

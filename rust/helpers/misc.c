@@ -79,6 +79,11 @@ void fer_sleep_ms(unsigned int ms)
 	msleep(ms);
 }
 
+void fer_sleep_us(unsigned int us)
+{
+	usleep_range(us, us + us / 4);
+}
+
 void fer_wq_free(struct workqueue_struct *wq)
 {
 	destroy_workqueue(wq);
@@ -205,5 +210,45 @@ u64 fer_pcpu_stats_sum(unsigned int index)
 		return 0;
 	for_each_possible_cpu(cpu)
 		sum += per_cpu(fer_stats[index], cpu);
+	return sum;
+}
+
+void fer_smp_mb(void)
+{
+	smp_mb();
+}
+
+/*
+ * Numbers of which every CPU has its own: `nr` of them, all zero. The pointer
+ * is one of the per-CPU address space, which Rust does not know.
+ */
+static u64 __percpu *pcpu_of(const u64 *numbers, unsigned int index)
+{
+	return (u64 __percpu *)(unsigned long)numbers + index;
+}
+
+u64 *fer_pcpu_alloc(unsigned int nr)
+{
+	return (u64 *)(unsigned long)__alloc_percpu(nr * sizeof(u64),
+						    __alignof__(u64));
+}
+
+void fer_pcpu_free(u64 *numbers)
+{
+	free_percpu(pcpu_of(numbers, 0));
+}
+
+void fer_pcpu_add(u64 *numbers, unsigned int index, u64 n)
+{
+	this_cpu_add(*pcpu_of(numbers, index), n);
+}
+
+u64 fer_pcpu_sum(const u64 *numbers, unsigned int index)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(pcpu_of(numbers, index), cpu));
 	return sum;
 }

@@ -48,6 +48,9 @@ pub(crate) enum Op {
         fua: bool,
         /// What was written before must be durable when it ends.
         preflush: bool,
+        /// All of it is stored, or nothing, whatever happens to the device.
+        /// One that is too long for that fails with [`BlkError::Invalid`].
+        atomic: bool,
     },
     /// Make durable what was written before; takes no data.
     Flush,
@@ -62,13 +65,20 @@ impl Op {
     const fn flags(self) -> bindings::blk_opf_t {
         match self {
             Self::Read => bindings::req_op_REQ_OP_READ,
-            Self::Write { fua, preflush } => {
+            Self::Write {
+                fua,
+                preflush,
+                atomic,
+            } => {
                 let mut flags = bindings::req_op_REQ_OP_WRITE | REQ_SYNC | REQ_IDLE;
                 if fua {
                     flags |= REQ_FUA;
                 }
                 if preflush {
                     flags |= REQ_PREFLUSH;
+                }
+                if atomic {
+                    flags |= REQ_ATOMIC;
                 }
                 flags
             }
@@ -289,6 +299,21 @@ fn transfer(
     }
 }
 
+/// Fills the `range` of `data` from `sector` on, and waits for it. Process
+/// context.
+///
+/// # Errors
+///
+/// As for [`submit`], and what the I/O ended with.
+pub(crate) fn read_wait(
+    bdev: &Bdev,
+    sector: u64,
+    data: &mut PageBuf,
+    range: Range<usize>,
+) -> Result<(), BlkError> {
+    transfer(bdev, Op::Read, sector, data, &range)
+}
+
 /// Writes the `range` of `data` from `sector` on, with `fua` until it is
 /// durable, and waits for it. Process context.
 ///
@@ -305,23 +330,9 @@ pub(crate) fn write_wait(
     let op = Op::Write {
         fua,
         preflush: false,
+        atomic: false,
     };
     transfer(bdev, op, sector, data, &range)
-}
-
-/// Reads from `sector` on into the `range` of `data`, and waits for it. Process
-/// context.
-///
-/// # Errors
-///
-/// As for [`submit`], and what the I/O ended with.
-pub(crate) fn read_wait(
-    bdev: &Bdev,
-    sector: u64,
-    data: &mut PageBuf,
-    range: Range<usize>,
-) -> Result<(), BlkError> {
-    transfer(bdev, Op::Read, sector, data, &range)
 }
 
 /// A range of a buffer, and where it goes.
@@ -415,4 +426,5 @@ const REQ_SYNC: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_SYNC;
 const REQ_IDLE: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_IDLE;
 const REQ_FUA: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_FUA;
 const REQ_PREFLUSH: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_PREFLUSH;
+const REQ_ATOMIC: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_ATOMIC;
 const REQ_NOWAIT: bindings::blk_opf_t = 1 << bindings::req_flag_bits___REQ_NOWAIT;

@@ -124,3 +124,9 @@ pub(crate) fn sleep_ms(ms: u32) {
     // SAFETY: The callers are in process context and hold no spin lock.
     unsafe { bindings::fer_sleep_ms(ms) };
 }
+
+/// Sleeps for about `us` microseconds, 10 at least. Process context.
+pub(crate) fn sleep_us(us: u32) {
+    // SAFETY: The callers are in process context and hold no spin lock.
+    unsafe { bindings::fer_sleep_us(us) };
+}

@@ -28,6 +28,7 @@ pub(crate) mod lock;
 pub(crate) mod misc;
 pub(crate) mod owned;
 pub(crate) mod pages;
+pub(crate) mod percpu;
 pub(crate) mod socket;
 pub(crate) mod submit;
 pub(crate) mod work;

@@ -9,6 +9,7 @@
 use super::bindings;
 use core::{
     marker::PhantomData,
+    ops::ControlFlow,
     ptr,
     ptr::NonNull, //
 };
@@ -360,6 +361,114 @@ impl PageBuf {
             done = done.saturating_add(n);
         }
         Ok(())
+    }
+
+    /// Calls `f` with each stretch of memory of `[at, at + len)` and of the
+    /// `len` bytes at `other_at` of `other`, both of the same length, until it
+    /// breaks.
+    fn walk_both(
+        &self,
+        at: usize,
+        other: &PageBuf,
+        other_at: usize,
+        len: usize,
+        mut f: impl FnMut(NonNull<u8>, NonNull<u8>, usize) -> ControlFlow<()>,
+    ) -> Result {
+        self.check(at, len)?;
+        other.check(other_at, len)?;
+        let mut theirs = other.pieces(other_at, len);
+        let mut have: Option<(NonNull<u8>, usize)> = None;
+        for piece in self.pieces(at, len) {
+            let mut ours = start_of(&piece);
+            let mut left = u32_to_usize(piece.bv_len);
+            while left > 0 {
+                let (from, more) = match have.take() {
+                    Some(have) => have,
+                    None => {
+                        let piece = theirs.next().ok_or(EINVAL)?;
+                        (start_of(&piece), u32_to_usize(piece.bv_len))
+                    }
+                };
+                let n = left.min(more);
+                if f(ours, from, n).is_break() {
+                    return Ok(());
+                }
+                left = left.saturating_sub(n);
+                // SAFETY: Both stretches have at least `n` bytes.
+                unsafe {
+                    ours = ours.add(n);
+                    if more > n {
+                        have = Some((from.add(n), more.saturating_sub(n)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where `[at, at + len)` first differs from the `len` bytes at `other_at`
+    /// of `other`, counted from `at`; `None` if it does not.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer.
+    pub(crate) fn first_difference(
+        &self,
+        at: usize,
+        other: &PageBuf,
+        other_at: usize,
+        len: usize,
+    ) -> Result<Option<usize>> {
+        let mut same = 0usize;
+        let mut found = None;
+        self.walk_both(at, other, other_at, len, |ours, theirs, n| {
+            // SAFETY: Both are valid for reading `n` bytes, and nobody writes
+            // to them: one is borrowed, and so is the other.
+            let (a, b) = unsafe {
+                (
+                    core::slice::from_raw_parts(ours.as_ptr(), n),
+                    core::slice::from_raw_parts(theirs.as_ptr(), n),
+                )
+            };
+            if a == b {
+                same = same.saturating_add(n);
+                return ControlFlow::Continue(());
+            }
+            let into = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            found = Some(same.saturating_add(into));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// Sets in `[at, at + len)` each bit that is set in the `len` bytes at
+    /// `other_at` of `other`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when a range is not within its buffer.
+    pub(crate) fn or_from(
+        &mut self,
+        at: usize,
+        other: &PageBuf,
+        other_at: usize,
+        len: usize,
+    ) -> Result {
+        self.walk_both(at, other, other_at, len, |ours, theirs, n| {
+            // SAFETY: The first is valid for writing `n` bytes, and `&mut
+            // self` keeps others away; the second for reading, and it is a
+            // buffer of its own.
+            let (to, from) = unsafe {
+                (
+                    core::slice::from_raw_parts_mut(ours.as_ptr(), n),
+                    core::slice::from_raw_parts(theirs.as_ptr(), n),
+                )
+            };
+            for (to, from) in to.iter_mut().zip(from) {
+                *to |= *from;
+            }
+            ControlFlow::Continue(())
+        })
     }
 
     /// Runs the CRC32C register `seed` over `[at, at + len)`, as far as the

@@ -7,11 +7,14 @@ use super::{
     persist::{
         Glance,
         Registrants, //
-    }, //
+    },
+    ranges::Ranges, //
 };
 use crate::{
     proto::scsi::{
         device::{
+            Atomic as Atomic16,
+            Changeable,
             DeviceInfo,
             ModeState,
             Thin,
@@ -58,6 +61,9 @@ pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
 
 /// The longest WRITE SAME, in blocks, unless the administrator says otherwise.
 const MAX_WRITE_SAME: u32 = 0xffff;
+
+/// The most blocks of one COMPARE AND WRITE: as many as its CDB can say.
+const MAX_COMPARE_AND_WRITE: u8 = 255;
 
 /// The most blocks of one UNMAP, unless the administrator says otherwise.
 const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
@@ -133,9 +139,11 @@ pub(crate) enum DeviceAttrib {
     UnmapZeroesData,
     /// MAXIMUM WRITE SAME LENGTH, in blocks.
     MaxWriteSameLen,
+    /// COMPARE AND WRITE is supported.
+    Caw,
 }
 
-const ATTRIBS: usize = DeviceAttrib::MaxWriteSameLen as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::Caw as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -148,9 +156,14 @@ pub(crate) struct Device {
     /// Log2 of the block size that initiators see.
     block_shift: Atomic<u32>,
     write_through: Atomic<i32>,
+    /// An initiator has switched the write cache off (WCE).
+    cache_off: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
+    /// Which blocks somebody has to himself.
+    #[pin]
+    ranges: Ranges,
     #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
@@ -230,6 +243,7 @@ fn copy(value: &[u8]) -> Result<KVec<u8>> {
 impl Device {
     pub(super) fn new(hba: u32, name: &[u8]) -> Result<Arc<Self>> {
         let serial = default_serial(hba, name)?;
+        let ranges = Ranges::new()?;
         Arc::pin_init(
             try_pin_init!(Self {
                 hba,
@@ -246,11 +260,13 @@ impl Device {
                 bdev: SetOnce::new(),
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
+                cache_off: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
+                ranges <- ranges,
                 inner <- new_spinlock_bh!(
                     Inner {
                         vendor: Text::new(b"FERRITE"),
@@ -572,6 +588,11 @@ impl Device {
         look(&mut self.slow.lock())
     }
 
+    /// Which blocks somebody has to himself.
+    pub(crate) fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
@@ -580,9 +601,10 @@ impl Device {
             .map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
     }
 
-    /// Whether each write must be durable before it is acknowledged.
+    /// Whether each write must be durable before it is acknowledged: because
+    /// the administrator wants it so, or an initiator.
     pub(crate) fn write_through(&self) -> bool {
-        self.write_through.load(Relaxed) != 0
+        self.write_through.load(Relaxed) != 0 || self.cache_off.load(Relaxed) != 0
     }
 
     /// Whether sense data is in descriptor format (D_SENSE).
@@ -602,9 +624,23 @@ impl Device {
         self.post_all(Ua::CapacityChanged, None);
     }
 
-    /// Changes what MODE SELECT may change.
-    pub(crate) fn set_mode(&self, mode: ModeState) {
-        self.inner.lock().mode = mode;
+    /// Changes what MODE SELECT may change. `before` is what the initiator saw:
+    /// a cache that there is not cannot be switched off.
+    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
+        let mut inner = self.inner.lock();
+        inner.mode = mode;
+        if before.write_cache != mode.write_cache {
+            let off = i32::from(!mode.write_cache);
+            self.cache_off.store(off, Relaxed);
+        }
+    }
+
+    /// Mode parameters are as after a power cycle: what a logical unit reset
+    /// does (SPC-4, "Mode parameters": none are saved).
+    pub(crate) fn reset_mode(&self) {
+        let mut inner = self.inner.lock();
+        inner.mode = ModeState::DEFAULT;
+        self.cache_off.store(0, Relaxed);
     }
 
     /// Shows the device as the SCSI pages want it. `look` must not sleep.
@@ -632,7 +668,11 @@ impl Device {
             info.optimal_granularity =
                 u16::try_from(limits.io_min.wrapping_shr(block.trailing_zeros())).unwrap_or(0);
             info.read_only |= limits.read_only;
+            info.atomic = atomic(&limits, block, info.max_transfer);
             info.mode.write_cache = limits.write_cache && !self.write_through();
+            let can = limits.write_cache && self.write_through.load(Relaxed) == 0;
+            info.mode_default.write_cache = can;
+            info.changeable.write_cache = can;
         }
         look(&info)
     }
@@ -763,6 +803,33 @@ impl Device {
     }
 }
 
+/// What the block device can store at once.
+fn atomic(limits: &Limits, block: u32, max_transfer: u32) -> Atomic16 {
+    let shift = block.trailing_zeros();
+    let most = limits
+        .atomic_write_unit_max_bytes
+        .wrapping_shr(shift)
+        // TRANSFER LENGTH of WRITE ATOMIC(16) has 16 bits.
+        .min(max_transfer)
+        .min(u32::from(u16::MAX));
+    // 0 and 1 both say that there is no rule.
+    let unit = match limits.atomic_write_unit_min_bytes.wrapping_shr(shift) {
+        1 => 0,
+        unit => unit,
+    };
+    let crosses = limits.atomic_write_boundary_bytes != 0 || limits.chunk_sectors != 0;
+    Atomic16 {
+        max_len: most,
+        // What begins at a multiple of the longest crosses nothing that a
+        // power of two divides.
+        alignment: if crosses { most } else { unit },
+        granularity: unit,
+        // No boundary within a command.
+        max_len_with_boundary: 0,
+        max_boundary: 0,
+    }
+}
+
 impl Inner {
     fn attrib(&self, which: DeviceAttrib) -> u32 {
         self.attribs.get(which as usize).copied().unwrap_or(0)
@@ -820,6 +887,7 @@ impl Inner {
             u32::from(limits.max_write_zeroes_sectors != 0 && discard),
         );
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
+        self.put(A::Caw, 1);
     }
 
     fn describe(&self, info: &mut DeviceInfo<'_>) {
@@ -830,10 +898,18 @@ impl Inner {
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
         info.mode = self.mode;
+        info.changeable = Changeable {
+            descriptor_sense: true,
+            software_write_protect: true,
+            ..Changeable::default()
+        };
         info.max_transfer = MAX_TRANSFER.wrapping_shr(shift);
         info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
         info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));
         info.write_same_non_zero = false;
+        if self.attrib(A::Caw) != 0 {
+            info.max_compare_and_write = MAX_COMPARE_AND_WRITE;
+        }
         info.dpo_fua = self.attrib(A::FuaWrite) != 0;
         info.rotation_rate = u16::from(self.attrib(A::IsNonrot) != 0);
         let unmap = self.attrib(A::Tpu) != 0;

@@ -7,6 +7,7 @@ mod credentials;
 mod device;
 mod lun;
 mod persist;
+mod ranges;
 mod tpg;
 
 pub(crate) use acl::{
@@ -21,12 +22,18 @@ pub(crate) use credentials::{
 pub(crate) use device::{
     Device,
     DeviceAttrib,
-    WwnField, //
+    WwnField,
+    MAX_TRANSFER, //
 };
 pub(crate) use lun::{
     Lun,
     MappedLun,
     Nexus, //
+};
+pub(crate) use ranges::{
+    NoRange,
+    Pass,
+    Used, //
 };
 pub(crate) use tpg::{
     Target,

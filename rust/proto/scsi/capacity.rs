@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! READ CAPACITY data (SBC-3, "READ CAPACITY (10) command" and "READ CAPACITY
-//! (16) command").
+//! What the medium is like: READ CAPACITY data (SBC-3, "READ CAPACITY (10)
+//! command" and "READ CAPACITY (16) command") and GET LBA STATUS data (SBC-3,
+//! "GET LBA STATUS command").
 //!
 //! The last LBA of a medium without blocks cannot be told: such a logical unit
 //! is not ready, and who calls these has refused it.
 
 use super::device::DeviceInfo;
+use super::put::len32;
 use super::put::Put;
 
 /// READ CAPACITY(10) parameter data, 8 bytes. A last LBA of FFFFFFFFh sends the
@@ -36,6 +38,24 @@ pub fn sixteen(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
     };
     put.u16(lbpme | lbprz | (info.lowest_aligned_lba & 0x3fff));
     put.zeros_to(32);
+    put.len()
+}
+
+/// GET LBA STATUS parameter data: one LBA status descriptor for the blocks from
+/// `lba`, which exists, to the end, or for as many as it has room to count.
+///
+/// PROVISIONING STATUS 0h stands for blocks that are mapped or whose state is
+/// not known: whoever stores the blocks knows what it has mapped, and no block
+/// device can be asked.
+pub fn lba_status(lba: u64, info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    let mut put = Put::new(out);
+    put.zeros(8);
+    put.u64(lba);
+    put.u32(u32::try_from(info.blocks.saturating_sub(lba)).unwrap_or(u32::MAX));
+    put.zeros(4);
+    // PARAMETER DATA LENGTH does not count itself.
+    let len = len32(put.len().saturating_sub(4));
+    put.patch(0, &len.to_be_bytes());
     put.len()
 }
 
@@ -99,5 +119,35 @@ mod tests {
         info.thin.write_same16 = false;
         want[14] = 0x3a;
         check(sixteen, &info, &want);
+    }
+
+    #[test]
+    fn lba_status_goes_to_the_end() {
+        let info = DeviceInfo::new(b"s", 512, 0x1_0000_1000);
+        let want = |lba: u64, blocks: u32| {
+            let mut want = std::vec![0, 0, 0, 20, 0, 0, 0, 0];
+            want.extend(lba.to_be_bytes());
+            want.extend(blocks.to_be_bytes());
+            want.extend([0; 4]);
+            want
+        };
+        for (lba, blocks) in [
+            (0, u32::MAX),
+            (0x1000, u32::MAX),
+            (0x1001, u32::MAX),
+            (0x1002, 0xffff_fffe),
+            (0x1_0000_0fff, 1),
+        ] {
+            let mut out = [0xa5; 32];
+            assert_eq!(lba_status(lba, &info, &mut out), 24);
+            assert_eq!(out[..24], want(lba, blocks));
+            assert_eq!(out[24..], [0xa5; 8]);
+            for clip in 0..24 {
+                let mut part = [0xa5; 32];
+                assert_eq!(lba_status(lba, &info, &mut part[..clip]), 24);
+                assert_eq!(part[..clip], out[..clip]);
+                assert_eq!(part[clip..], [0xa5; 32][clip..]);
+            }
+        }
     }
 }

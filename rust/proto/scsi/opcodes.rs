@@ -14,7 +14,16 @@ use super::sense::Sense;
 
 /// The groups of commands that are carried out. A command goes live by adding
 /// its group here: until then it is an unknown one, to initiators as well.
-pub const ENABLED: Groups = Groups::of(&[Group::Core, Group::PersistentReserve]);
+pub const ENABLED: Groups = Groups::of(&[
+    Group::Core,
+    Group::Verify,
+    Group::CompareAndWrite,
+    Group::PersistentReserve,
+    Group::OrWrite,
+    Group::PreFetch,
+    Group::LbaStatus,
+    Group::WriteAtomic,
+]);
 
 /// Which commands come into use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -305,6 +305,9 @@ mod tests {
                 (0x25, 0),
                 (0x28, 0),
                 (0x2a, 0),
+                (0x2e, 0),
+                (0x2f, 0),
+                (0x34, 0),
                 (0x35, 0),
                 (0x41, 0),
                 (0x55, 0),
@@ -313,6 +316,10 @@ mod tests {
                 (0x5a, 0),
                 (0x88, 0),
                 (0x8a, 0),
+                (0x8b, 0),
+                (0x8e, 0),
+                (0x8f, 0),
+                (0x90, 0),
                 (0x91, 0),
                 (0x93, 0),
                 (0x9e, 0x10),
@@ -321,13 +328,16 @@ mod tests {
                 (0xa3, 0x0d),
                 (0xa8, 0),
                 (0xaa, 0),
+                (0xae, 0),
+                (0xaf, 0),
             ]
         );
         let mut thin = disk();
         thin.thin.unmap = true;
         let thin = commands(opcodes::ENABLED, &thin);
-        assert_eq!(thin.len(), plain.len() + 1);
+        assert_eq!(thin.len(), plain.len() + 2);
         assert!(thin.contains(&(0x42, 0, false, 10)));
+        assert!(thin.contains(&(0x9e, 0x12, true, 16)));
         assert!(plain.contains(&(0x9e, 0x10, true, 16)));
     }
 
@@ -385,8 +395,8 @@ mod tests {
             live(ReportingOptions::Opcode(0x12)).unwrap(),
             [0, 3, 0, 6, 0x12, 0x01, 0xff, 0xff, 0xff, 0]
         );
-        // Not known, not enabled, not on this logical unit.
-        for code in [0xff, 0x2f, 0x42] {
+        // Not known, not on this logical unit.
+        for code in [0xff, 0x89, 0x42] {
             assert_eq!(live(ReportingOptions::Opcode(code)).unwrap(), [0, 1, 0, 0]);
         }
         assert_eq!(

@@ -134,6 +134,9 @@ senses! {
     /// The backing device broke without telling more.
     INTERNAL_TARGET_FAILURE = HardwareError, 0x44, 0x00;
 
+    /// INVALID FIELD IN COMMAND INFORMATION UNIT: the transport expects another
+    /// amount of data than the CDB asks for.
+    WRONG_TRANSFER_LENGTH = IllegalRequest, 0x0e, 0x03;
     /// The parameter list is shorter than the CDB's fields need.
     PARAMETER_LIST_LENGTH_ERROR = IllegalRequest, 0x1a, 0x00;
     /// The operation code is not supported.
