@@ -314,6 +314,18 @@ mod tests {
                 (0x56, 0),
                 (0x57, 0),
                 (0x5a, 0),
+                (0x5e, 0),
+                (0x5e, 1),
+                (0x5e, 2),
+                (0x5e, 3),
+                (0x5f, 0),
+                (0x5f, 1),
+                (0x5f, 2),
+                (0x5f, 3),
+                (0x5f, 4),
+                (0x5f, 5),
+                (0x5f, 6),
+                (0x5f, 7),
                 (0x88, 0),
                 (0x8a, 0),
                 (0x8b, 0),
@@ -415,7 +427,7 @@ mod tests {
             live(ReportingOptions::ServiceAction(0xa3, 0x0c)).unwrap(),
             [0, 3, 0, 12, 0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]
         );
-        for (code, action) in [(0x9e, 0x12), (0x9e, 0x110), (0x5e, 0), (0xff, 1)] {
+        for (code, action) in [(0x9e, 0x12), (0x9e, 0x110), (0x5e, 4), (0xff, 1)] {
             assert_eq!(
                 live(ReportingOptions::ServiceAction(code, action)).unwrap(),
                 [0, 1, 0, 0]

@@ -32,7 +32,9 @@ out=$(iscsi-readcapacity16 "$url/1")
 check_match "iscsi-readcapacity16 tells the block size" "LOGICAL BLOCK LENGTH IN BYTES:512" "$out"
 check_match "and the last block" "RETURNED LOGICAL BLOCK ADDRESS:$((64 * 2048 - 1))" "$out"
 check_match "iscsi-swp shows no write protection" "SWP:0" "$(iscsi-swp "$url/0")"
-check_match "which cannot be switched on: the parameter is not changeable" "INVALID_FIELD_IN_PARAMETER_LIST" "$(iscsi-swp -s on "$url/0" 2>&1)"
+check "which can be switched on" iscsi-swp -s on "$url/0"
+check_match "and is seen then" "SWP:1" "$(iscsi-swp "$url/0")"
+check "and off again" iscsi-swp -s off "$url/0"
 check "iscsi-perf reads" timeout 60 iscsi-perf -b 8 -m 16 -t 3 "$url/0"
 check "iscsi-perf reads at random" timeout 60 iscsi-perf -r -b 8 -m 16 -t 3 "$url/0"
 if command -v iscsi-md5sum >/dev/null; then
