@@ -250,7 +250,11 @@ impl Body {
 /// Of each device only so many run at once ([`SLOW_AT_ONCE`]): the others wait
 /// in a line of their own, so that a device that hangs does not take the
 /// workers from all others.
+///
+/// What waits in line counts as no I/O under way: somebody with a place there
+/// may wait until there is none.
 pub(crate) fn slow(mut task: Task, what: fn(Task)) {
+    leave(&mut task);
     task.get().slow = Some(what);
     work::slow(task, in_lane);
 }
@@ -336,11 +340,17 @@ pub(crate) fn end_hopeless(device: &Device) {
 /// Ends `task` with `outcome`: sends its response, by way of its connection.
 /// Any context, hardirq included.
 pub(crate) fn finish(mut task: Task, outcome: Outcome) {
+    leave(&mut task);
+    task.get().outcome = outcome;
+    let link = task.shared().link.clone();
+    link.done(task);
+}
+
+/// The task's I/O is not under way any more, for those who wait for blocks of
+/// their own. Any context.
+fn leave(task: &mut Task) {
     let (head, body) = task.both();
     if let (Some(pass), Some(nexus)) = (body.pass.take(), head.nexus.as_ref()) {
         nexus.device().ranges().leave(pass);
     }
-    body.outcome = outcome;
-    let link = head.link.clone();
-    link.done(task);
 }

@@ -251,6 +251,13 @@ fn first_failure(task: &mut Task) -> Outcome {
     let Some(io) = io_of(&command, &device, &body.data) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
+    if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+        match device.ranges().enter(&blocks, &|| head.is_aborted()) {
+            Ok(pass) => body.pass = Some(pass),
+            // It was aborted.
+            Err(_) => return Outcome::GOOD,
+        }
+    }
     let (without_lba, fua) = match (command, io.op) {
         (Command::Read { .. }, _) => (Sense::UNRECOVERED_READ_ERROR, false),
         (_, Op::Write { fua, .. }) => (Sense::WRITE_ERROR, fua),

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# COMPARE AND WRITE in a crowd: atomic, and nobody waits for somebody who waits for him.
+# time: 20
+
+case_cleanup() {
+	t_clear
+	dmsetup remove --retry slow
+} 2>/dev/null
+
+must modprobe dm_mod
+must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dmsetup mknodes
+t_load
+t_export /dev/mapper/slow
+py crowd
