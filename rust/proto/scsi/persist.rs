@@ -901,7 +901,7 @@ fn id_len(name: &IscsiName) -> usize {
         .as_str()
         .len()
         .saturating_add(SEPARATOR.len())
-        .saturating_add(12 + 1);
+        .saturating_add(13);
     (text.saturating_add(3) & !3usize).max(20)
 }
 
@@ -918,7 +918,10 @@ fn put_id(nexus: &ItNexus, len: usize, out: &mut Put<'_>) {
             out.u8(digit as u8);
         }
     }
-    let text = name.len().saturating_add(SEPARATOR.len() + 12);
+    let text = name
+        .len()
+        .saturating_add(SEPARATOR.len())
+        .saturating_add(12);
     out.zeros(len.saturating_sub(text));
 }
 
