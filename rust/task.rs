@@ -216,6 +216,8 @@ pub(crate) struct Body {
     pub(crate) may_block: bool,
     /// What says that its READ or WRITE is under way.
     pub(crate) pass: Option<Pass>,
+    /// When its work on the disk began, see `misc::ticks`.
+    pub(crate) started: u64,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
     /// What the slow workqueue is to do with it.
@@ -238,6 +240,7 @@ impl Body {
             data_in: 0,
             may_block: false,
             pass: None,
+            started: 0,
             hold: false,
             slow: None,
         }

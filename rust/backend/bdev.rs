@@ -6,7 +6,10 @@ use super::medium;
 use crate::{
     proto::scsi::{
         command::Command,
-        sense::Sense,
+        sense::{
+            Sense,
+            SenseKey, //
+        },
         status::Status,
         unmap, //
     },
@@ -34,6 +37,7 @@ use crate::{
     },
     target::{
         Device,
+        Kind,
         NoRange,
         Used, //
     },
@@ -123,6 +127,7 @@ pub(crate) fn start(mut task: Task) {
     let Some(io) = io_of(&command, &device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
+    body.started = device.begin();
     if let Some(blocks) = blocks_of(&command, &device, &body.data) {
         body.pass = device.ranges().try_enter(&blocks);
         if body.pass.is_none() {
@@ -170,6 +175,52 @@ fn start_waiting(mut task: Task) {
     go(task, bdev, io, false);
 }
 
+/// Counts a command that has ended, for LOG SENSE.
+fn count(head: &Head, device: &Device, body: &Body, outcome: &Outcome) {
+    let Verb::Command(command) = body.verb else {
+        return;
+    };
+    if head.is_aborted() {
+        return;
+    }
+    let (kind, bytes) = match command {
+        Command::Read { .. } => (Kind::Read, body.data.len()),
+        Command::Write { .. }
+        | Command::WriteAtomic { .. }
+        | Command::WriteAndVerify { .. }
+        | Command::OrWrite { .. } => (Kind::Write, body.data.len()),
+        // The other half was compared with.
+        Command::CompareAndWrite { .. } => (Kind::Write, body.data.len() / 2),
+        Command::Verify { blocks, .. } => {
+            let bytes = u64::from(blocks).wrapping_shl(device.block_shift());
+            (Kind::Verify, bytes as usize)
+        }
+        _ => return,
+    };
+    match outcome {
+        Outcome {
+            sense: Some(sense), ..
+        } if sense.key == SenseKey::MediumError => device.traffic().failed(kind),
+        Outcome {
+            status: Status::Good,
+            ..
+        } => device.traffic().done(kind, bytes, body.started),
+        _ => {}
+    }
+}
+
+/// Ends the task of a READ, WRITE or SYNCHRONIZE CACHE that has been tried. Any
+/// context, hardirq included.
+fn end(mut task: Task, outcome: Outcome) {
+    let (head, body) = task.both();
+    if let Some(nexus) = head.nexus.as_ref() {
+        let device = nexus.device();
+        device.traffic().end();
+        count(head, device, body, &outcome);
+    }
+    task::finish(task, outcome);
+}
+
 fn go(task: Task, bdev: &Arc<Bdev>, io: Io, nowait: bool) {
     // The owner may be gone before `submit` returns: the device stays by the
     // caller's reference.
@@ -194,7 +245,7 @@ impl BioTask<Head> for Body {
                 if matches!(command, Command::Read { .. }) {
                     body.data_in = body.data.len();
                 }
-                task::finish(task, Outcome::GOOD);
+                end(task, Outcome::GOOD);
             }
             Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
                 body.may_block = true;
@@ -206,7 +257,7 @@ impl BioTask<Head> for Body {
             }
             Err(error) => {
                 let outcome = explain(error, &command);
-                task::finish(task, outcome);
+                end(task, outcome);
             }
         }
     }
@@ -237,7 +288,7 @@ fn find_bad_block(mut task: Task) {
     } else {
         first_failure(&mut task)
     };
-    task::finish(task, outcome);
+    end(task, outcome);
 }
 
 fn first_failure(task: &mut Task) -> Outcome {
@@ -352,28 +403,36 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     let Some(bdev) = device.bdev() else {
         return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
     };
+    body.started = device.begin_other();
+    let outcome = carry_out_on(head, &device, bdev, &command, body);
+    device.end_other();
+    count(head, &device, body, &outcome);
+    outcome
+}
+
+fn carry_out_on(
+    head: &Head,
+    device: &Device,
+    bdev: &Bdev,
+    command: &Command,
+    body: &mut Body,
+) -> Outcome {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
-    let done = match command {
+    match *command {
         Command::Unmap { list_len, .. } => {
-            let len = usize::from(list_len);
-            return unmap_all(head, &device, bdev, read_only, len, body);
+            unmap_all(head, device, bdev, read_only, usize::from(list_len), body)
         }
-        Command::WriteSame { .. } => {
-            return write_same(head, &device, bdev, &command, read_only, body)
-        }
-        Command::StartStopUnit { .. } => bdev.flush(),
+        Command::WriteSame { .. } => write_same(head, device, bdev, command, read_only, body),
+        Command::StartStopUnit { .. } => match bdev.flush() {
+            Ok(()) => Outcome::GOOD,
+            Err(error) => explain(error, command),
+        },
         Command::Verify { .. }
         | Command::WriteAndVerify { .. }
         | Command::CompareAndWrite { .. }
         | Command::OrWrite { .. }
-        | Command::PreFetch { .. } => {
-            return medium::carry_out(head, &device, bdev, &command, body)
-        }
-        _ => return Sense::INVALID_COMMAND_OPERATION_CODE.into(),
-    };
-    match done {
-        Ok(()) => Outcome::GOOD,
-        Err(error) => explain(error, &command),
+        | Command::PreFetch { .. } => medium::carry_out(head, device, bdev, command, body),
+        _ => Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     }
 }
 

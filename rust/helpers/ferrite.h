@@ -84,6 +84,8 @@ bool fer_spin_trylock_bh(spinlock_t *lock);
 u64 fer_now_ns(void);
 void fer_random(void *p, size_t len);
 u32 fer_crc32c(u32 crc, const void *p, size_t len);
+u64 fer_jiffies(void);
+u64 fer_jiffies_to_ms(u64 ticks);
 unsigned long fer_msecs_to_jiffies(unsigned int msecs);
 void fer_sleep_ms(unsigned int ms);
 void fer_sleep_us(unsigned int us);

@@ -69,6 +69,16 @@ u32 fer_crc32c(u32 crc, const void *p, size_t len)
 	return crc32c(crc, p, len);
 }
 
+u64 fer_jiffies(void)
+{
+	return READ_ONCE(jiffies);
+}
+
+u64 fer_jiffies_to_ms(u64 ticks)
+{
+	return jiffies64_to_msecs(ticks);
+}
+
 unsigned long fer_msecs_to_jiffies(unsigned int msecs)
 {
 	return msecs_to_jiffies(msecs);

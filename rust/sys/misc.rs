@@ -25,6 +25,18 @@ pub(crate) fn now_ms() -> u64 {
     ns / 1_000_000
 }
 
+/// The kernel's clock of a few milliseconds; cheap to read. Any context.
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_jiffies() }
+}
+
+/// So many ticks in milliseconds.
+pub(crate) fn ticks_to_ms(ticks: u64) -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_jiffies_to_ms(ticks) }
+}
+
 /// Fills `out` from the kernel's random generator.
 pub(crate) fn random(out: &mut [u8]) {
     // SAFETY: `out` is valid for its length.

@@ -8,7 +8,8 @@ use super::{
         Glance,
         Registrants, //
     },
-    ranges::Ranges, //
+    ranges::Ranges,
+    traffic::Traffic, //
 };
 use crate::{
     proto::scsi::{
@@ -20,6 +21,7 @@ use crate::{
             Thin,
             COMPANY_ID, //
         },
+        log::LogValues,
         persist::Persist,
         ua::Ua, //
     },
@@ -164,6 +166,8 @@ pub(crate) struct Device {
     /// Which blocks somebody has to himself.
     #[pin]
     ranges: Ranges,
+    /// What initiators have read and written.
+    traffic: Traffic,
     #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
@@ -267,6 +271,7 @@ impl Device {
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
                 ranges <- ranges,
+                traffic: Traffic::new()?,
                 inner <- new_spinlock_bh!(
                     Inner {
                         vendor: Text::new(b"FERRITE"),
@@ -591,6 +596,34 @@ impl Device {
     /// Which blocks somebody has to himself.
     pub(crate) fn ranges(&self) -> &Ranges {
         &self.ranges
+    }
+
+    /// What initiators have read and written.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// A READ or WRITE begins now; returns the moment.
+    pub(crate) fn begin(&self) -> u64 {
+        self.traffic.begin(|| !self.ranges.under_way())
+    }
+
+    /// Another command begins that is not counted in `ranges`.
+    pub(crate) fn begin_other(&self) -> u64 {
+        let now = self.begin();
+        self.traffic.other(true);
+        now
+    }
+
+    /// And ends.
+    pub(crate) fn end_other(&self) {
+        self.traffic.end();
+        self.traffic.other(false);
+    }
+
+    /// What has been counted, for LOG SENSE.
+    pub(crate) fn log_values(&self) -> LogValues {
+        self.traffic.values(self.ranges.under_way())
     }
 
     /// Capacity in blocks, as it is now.

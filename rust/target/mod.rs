@@ -9,6 +9,7 @@ mod lun;
 mod persist;
 mod ranges;
 mod tpg;
+mod traffic;
 
 pub(crate) use acl::{
     Acl,
@@ -41,6 +42,8 @@ pub(crate) use tpg::{
     TpgAttrib,
     View, //
 };
+
+pub(crate) use traffic::Kind;
 
 use crate::{
     portal::Doors,

@@ -190,6 +190,14 @@ impl Ranges {
         self.counts.add(pass.left(), 1);
     }
 
+    /// Whether any READ or WRITE is under way.
+    pub(super) fn under_way(&self) -> bool {
+        [Pass(0), Pass(1)].iter().any(|phase| {
+            let left = self.counts.sum(phase.left());
+            self.counts.sum(phase.entered()) != left
+        })
+    }
+
     /// Uses a range beside others. Process context; waits while it is locked.
     ///
     /// Who uses a range must not ask for another one: whoever locks one waits

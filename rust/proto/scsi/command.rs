@@ -176,6 +176,8 @@ pub enum Command {
         /// Bytes of parameter list; 0 changes nothing.
         list_len: u16,
     },
+    /// LOG SENSE.
+    LogSense(LogSense),
     /// REPORT LUNS.
     ReportLuns {
         /// Which logical units.
@@ -267,6 +269,35 @@ pub struct ModeSense {
     pub subpage: u8,
     /// Most bytes to return.
     pub alloc: u16,
+}
+
+/// The fields of LOG SENSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSense {
+    /// Which values.
+    pub control: LogControl,
+    /// PAGE CODE, 0 to 3Fh.
+    pub page: u8,
+    /// SUBPAGE CODE.
+    pub subpage: u8,
+    /// PARAMETER POINTER: the first parameter code to return.
+    pub pointer: u16,
+    /// Most bytes to return.
+    pub alloc: u16,
+}
+
+/// PC of LOG SENSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LogControl {
+    /// Thresholds.
+    Threshold = 0b00,
+    /// The values counted so far.
+    Cumulative = 0b01,
+    /// The thresholds after a power cycle.
+    DefaultThreshold = 0b10,
+    /// The values after a power cycle.
+    DefaultCumulative = 0b11,
 }
 
 /// BYTCHK of VERIFY (SBC-3, "VERIFY (10) command").
@@ -408,6 +439,7 @@ impl Command {
             | Command::Read { .. }
             | Command::GetLbaStatus { .. }
             | Command::ModeSense(_)
+            | Command::LogSense(_)
             | Command::ReportLuns { .. }
             | Command::ReportSupportedOpcodes { .. }
             | Command::ReportSupportedTmfs { .. }
@@ -450,6 +482,7 @@ impl Command {
             Command::RequestSense { alloc, .. } => u64::from(alloc),
             Command::Inquiry { alloc, .. }
             | Command::ModeSense(ModeSense { alloc, .. })
+            | Command::LogSense(LogSense { alloc, .. })
             | Command::PersistentReserveIn { alloc, .. } => u64::from(alloc),
             Command::ReadCapacity10 => 8,
             Command::ReadCapacity16 { alloc }
@@ -569,6 +602,7 @@ impl Command {
             | Command::ReportSupportedOpcodes { .. }
             | Command::ReportSupportedTmfs { .. }
             | Command::ReportTargetPortGroups { .. }
+            | Command::LogSense(_)
             | Command::ReadCapacity10
             | Command::ReadCapacity16 { .. } => true,
             Command::PreventAllowMediumRemoval { prevent } => !prevent,

@@ -13,6 +13,8 @@ use super::cdb::Cdb16;
 use super::cdb::Cdb6;
 use super::command::Command;
 use super::command::Compare;
+use super::command::LogControl;
+use super::command::LogSense;
 use super::command::ModeSense;
 use super::command::PageControl;
 use super::command::PrIn;
@@ -377,6 +379,22 @@ pub(crate) fn mode_select6(cdb: &[u8; 16]) -> Parsed {
 pub(crate) fn mode_select10(cdb: &[u8; 16]) -> Parsed {
     let cdb: Cdb10 = view(cdb)?;
     mode_select(cdb.flags, false, cdb.length.get())
+}
+
+pub(crate) fn log_sense(cdb: &[u8; 16]) -> Parsed {
+    let [_, _, page, subpage, _, a, b, c, d, ..] = *cdb;
+    Ok(Command::LogSense(LogSense {
+        control: match page >> 6 {
+            0b00 => LogControl::Threshold,
+            0b01 => LogControl::Cumulative,
+            0b10 => LogControl::DefaultThreshold,
+            _ => LogControl::DefaultCumulative,
+        },
+        page: page & 0x3f,
+        subpage,
+        pointer: u16::from_be_bytes([a, b]),
+        alloc: u16::from_be_bytes([c, d]),
+    }))
 }
 
 pub(crate) fn report_luns(cdb: &[u8; 16]) -> Parsed {

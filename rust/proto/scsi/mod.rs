@@ -23,6 +23,7 @@ pub mod capacity;
 pub mod command;
 pub mod device;
 pub mod inquiry;
+pub mod log;
 pub mod lun;
 pub mod mode;
 pub mod opcodes;

@@ -23,6 +23,7 @@ pub const ENABLED: Groups = Groups::of(&[
     Group::PreFetch,
     Group::LbaStatus,
     Group::WriteAtomic,
+    Group::LogSense,
 ]);
 
 /// Which commands come into use together.
@@ -45,6 +46,8 @@ pub enum Group {
     LbaStatus,
     /// WRITE ATOMIC.
     WriteAtomic,
+    /// LOG SENSE.
+    LogSense,
     /// PREVENT ALLOW MEDIUM REMOVAL.
     MediumRemoval,
     /// REPORT and SET TARGET PORT GROUPS.
@@ -334,6 +337,8 @@ const NO_PATTERN: &[(u8, u8)] = &[(1, 0xe0), (1, 0x04), (1, 0x02)];
 const CMDDT: &[(u8, u8)] = &[(1, 0x02)];
 /// RTD: there are no default values to go back to. SP: nothing is saved.
 const MODE_SELECT: &[(u8, u8)] = &[(1, 0x02), (1, 0x01)];
+/// The obsolete PPC, which would change what is answered. SP: nothing is saved.
+const LOG_SENSE: &[(u8, u8)] = &[(1, 0x02), (1, 0x01)];
 /// Third-party and extent reservations (obsolete since SPC-3).
 const RESERVE: &[(u8, u8)] = &[(1, 0x10), (1, 0x01)];
 /// And LONGID.
@@ -405,6 +410,9 @@ pub const TABLE: &[Row] = &[
         &[0x42, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00])
         .needs(Feature::Unmap)
         .optional(UNMAP),
+    Row::new(Group::LogSense, "LOG SENSE", None, SHORT, decode::log_sense,
+        &[0x4d, 0x00, 0xff, 0xff, 0x00, 0xff, 0xff, 0xff, 0xff, 0x00])
+        .refused(LOG_SENSE),
     Row::new(Group::Core, "MODE SELECT(10)", None, SHORT, decode::mode_select10,
         &[0x55, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00])
         .refused(MODE_SELECT),

@@ -137,6 +137,43 @@ check_eq "brings the defaults back: D_SENSE" 0 "$(($(mode 0xa 2) & 4))"
 check_eq "and SWP" 0 "$(($(mode 0xa 4) & 8))"
 check_not "what cannot be changed is refused" mode_set 0xa 3=18
 
+# --- LOG SENSE ---
+check_match "LOG SENSE: the list of pages" "0x19 .*General [Ss]tatistics" "$(sg_logs --list "$disk" 2>&1)"
+check_match "the list with subpages" "0x00,0xff .*subpages" "$(sg_logs --page=0,0xff "$disk" 2>&1)"
+for page in 0x2 0x3 0x5 0x19 0x2f; do
+	check "page $page can be read" sg_logs --page=$page "$disk"
+done
+check_match "nothing exceptional has happened" "Informational [Ee]xceptions" "$(sg_logs --page=0x2f "$disk" 2>&1)"
+# log PAGE TEXT: the number that follows a text on a page.
+log() {
+	sg_logs --page="$1" "$disk" | sed -n "s/.*$2 *[=:] *\([0-9a-fx]*\).*/\1/p" | head -n 1
+}
+reads=$(log 0x19 "number of read commands")
+blocks=$(log 0x19 "number of logical blocks transmitted")
+writes=$(log 0x19 "number of write commands")
+read_bytes=$(log 0x3 "Total bytes processed")
+must dd if="$disk" of=/dev/null bs=4k count=25 iflag=direct status=none
+check_eq "READs are counted" 25 "$(($(log 0x19 "number of read commands") - reads))"
+check_eq "and their blocks" 200 "$(($(log 0x19 "number of logical blocks transmitted") - blocks))"
+check_eq "and their bytes" $((25 * 4096)) "$(($(log 0x3 "Total bytes processed") - read_bytes))"
+check_eq "and nothing as WRITEs" "$writes" "$(log 0x19 "number of write commands")"
+write_bytes=$(log 0x2 "Total bytes processed")
+must dd if=/dev/zero of="$disk" bs=8k count=5 oflag=direct status=none
+check_eq "WRITEs are counted" 5 "$(($(log 0x19 "number of write commands") - writes))"
+check_eq "and their bytes" $((5 * 8192)) "$(($(log 0x2 "Total bytes processed") - write_bytes))"
+idle=$(log 0x19 "idle time intervals")
+start=$(now_ms)
+sleep 2
+slept=$(($(now_ms) - start))
+idle=$(($(log 0x19 "idle time intervals") - idle))
+check_ge "the disk is idle while nobody uses it, in ms" $idle $((slept - 300))
+verified=$(log 0x5 "Total bytes processed")
+must sg_verify --lba=0 --count=64 "$disk"
+check_eq "VERIFY is counted by itself" 32768 "$(($(log 0x5 "Total bytes processed") - verified))"
+check_eq "no errors so far" "0 0 0" "$(log 0x2 "Total uncorrected errors") $(log 0x3 "Total uncorrected errors") $(log 0x5 "Total uncorrected errors")"
+raw "Invalid field in cdb" "a page that is not there is refused" -r 64 "$disk" 4d 00 4d 00 00 00 00 00 40 00
+raw "Invalid field in cdb" "thresholds are refused" -r 64 "$disk" 4d 00 02 00 00 00 00 00 40 00
+
 i_logout
 i_forget
 
