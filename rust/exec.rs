@@ -154,6 +154,13 @@ fn accept(command: Command, shift: u32) -> Prepared {
 
 /// Checks the command against the unit.
 fn check(command: &Command, nexus: &Nexus) -> Result<(), Sense> {
+    // A READ or WRITE needs four facts; all others look at the whole device.
+    if matches!(command, Command::Read { .. } | Command::Write { .. }) {
+        let limits = nexus.device().read_write_limits(nexus.read_only());
+        if let Some(result) = command.check_read_write(&limits) {
+            return result;
+        }
+    }
     let listing = matches!(command, Command::ReportSupportedOpcodes { .. });
     if listing && nexus.device().attrib(DeviceAttrib::Rsoc) == 0 {
         return Err(Sense::INVALID_COMMAND_OPERATION_CODE);

@@ -64,6 +64,11 @@ void fer_bdev_limits_read(struct block_device *bdev,
 	}
 }
 
+bool fer_bdev_read_only(struct block_device *bdev)
+{
+	return bdev_read_only(bdev);
+}
+
 u64 fer_bdev_sectors(struct block_device *bdev)
 {
 	return bdev_nr_sectors(bdev);

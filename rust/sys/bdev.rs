@@ -656,6 +656,13 @@ impl Bdev {
         self.enter().map_or(0, |live| live.nr_sectors())
     }
 
+    /// As [`nr_sectors`](Self::nr_sectors), and whether it may be written now.
+    /// For every READ and WRITE. Any context.
+    pub(crate) fn sectors_and_writable(&self) -> (u64, bool) {
+        self.enter()
+            .map_or((0, false), |live| (live.nr_sectors(), live.is_writable()))
+    }
+
     /// The limits now, or those at opening once it is closed. Any context, but
     /// not for every command: it reads a lot.
     pub(crate) fn limits(&self) -> Limits {
@@ -798,9 +805,12 @@ impl Live {
         self.inner().bdev
     }
 
-    /// Whether writing is allowed.
+    /// Whether writing is allowed, now: the block layer would let a write to
+    /// a device that has been made read-only pass.
     pub(in crate::sys) fn is_writable(&self) -> bool {
-        self.inner().mode == Mode::ReadWrite
+        // SAFETY: The device is alive.
+        let read_only = unsafe { bindings::fer_bdev_read_only(self.bdev()) };
+        self.inner().mode == Mode::ReadWrite && !read_only
     }
 
     /// Length in sectors of 512 bytes.

@@ -23,7 +23,8 @@ use crate::{
         },
         log::LogValues,
         persist::Persist,
-        ua::Ua, //
+        ua::Ua,
+        ReadWriteLimits, //
     },
     sys::{
         bdev::{
@@ -160,6 +161,10 @@ pub(crate) struct Device {
     write_through: Atomic<i32>,
     /// An initiator has switched the write cache off (WCE).
     cache_off: Atomic<i32>,
+    /// DPO and FUA are refused; the opposite of `DeviceAttrib::FuaWrite`.
+    no_dpo_fua: Atomic<i32>,
+    /// An initiator has switched writing off (SWP).
+    write_protect: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -265,6 +270,8 @@ impl Device {
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
                 cache_off: Atomic::new(0),
+                no_dpo_fua: Atomic::new(0),
+                write_protect: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
@@ -476,6 +483,9 @@ impl Device {
             DeviceAttrib::WriteThrough => {
                 self.write_through.store(value as i32, Relaxed);
             }
+            DeviceAttrib::FuaWrite => {
+                self.no_dpo_fua.store(i32::from(value == 0), Relaxed);
+            }
             DeviceAttrib::BlockSize => {
                 let limits = limits.ok_or(ENODEV)?;
                 if exported {
@@ -662,6 +672,8 @@ impl Device {
     pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
         let mut inner = self.inner.lock();
         inner.mode = mode;
+        let protect = i32::from(mode.software_write_protect);
+        self.write_protect.store(protect, Relaxed);
         if before.write_cache != mode.write_cache {
             let off = i32::from(!mode.write_cache);
             self.cache_off.store(off, Relaxed);
@@ -674,6 +686,23 @@ impl Device {
         let mut inner = self.inner.lock();
         inner.mode = ModeState::DEFAULT;
         self.cache_off.store(0, Relaxed);
+        self.write_protect.store(0, Relaxed);
+    }
+
+    /// What READ and WRITE are checked against: the same as
+    /// [`with_info`](Self::with_info) tells, for no lock and few loads.
+    pub(crate) fn read_write_limits(&self, read_only: bool) -> ReadWriteLimits {
+        let shift = self.block_shift();
+        let (sectors, writable) = self
+            .bdev
+            .as_ref()
+            .map_or((0, false), |b| b.sectors_and_writable());
+        ReadWriteLimits {
+            blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
+            max_transfer: MAX_TRANSFER.wrapping_shr(shift),
+            dpo_fua: self.no_dpo_fua.load(Relaxed) == 0,
+            write_protected: read_only || !writable || self.write_protect.load(Relaxed) != 0,
+        }
     }
 
     /// Shows the device as the SCSI pages want it. `look` must not sleep.
