@@ -467,6 +467,10 @@ fn with_unit(
             let sense = nexus.take_attention().unwrap_or(Sense::NO_ADDITIONAL_SENSE);
             return Ok(sense.emit(desc, out));
         }
+        Command::ReportIdentifyingInformation { kind, .. } => {
+            return Ok(device.alias(|alias| report::identifying(kind, alias, out)));
+        }
+        Command::ReadDefectData(command) => return Ok(report::defects(&command, out)?),
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),
         _ => {}
     }

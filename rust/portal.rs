@@ -106,14 +106,36 @@ impl WorkItem for Door {
 }
 
 /// A portal of a portal group.
+#[pin_data]
 pub(crate) struct Portal {
     door: Arc<Door>,
+    #[pin]
+    redirect: Mutex<Option<Redirect>>,
+}
+
+/// Where a portal sends those who want to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Redirect {
+    /// The portal to log in to instead.
+    pub(crate) to: SocketAddr,
+    /// Whether the initiator shall remember it.
+    pub(crate) permanent: bool,
 }
 
 impl Portal {
     /// Its address and port, as configured.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.door.addr
+    }
+
+    /// Where it sends those who want to log in to the portal group.
+    pub(crate) fn redirect(&self) -> Option<Redirect> {
+        *self.redirect.lock()
+    }
+
+    /// Sends those who log in from now on elsewhere, or lets them in again.
+    pub(crate) fn set_redirect(&self, redirect: Option<Redirect>) {
+        *self.redirect.lock() = redirect;
     }
 }
 
@@ -268,14 +290,22 @@ pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Porta
             door
         }
     };
-    let portal = match Arc::new(Portal { door: door.clone() }, GFP_KERNEL) {
+    let its_door = door.clone();
+    let made = Arc::pin_init(
+        pin_init!(Portal {
+            door: its_door,
+            redirect <- new_mutex!(None, "ferrite_redirect"),
+        }),
+        GFP_KERNEL,
+    );
+    let portal = match made {
         Ok(portal) => portal,
         Err(e) => {
             if door.users.load(Relaxed) == 0 {
                 let listener = door.listener.lock().take();
                 drop(listener);
             }
-            return Err(e.into());
+            return Err(e);
         }
     };
     if door.users.fetch_add(1, Relaxed) == 0 {

@@ -58,6 +58,8 @@ pub(crate) enum Stat {
     Logins,
     /// Logins that were refused.
     LoginsRefused,
+    /// Logins that were sent to another portal.
+    LoginsRedirected,
     /// Connections turned away because too many were in login.
     LoginsTurnedAway,
 }
@@ -88,6 +90,7 @@ pub(crate) const ALL: &[(&str, Stat)] = &[
     ("data_digest_errors", Stat::DataDigest),
     ("logins", Stat::Logins),
     ("logins_refused", Stat::LoginsRefused),
+    ("logins_redirected", Stat::LoginsRedirected),
     ("logins_turned_away", Stat::LoginsTurnedAway),
 ];
 

@@ -15,7 +15,10 @@ use super::{
     }, //
 };
 use crate::{
-    proto::login::params::SessionParams,
+    proto::{
+        group::Pattern,
+        login::params::SessionParams, //
+    },
     session::{
         ConnState,
         SessionInfo,
@@ -214,6 +217,7 @@ impl Dir for AttribDir {
             show!(DataoutTimeoutRetries),
             store!(DataoutTimeoutRetries, 1..=15)
         ),
+        Attr::rw(c"members", show_members, store_members),
         // Error recovery level 0 is the only one there is.
         Attr::rw(
             c"default_erl",
@@ -221,6 +225,42 @@ impl Dir for AttribDir {
             |_: &Arc<Acl>, value: &[u8]| text::number(value, 0..=0).map(|_| ())
         ),
     ];
+}
+
+/// The members of a host group, separated by spaces; `none` if there are none,
+/// as nothing cannot be written to a file of configfs.
+fn show_members(acl: &Arc<Acl>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    let mut first = true;
+    let mut shown = Ok(());
+    acl.for_each_member(&mut |member| {
+        let space = if core::mem::take(&mut first) { "" } else { " " };
+        shown = write!(out, "{space}{}", member.as_str());
+        shown.is_ok()
+    });
+    shown?;
+    if first {
+        out.put(NO_MEMBERS)?;
+    }
+    Ok(out.put(b"\n")?)
+}
+
+const NO_MEMBERS: &[u8] = b"none";
+
+fn store_members(acl: &Arc<Acl>, value: &[u8]) -> Result<(), Refusal> {
+    let mut members = KVec::new();
+    let value = match value.trim_ascii() {
+        NO_MEMBERS => b"",
+        value => value,
+    };
+    let words = value.split(|byte| byte.is_ascii_whitespace());
+    for word in words.filter(|word| !word.is_empty()) {
+        let member = Pattern::parse(word).map_err(|e| Refusal::breaks(&e))?;
+        if !members.contains(&member) {
+            members.push(member, GFP_KERNEL)?;
+        }
+    }
+    acl.set_members(members)
+        .explain(&[(EINVAL, "only a host group, @<name>, has members")])
 }
 
 /// `auth`.

@@ -2,18 +2,28 @@
 
 //! `np`: the addresses where a portal group listens.
 
-use super::text::Explain;
+use super::text::{
+    self,
+    Explain, //
+};
 use crate::{
-    portal::Portal,
+    portal::{
+        Portal,
+        Redirect, //
+    },
     sys::configfs::{
         self,
+        files,
         Dir,
+        Files,
         Mkdir,
+        Page,
         Refusal, //
     },
     target::Tpg, //
 };
 use core::{
+    fmt::Write,
     net::{
         IpAddr,
         Ipv4Addr,
@@ -43,7 +53,49 @@ struct PortalDir;
 
 impl Dir for PortalDir {
     type Object = Portal;
+    const FILES: Files<Portal> = files![Attr::rw(c"redirect", show_redirect, store_redirect)];
 }
+
+fn show_redirect(portal: &Arc<Portal>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(match portal.redirect() {
+        None => writeln!(out, "none")?,
+        Some(Redirect { to, permanent }) => {
+            let kind = if permanent { PERMANENT } else { TEMPORARY };
+            writeln!(out, "{kind} {to}")?
+        }
+    })
+}
+
+/// Reads `none`, `temporary <address>:<port>` or `permanent <address>:<port>`.
+fn store_redirect(portal: &Arc<Portal>, value: &[u8]) -> Result<(), Refusal> {
+    let value = text::utf8(value.trim_ascii())?;
+    let redirect = match value.split_once(' ') {
+        None if value == "none" => None,
+        Some((kind @ (TEMPORARY | PERMANENT), address)) => {
+            let to = parse(address.trim_ascii().as_bytes())?;
+            if to.ip().is_unspecified() {
+                return Err(Refusal::invalid("must name an address that can be reached"));
+            }
+            if to == portal.addr() {
+                return Err(Refusal::invalid("must not be the portal itself"));
+            }
+            Some(Redirect {
+                to,
+                permanent: kind == PERMANENT,
+            })
+        }
+        _ => {
+            return Err(Refusal::invalid(
+                "must be none, temporary <address>:<port> or permanent <address>:<port>",
+            ))
+        }
+    };
+    portal.set_redirect(redirect);
+    Ok(())
+}
+
+const TEMPORARY: &str = "temporary";
+const PERMANENT: &str = "permanent";
 
 fn make_portal(tpg: &Arc<Tpg>, name: &[u8]) -> Result<Arc<Portal>, Refusal> {
     let address = parse(name)?;

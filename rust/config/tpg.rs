@@ -17,7 +17,10 @@ use super::{
     }, //
 };
 use crate::{
-    proto::login::params::TpgParams,
+    proto::{
+        group::GroupName,
+        login::params::TpgParams, //
+    },
     sys::configfs::{
         files,
         Dir,
@@ -30,6 +33,7 @@ use crate::{
     },
     target::{
         Acl,
+        AclName,
         Device,
         Lun,
         Tpg,
@@ -340,7 +344,12 @@ impl Dir for AclsDir {
 }
 
 fn make_acl(tpg: &Arc<Tpg>, name: &[u8]) -> Result<Arc<Acl>, Refusal> {
-    tpg.create_acl(iscsi_name(name)?).explain(&[(
+    let name = if GroupName::is_meant(name) {
+        AclName::Group(GroupName::parse(name).map_err(|e| Refusal::breaks(&e))?)
+    } else {
+        AclName::Initiator(iscsi_name(name)?)
+    };
+    tpg.create_acl(name).explain(&[(
         EEXIST,
         "there is an initiator of that name in other letter case",
     )])

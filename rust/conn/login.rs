@@ -12,6 +12,7 @@ use super::{
         Note, //
     },
     rx::Inbound,
+    text::AddressText,
     Conn, //
 };
 use crate::{
@@ -29,8 +30,10 @@ use crate::{
                 Digest,
                 TpgParams, //
             },
+            write_moved,
             Admission,
             AuthPolicy,
+            Fault,
             Host,
             Identity as Who,
             Login,
@@ -41,6 +44,8 @@ use crate::{
         },
         text::{
             Buffers,
+            NoSpace,
+            Writer,
             TEXT_BUFFER_LEN, //
         },
         wire::{
@@ -69,6 +74,7 @@ use crate::{
     },
     task::Link, //
 };
+use core::net::SocketAddr;
 use kernel::{
     prelude::*,
     sync::{
@@ -101,6 +107,7 @@ struct Found {
     acl: Option<Arc<Acl>>,
     discovery: Option<Arc<DiscoveryAuth>>,
     session: Option<Arc<Session>>,
+    moved_to: Option<SocketAddr>,
 }
 
 impl LoginState {
@@ -170,7 +177,10 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
             control.login = None;
         }
         Step::Refuse(reply, fault) => {
-            stats::one(Stat::LoginsRefused);
+            stats::one(match fault {
+                Fault::Moved(_) => Stat::LoginsRedirected,
+                _ => Stat::LoginsRefused,
+            });
             tell(conn, state, &fault);
             let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
             let note = login_note(&reply, Some(Why::Refused));
@@ -350,6 +360,14 @@ impl Asker<'_> {
         if acl.is_none() && tpg.attrib(TpgAttrib::GenerateNodeAcls) == 0 {
             return Err(LoginStatus::AUTHORIZATION_FAILURE);
         }
+        // Only those who might be let in are told where to go.
+        if let Some(redirect) = tpg.redirect_at(&self.conn.door) {
+            self.found.moved_to = Some(redirect.to);
+            return Err(match redirect.permanent {
+                true => LoginStatus::TARGET_MOVED_PERMANENTLY,
+                false => LoginStatus::TARGET_MOVED_TEMPORARILY,
+            });
+        }
         let session = match who.tsih {
             0 => None,
             tsih => Some(self.joinable(&tpg, tsih, who)?),
@@ -471,6 +489,12 @@ impl Host for Asker<'_> {
             SessionType::Discovery => self.discovery(who),
             SessionType::Normal => self.normal(who),
         }
+    }
+
+    fn write_moved(&mut self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        let to = self.found.moved_to.ok_or(NoSpace)?;
+        let mut text = AddressText::new();
+        write_moved(text.put(to).map_err(|_| NoSpace)?, out)
     }
 
     fn open_session(&mut self, login: &LoginResult<'_>) -> Result<u16, LoginStatus> {

@@ -316,20 +316,20 @@ impl Targets for Lister<'_> {
 }
 
 /// The text of an address: at most `[8 groups%scope]:port`.
-struct AddressText {
+pub(super) struct AddressText {
     bytes: [u8; 72],
     len: usize,
 }
 
 impl AddressText {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             bytes: [0; 72],
             len: 0,
         }
     }
 
-    fn put(&mut self, addr: SocketAddr) -> Result<&str, core::fmt::Error> {
+    pub(super) fn put(&mut self, addr: SocketAddr) -> Result<&str, core::fmt::Error> {
         write!(self, "{}", addr)?;
         let bytes = self.bytes.get(..self.len).unwrap_or(&[]);
         core::str::from_utf8(bytes).map_err(|_| core::fmt::Error)

@@ -224,7 +224,7 @@ fn check_hex(rest: &[u8], lengths: &[usize]) -> Result<(), NameError> {
 }
 
 /// Whether a character may be in a name. ASCII upper case may: it is mapped.
-fn is_allowed(c: char) -> bool {
+pub(super) fn is_allowed(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_');
     }

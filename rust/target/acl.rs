@@ -8,12 +8,23 @@ use super::{
     tpg::Tpg, //
 };
 use crate::{
-    proto::name::IscsiName,
+    proto::{
+        group::{
+            GroupName,
+            Pattern, //
+        },
+        name::IscsiName, //
+    },
     session::{
         Session,
         SessionInfo, //
+    },
+    sys::lock::{
+        new_spinlock_bh,
+        SpinLockBh, //
     }, //
 };
+use core::fmt;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -51,10 +62,31 @@ const DATAOUT_RETRIES: i32 = 5;
 /// Seconds to wait for a Data-Out PDU of an initiator that has no entry.
 pub(crate) const DEFAULT_DATAOUT_PATIENCE_S: u32 = (DATAOUT_TIMEOUT_S * DATAOUT_RETRIES) as u32;
 
-/// An initiator that may log in.
+/// Whom an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AclName {
+    /// One initiator.
+    Initiator(IscsiName),
+    /// A host group: several initiators that share what is in it.
+    Group(GroupName),
+}
+
+impl fmt::Display for AclName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AclName::Initiator(name) => name.fmt(f),
+            AclName::Group(name) => name.fmt(f),
+        }
+    }
+}
+
+/// An initiator that may log in, or a host group.
 #[pin_data]
 pub(crate) struct Acl {
-    name: IscsiName,
+    name: AclName,
+    /// Who is in the group; empty for one initiator.
+    #[pin]
+    members: SpinLockBh<KVec<Pattern>>,
     tpg: Arc<Tpg>,
     depth: Atomic<u32>,
     authentication: Atomic<i32>,
@@ -75,10 +107,11 @@ struct Inner {
 }
 
 impl Acl {
-    pub(super) fn new(name: IscsiName, tpg: Arc<Tpg>, depth: u32) -> Result<Arc<Self>> {
+    pub(super) fn new(name: AclName, tpg: Arc<Tpg>, depth: u32) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 name,
+                members <- new_spinlock_bh!(KVec::new(), "ferrite_members"),
                 tpg,
                 depth: Atomic::new(depth),
                 authentication: Atomic::new(-1),
@@ -99,9 +132,49 @@ impl Acl {
         )
     }
 
-    /// The initiator's name.
-    pub(crate) fn name(&self) -> &IscsiName {
+    /// Whom it is about.
+    pub(crate) fn name(&self) -> &AclName {
         &self.name
+    }
+
+    /// Whether it is the initiator's own.
+    pub(super) fn is_of(&self, initiator: &IscsiName) -> bool {
+        matches!(&self.name, AclName::Initiator(name) if name == initiator)
+    }
+
+    /// How closely the members of a group describe an initiator.
+    pub(super) fn closeness(&self, initiator: &IscsiName) -> Option<u16> {
+        let members = self.members.lock();
+        members.iter().filter_map(|m| m.closeness(initiator)).max()
+    }
+
+    /// Shows the members of a group until `show` returns false. It must not
+    /// sleep.
+    pub(crate) fn for_each_member(&self, show: &mut dyn FnMut(&Pattern) -> bool) {
+        let members = self.members.lock();
+        for member in members.iter() {
+            if !show(member) {
+                break;
+            }
+        }
+    }
+
+    /// Says who is in a group. Sessions of those who are not any more end, as
+    /// do those of initiators who are now.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when it is no group, and there are any.
+    pub(crate) fn set_members(&self, mut members: KVec<Pattern>) -> Result {
+        match self.name {
+            AclName::Group(_) => {}
+            AclName::Initiator(_) if members.is_empty() => return Ok(()),
+            AclName::Initiator(_) => return Err(EINVAL),
+        }
+        // The old ones are freed outside the lock.
+        core::mem::swap(&mut *self.members.lock(), &mut members);
+        self.tpg.reassess();
+        Ok(())
     }
 
     /// How many commands a session of it may have outstanding.

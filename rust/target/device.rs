@@ -185,13 +185,13 @@ pub(crate) struct Device {
 /// Protected by the mutex in [`Device`]: what is set before enabling.
 struct Settings {
     path: KVec<u8>,
-    alias: KVec<u8>,
     readonly: bool,
     exclusive: bool,
 }
 
 /// Protected by the spin lock in [`Device`].
 struct Inner {
+    alias: KVec<u8>,
     vendor: Text<8>,
     product: Text<16>,
     revision: Text<4>,
@@ -260,7 +260,6 @@ impl Device {
                 settings <- new_mutex!(
                     Settings {
                         path: KVec::new(),
-                        alias: KVec::new(),
                         readonly: false,
                         exclusive: true,
                     },
@@ -281,6 +280,7 @@ impl Device {
                 traffic: Traffic::new()?,
                 inner <- new_spinlock_bh!(
                     Inner {
+                        alias: KVec::new(),
                         vendor: Text::new(b"FERRITE"),
                         product: Text::new(b"disk"),
                         revision: Text::new(b"0001"),
@@ -376,14 +376,15 @@ impl Device {
     ///
     /// `ENOMEM`.
     pub(crate) fn set_alias(&self, alias: &[u8]) -> Result {
-        let alias = copy(alias)?;
-        self.settings.lock().alias = alias;
+        let mut alias = copy(alias)?;
+        // The old one is freed outside the lock.
+        core::mem::swap(&mut self.inner.lock().alias, &mut alias);
         Ok(())
     }
 
-    /// Looks at the label.
+    /// Looks at the label. `look` must not sleep.
     pub(crate) fn alias<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
-        look(&self.settings.lock().alias)
+        look(&self.inner.lock().alias)
     }
 
     /// Opens the block device. It stays open until the device is removed.

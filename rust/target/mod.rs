@@ -14,6 +14,7 @@ mod traffic;
 pub(crate) use acl::{
     Acl,
     AclAttrib,
+    AclName,
     DEFAULT_DATAOUT_PATIENCE_S, //
 };
 pub(crate) use credentials::{

@@ -6,7 +6,10 @@
 //! group, an ACL, then the softirq locks (LUN, session, device, nexus).
 
 use super::{
-    acl::Acl,
+    acl::{
+        Acl,
+        AclName, //
+    },
     credentials::Credentials,
     device::Device,
     lun::{
@@ -18,7 +21,8 @@ use super::{
 use crate::{
     portal::{
         self,
-        Portal, //
+        Portal,
+        Redirect, //
     },
     proto::{
         chap::Algorithms,
@@ -368,6 +372,14 @@ impl Tpg {
         self.inner.lock().portals.iter().any(|p| p.addr() == *addr)
     }
 
+    /// Where the portal `addr` sends those who want to log in here.
+    pub(crate) fn redirect_at(&self, addr: &SocketAddr) -> Option<Redirect> {
+        let inner = self.inner.lock();
+        let portal = inner.portals.iter().find(|p| p.addr() == *addr).cloned();
+        drop(inner);
+        portal.and_then(|p| p.redirect())
+    }
+
     /// Calls `each` with the address of every portal.
     pub(crate) fn for_each_portal(&self, each: &mut dyn FnMut(&SocketAddr)) {
         for portal in self.inner.lock().portals.iter() {
@@ -396,12 +408,12 @@ impl Tpg {
         self.inner.lock().luns.retain(|l| !Arc::ptr_eq(l, lun));
     }
 
-    /// Lets an initiator in.
+    /// Lets an initiator in, or makes a host group.
     ///
     /// # Errors
     ///
     /// `EEXIST`, `ENOMEM`.
-    pub(crate) fn create_acl(self: &Arc<Self>, name: IscsiName) -> Result<Arc<Acl>> {
+    pub(crate) fn create_acl(self: &Arc<Self>, name: AclName) -> Result<Arc<Acl>> {
         let depth = self.attrib(TpgAttrib::DefaultCmdsnDepth);
         let acl = Acl::new(name, self.clone(), depth)?;
         {
@@ -411,29 +423,48 @@ impl Tpg {
             }
             inner.acls.push(acl.clone(), GFP_KERNEL)?;
         }
-        // What it was shown without the entry no longer holds.
-        self.end_matching(Why::AclChanged, &|s| {
-            s.acl().is_none() && *s.initiator() == name
-        });
+        self.reassess();
         Ok(acl)
     }
 
     /// Lets an initiator in no more; its sessions end.
     pub(crate) fn remove_acl(&self, acl: &Arc<Acl>) {
         self.inner.lock().acls.retain(|a| !Arc::ptr_eq(a, acl));
-        self.end_matching(Why::AclChanged, &|s| {
-            s.acl().is_some_and(|a| Arc::ptr_eq(a, acl))
-        });
+        self.reassess();
     }
 
-    /// The entry of an initiator.
+    /// Ends the sessions of initiators for whom another entry holds now, or
+    /// none: what they were shown no longer does.
+    pub(super) fn reassess(&self) {
+        self.end_matching(Why::AclChanged, &|s| !self.is_current(s));
+    }
+
+    /// Whether the entry that a session came by is the one that holds.
+    fn is_current(&self, session: &Session) -> bool {
+        match (self.find_acl(session.initiator()), session.acl()) {
+            (Some(now), Some(then)) => Arc::ptr_eq(&now, then),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// The entry that holds for an initiator: its own, or else that of the
+    /// host group whose members describe it most closely, the older one if
+    /// two do so alike.
     pub(crate) fn find_acl(&self, name: &IscsiName) -> Option<Arc<Acl>> {
-        self.inner
-            .lock()
-            .acls
-            .iter()
-            .find(|a| a.name() == name)
-            .cloned()
+        let inner = self.inner.lock();
+        if let Some(own) = inner.acls.iter().find(|a| a.is_of(name)) {
+            return Some(own.clone());
+        }
+        let mut best: Option<(u16, &Arc<Acl>)> = None;
+        for acl in inner.acls.iter() {
+            if let Some(close) = acl.closeness(name) {
+                if best.is_none_or(|(closest, _)| close > closest) {
+                    best = Some((close, acl));
+                }
+            }
+        }
+        best.map(|(_, acl)| acl.clone())
     }
 
     /// Shows the initiators that are logged in without an entry until `show`
@@ -459,12 +490,13 @@ impl Tpg {
     ///
     /// # Errors
     ///
-    /// `ENODEV` when the group is shut, `ENOMEM`.
+    /// `ENODEV` when the group is shut, or another entry holds for the
+    /// initiator since it was let in, `ENOMEM`.
     pub(crate) fn add_session(&self, session: &Arc<Session>) -> Result {
         let mut replaced = None;
         {
             let mut sessions = self.sessions.lock();
-            if !self.is_enabled() {
+            if !self.is_enabled() || !self.is_current(session) {
                 return Err(ENODEV);
             }
             sessions.reserve(1, GFP_KERNEL)?;

@@ -14,7 +14,7 @@ use crate::proto::wire::LoginStatus;
 /// Why a login ends without a session.
 ///
 /// The text of it is for the target's log; the initiator is told
-/// [`Fault::status`] and nothing else.
+/// [`Fault::status`], and nothing else but where a target has moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The header of a request is malformed.
@@ -53,6 +53,8 @@ pub enum Fault {
     Chap(chap::Failure),
     /// The target refuses this initiator or session.
     Host(LoginStatus),
+    /// The target is to be found elsewhere.
+    Moved(LoginStatus),
     /// A PDU that is not a Login Request.
     NotLogin,
     /// The answer does not fit its buffer.
@@ -84,10 +86,13 @@ pub enum KeyFault {
 impl Fault {
     /// The target's refusal. A status that is not one is told as 0300.
     pub(super) fn host(status: LoginStatus) -> Self {
-        Self::Host(match status.class {
-            2 | 3 => status,
-            _ => LoginStatus::TARGET_ERROR,
-        })
+        match status {
+            LoginStatus::TARGET_MOVED_TEMPORARILY | LoginStatus::TARGET_MOVED_PERMANENTLY => {
+                Self::Moved(status)
+            }
+            LoginStatus { class: 2 | 3, .. } => Self::Host(status),
+            _ => Self::Host(LoginStatus::TARGET_ERROR),
+        }
     }
 
     /// What the initiator is told (RFC 7143 section 11.13.5).
@@ -104,7 +109,7 @@ impl Fault {
             Self::Chap(chap::Failure::NoSpace) | Self::NoSpace => LoginStatus::OUT_OF_RESOURCES,
             Self::Chap(failure) if failure.is_malformed() => LoginStatus::INITIATOR_ERROR,
             Self::Chap(_) => LoginStatus::AUTHENTICATION_FAILURE,
-            Self::Host(status) => *status,
+            Self::Host(status) | Self::Moved(status) => *status,
             Self::NotLogin => LoginStatus::INVALID_DURING_LOGIN,
             _ => LoginStatus::INITIATOR_ERROR,
         }
@@ -151,7 +156,7 @@ impl fmt::Display for Fault {
                 f.write_str("none of the authentication methods proposed may be used")
             }
             Self::Chap(failure) => failure.fmt(f),
-            Self::Host(status) => write!(f, "{status}"),
+            Self::Host(status) | Self::Moved(status) => write!(f, "{status}"),
             Self::NotLogin => f.write_str("a PDU that is not a Login Request"),
             Self::NoSpace => f.write_str("no space left for the answer"),
             Self::Over => f.write_str("the login is over"),

@@ -2,6 +2,7 @@
 
 //! What a login asks of the target it logs in to.
 
+use super::keys::Key;
 use super::params::{
     Alias, //
     ConnParams,
@@ -15,6 +16,8 @@ use crate::proto::chap::{
 };
 use crate::proto::name::IscsiName;
 use crate::proto::serial::Sn;
+use crate::proto::text::NoSpace;
+use crate::proto::text::Writer;
 use crate::proto::wire::LoginStatus;
 
 /// The target, as a login sees it. Called in process context; may sleep.
@@ -34,8 +37,19 @@ pub trait Host: Credentials {
     /// The status to refuse with, of class 2 or 3: 0203 for an unknown
     /// target, 0202 without an ACL, 0301 for a disabled portal group, 020a,
     /// 0208 and 0206 for a session that does not exist, is of another portal
-    /// group, or is full. Any other class is told as 0300.
+    /// group, or is full. With 0101 or 0102 the target has moved, and
+    /// [`Host::write_moved`] is asked where to. Anything else is told as 0300.
     fn authorize(&mut self, identity: &Identity<'_>) -> Result<Admission, LoginStatus>;
+
+    /// Writes where the target has moved to, with
+    /// [`write_moved`](super::write_moved); called after [`Host::authorize`] has
+    /// said that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSpace`] when it does not fit, or is not known any more; the
+    /// initiator is then told 0300.
+    fn write_moved(&mut self, out: &mut Writer<'_>) -> Result<(), NoSpace>;
 
     /// Opens the session, or adds the connection to it, and returns the TSIH.
     ///
@@ -48,6 +62,17 @@ pub trait Host: Credentials {
     /// The status to refuse with, as for [`Host::authorize`]. A TSIH of zero
     /// is told as 0300.
     fn open_session(&mut self, login: &LoginResult<'_>) -> Result<u16, LoginStatus>;
+}
+
+/// Writes the `TargetAddress` of a redirection: `address` is `host:port`, an
+/// IPv6 host in brackets. There is no portal group tag in it (RFC 7143 section
+/// 13.8).
+///
+/// # Errors
+///
+/// [`NoSpace`] when it does not fit; nothing is written then.
+pub fn write_moved(address: &str, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+    out.pair(Key::TargetAddress.name(), address)
 }
 
 /// Who wants to log in, and to what.

@@ -28,6 +28,7 @@ use core::ops::Range;
 
 pub use fault::Fault;
 pub use fault::KeyFault;
+pub use host::write_moved;
 pub use host::Admission;
 pub use host::AuthNotRequired;
 pub use host::AuthPolicy;
@@ -203,10 +204,40 @@ impl Login {
         if self.is_over() {
             return Step::Drop(Fault::Over);
         }
-        self.advance(request, data, buffers, host)
-            .unwrap_or_else(|fault| {
-                self.refuse(request.isid(), request.tsih(), request.itt(), fault)
-            })
+        let Buffers { text, out } = buffers;
+        let lent = Buffers {
+            text,
+            out: &mut *out,
+        };
+        match self.advance(request, data, lent, host) {
+            Ok(step) => step,
+            Err(Fault::Moved(status)) => self.send_away(request, status, out, host),
+            Err(fault) => self.refuse(request.isid(), request.tsih(), request.itt(), fault),
+        }
+    }
+
+    /// Refuses a login with a redirection (RFC 7143 section 11.13.5: the
+    /// response has a TargetAddress).
+    fn send_away<H: Host + ?Sized>(
+        &mut self,
+        request: &LoginRequest,
+        status: LoginStatus,
+        out: &mut [u8],
+        host: &mut H,
+    ) -> Step {
+        let mut out = Writer::new(out.get_mut(..MAX_DATA_SEGMENT_LEN).unwrap_or_default());
+        let (fault, len) = match host.write_moved(&mut out) {
+            Ok(()) => (Fault::Moved(status), out.len()),
+            Err(NoSpace) => (Fault::Host(LoginStatus::TARGET_ERROR), 0),
+        };
+        match self.refuse(request.isid(), request.tsih(), request.itt(), fault) {
+            Step::Refuse(mut reply, fault) => {
+                reply.data = 0..len;
+                reply.response.data_len = u32::try_from(len).unwrap_or(0);
+                Step::Refuse(reply, fault)
+            }
+            step => step,
+        }
     }
 
     /// Takes a PDU that is not a Login Request, which ends the login

@@ -148,7 +148,6 @@ impl Command {
                 }
                 Ok(())
             }
-            Command::GetLbaStatus { .. } => exists_action(Feature::LbaStatus),
             Command::ReportTargetPortGroups { .. } => exists_action(Feature::TargetPortGroups),
             Command::SetTargetPortGroups { .. } => exists(Feature::ExplicitTargetPortGroups),
             // There is no medium to remove.
@@ -307,12 +306,7 @@ mod tests {
             immed: false,
         };
         assert_eq!(check(last), Ok(()));
-        let thin = {
-            let mut info = disk();
-            info.thin.unmap = true;
-            info
-        };
-        let status = |lba| Command::GetLbaStatus { lba, alloc: 24 }.check(&thin);
+        let status = |lba| check(Command::GetLbaStatus { lba, alloc: 24 });
         assert_eq!(status(999), Ok(()));
         assert_eq!(status(1000), Err(Sense::LBA_OUT_OF_RANGE.with_info(1000)));
     }

@@ -178,6 +178,15 @@ pub enum Command {
     },
     /// LOG SENSE.
     LogSense(LogSense),
+    /// READ DEFECT DATA of 10 and 12 bytes.
+    ReadDefectData(ReadDefectData),
+    /// REPORT IDENTIFYING INFORMATION.
+    ReportIdentifyingInformation {
+        /// Which information.
+        kind: Identifying,
+        /// Most bytes to return.
+        alloc: u32,
+    },
     /// REPORT LUNS.
     ReportLuns {
         /// Which logical units.
@@ -298,6 +307,34 @@ pub enum LogControl {
     DefaultThreshold = 0b10,
     /// The values after a power cycle.
     DefaultCumulative = 0b11,
+}
+
+/// The fields of READ DEFECT DATA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadDefectData {
+    /// The 10-byte form, whose data has a shorter header.
+    pub ten: bool,
+    /// REQ_PLIST: the defects that the manufacturer has found.
+    pub primary: bool,
+    /// REQ_GLIST: those found since.
+    pub grown: bool,
+    /// DEFECT LIST FORMAT, 0 to 7.
+    pub format: u8,
+    /// ADDRESS DESCRIPTOR INDEX: the first descriptor to return.
+    pub index: u32,
+    /// Most bytes to return.
+    pub alloc: u32,
+}
+
+/// INFORMATION TYPE of REPORT IDENTIFYING INFORMATION (SPC-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identifying {
+    /// Peripheral device identifying information.
+    Bytes,
+    /// Peripheral device text identifying information.
+    Text,
+    /// Which of these there are, and how long they may be.
+    Supported,
 }
 
 /// BYTCHK of VERIFY (SBC-3, "VERIFY (10) command").
@@ -440,6 +477,8 @@ impl Command {
             | Command::GetLbaStatus { .. }
             | Command::ModeSense(_)
             | Command::LogSense(_)
+            | Command::ReadDefectData(_)
+            | Command::ReportIdentifyingInformation { .. }
             | Command::ReportLuns { .. }
             | Command::ReportSupportedOpcodes { .. }
             | Command::ReportSupportedTmfs { .. }
@@ -487,6 +526,8 @@ impl Command {
             Command::ReadCapacity10 => 8,
             Command::ReadCapacity16 { alloc }
             | Command::GetLbaStatus { alloc, .. }
+            | Command::ReadDefectData(ReadDefectData { alloc, .. })
+            | Command::ReportIdentifyingInformation { alloc, .. }
             | Command::ReportLuns { alloc, .. }
             | Command::ReportSupportedOpcodes { alloc, .. }
             | Command::ReportSupportedTmfs { alloc, .. }
@@ -603,6 +644,7 @@ impl Command {
             | Command::ReportSupportedTmfs { .. }
             | Command::ReportTargetPortGroups { .. }
             | Command::LogSense(_)
+            | Command::ReportIdentifyingInformation { .. }
             | Command::ReadCapacity10
             | Command::ReadCapacity16 { .. } => true,
             Command::PreventAllowMediumRemoval { prevent } => !prevent,
@@ -614,6 +656,7 @@ impl Command {
             Command::Read { .. }
             | Command::Verify { .. }
             | Command::PreFetch { .. }
+            | Command::ReadDefectData(_)
             | Command::GetLbaStatus { .. } => may_read,
             Command::Reserve
             | Command::Write { .. }

@@ -13,12 +13,14 @@ use super::cdb::Cdb16;
 use super::cdb::Cdb6;
 use super::command::Command;
 use super::command::Compare;
+use super::command::Identifying;
 use super::command::LogControl;
 use super::command::LogSense;
 use super::command::ModeSense;
 use super::command::PageControl;
 use super::command::PrIn;
 use super::command::PrOut;
+use super::command::ReadDefectData;
 use super::command::ReportingOptions;
 use super::command::SelectReport;
 use super::sense::Sense;
@@ -395,6 +397,45 @@ pub(crate) fn log_sense(cdb: &[u8; 16]) -> Parsed {
         pointer: u16::from_be_bytes([a, b]),
         alloc: u16::from_be_bytes([c, d]),
     }))
+}
+
+pub(crate) fn read_defect_data10(cdb: &[u8; 16]) -> Parsed {
+    let [_, _, flags, _, _, _, _, a, b, ..] = *cdb;
+    Ok(Command::ReadDefectData(ReadDefectData {
+        ten: true,
+        primary: flags & 0x10 != 0,
+        grown: flags & 0x08 != 0,
+        format: flags & 0x07,
+        index: 0,
+        alloc: u32::from(u16::from_be_bytes([a, b])),
+    }))
+}
+
+pub(crate) fn read_defect_data12(cdb: &[u8; 16]) -> Parsed {
+    let [_, flags, a, b, c, d, ..] = *cdb;
+    let cdb: Cdb12 = view(cdb)?;
+    Ok(Command::ReadDefectData(ReadDefectData {
+        ten: false,
+        primary: flags & 0x10 != 0,
+        grown: flags & 0x08 != 0,
+        format: flags & 0x07,
+        index: u32::from_be_bytes([a, b, c, d]),
+        alloc: cdb.length.get(),
+    }))
+}
+
+pub(crate) fn report_identifying_information(cdb: &[u8; 16]) -> Parsed {
+    let [_, _, _, _, _, _, _, _, _, _, kind, ..] = *cdb;
+    let cdb: Cdb12 = view(cdb)?;
+    Ok(Command::ReportIdentifyingInformation {
+        kind: match kind >> 1 {
+            0b000_0000 => Identifying::Bytes,
+            0b000_0010 => Identifying::Text,
+            0b111_1111 => Identifying::Supported,
+            _ => return Err(Sense::invalid_cdb(10, Some(7))),
+        },
+        alloc: cdb.length.get(),
+    })
 }
 
 pub(crate) fn report_luns(cdb: &[u8; 16]) -> Parsed {
@@ -941,6 +982,46 @@ mod tests {
             assert_eq!(opcodes(reserved), Err(Sense::invalid_cdb(2, Some(2))));
         }
 
+        assert_eq!(
+            parse(&[0x37, 0, 0x13, 0xff, 0xff, 0xff, 0xff, 1, 2, 0]),
+            Command::ReadDefectData(ReadDefectData {
+                ten: true,
+                primary: true,
+                grown: false,
+                format: 3,
+                index: 0,
+                alloc: 0x0102,
+            })
+        );
+        assert_eq!(
+            parse(&[0xb7, 0x0d, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]),
+            Command::ReadDefectData(ReadDefectData {
+                ten: false,
+                primary: false,
+                grown: true,
+                format: 5,
+                index: 0x0102_0304,
+                alloc: 0x0506_0708,
+            })
+        );
+        let identifying = |kind: u8| Command::parse(&[0xa3, 5, 0, 0, 0, 0, 0, 0, 1, 0, kind, 0]);
+        for (kind, want) in [
+            (0x00, Identifying::Bytes),
+            (0x01, Identifying::Bytes),
+            (0x04, Identifying::Text),
+            (0xfe, Identifying::Supported),
+        ] {
+            assert_eq!(
+                identifying(kind),
+                Ok(Command::ReportIdentifyingInformation {
+                    kind: want,
+                    alloc: 256
+                })
+            );
+        }
+        for kind in [0x02, 0x06, 0x80, 0xfc] {
+            assert_eq!(identifying(kind), Err(Sense::invalid_cdb(10, Some(7))));
+        }
         assert_eq!(
             parse(&[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 16, 0, 0]),
             Command::ReportSupportedTmfs {

@@ -198,8 +198,6 @@ pub enum Feature {
     CompareAndWrite,
     /// WRITE ATOMIC(16).
     WriteAtomic,
-    /// GET LBA STATUS.
-    LbaStatus,
     /// REPORT TARGET PORT GROUPS.
     TargetPortGroups,
     /// SET TARGET PORT GROUPS.
@@ -278,7 +276,6 @@ impl<'a> DeviceInfo<'a> {
             Feature::WriteSame16Unmap => self.thin.write_same16,
             Feature::CompareAndWrite => self.max_compare_and_write != 0,
             Feature::WriteAtomic => self.atomic.max_len != 0,
-            Feature::LbaStatus => self.thin.is_managed(),
             Feature::TargetPortGroups => self.tpgs != 0,
             Feature::ExplicitTargetPortGroups => self.tpgs & 0b10 != 0,
         }
@@ -337,7 +334,6 @@ mod tests {
             Feature::WriteSame16Unmap,
             Feature::CompareAndWrite,
             Feature::WriteAtomic,
-            Feature::LbaStatus,
             Feature::TargetPortGroups,
             Feature::ExplicitTargetPortGroups,
         ] {

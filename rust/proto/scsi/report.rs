@@ -2,6 +2,8 @@
 
 //! Data of the REPORT commands.
 
+use super::command::Identifying;
+use super::command::ReadDefectData;
 use super::command::ReportingOptions;
 use super::command::SelectReport;
 use super::device::DeviceInfo;
@@ -38,6 +40,64 @@ pub fn luns(luns: impl IntoIterator<Item = u64>, select: SelectReport, out: &mut
     put.patch(0, &len.to_be_bytes());
     put.len()
 }
+
+/// READ DEFECT DATA data (SBC-3, "READ DEFECT DATA (10) command"). No defect of
+/// the medium is known: what a backing device has replaced inside it keeps to
+/// itself. So both lists are there, and empty from any index on.
+///
+/// # Errors
+/// RECOVERED ERROR, DEFECT LIST NOT FOUND: not a format of addresses of logical
+/// blocks, short or long; no other kind of address is known.
+pub fn defects(command: &ReadDefectData, out: &mut [u8]) -> Result<usize, Sense> {
+    if !matches!(command.format, SHORT_BLOCK | LONG_BLOCK) {
+        return Err(Sense::DEFECT_LIST_NOT_FOUND);
+    }
+    let plistv = if command.primary { 0x10 } else { 0 };
+    let glistv = if command.grown { 0x08 } else { 0 };
+    let mut put = Put::new(out);
+    put.bytes(&[0, plistv | glistv | command.format, 0, 0]);
+    if !command.ten {
+        put.u32(0);
+    }
+    Ok(put.len())
+}
+
+/// DEFECT LIST FORMAT: addresses of logical blocks of 4 bytes.
+const SHORT_BLOCK: u8 = 0b000;
+/// And of 8 bytes.
+const LONG_BLOCK: u8 = 0b011;
+
+/// REPORT IDENTIFYING INFORMATION data (SPC-4, "REPORT IDENTIFYING INFORMATION
+/// command"). `text` is what the administrator calls the logical unit; at most
+/// [`IDENTIFYING_TEXT_MAX`] less one bytes are used.
+pub fn identifying(kind: Identifying, text: &[u8], out: &mut [u8]) -> usize {
+    let mut put = Put::new(out);
+    put.zeros(4);
+    match kind {
+        // Only an initiator could set it, and it cannot.
+        Identifying::Bytes => (),
+        Identifying::Text if text.is_empty() => (),
+        Identifying::Text => {
+            let most = usize::from(IDENTIFYING_TEXT_MAX).saturating_sub(1);
+            put.bytes(text.get(..most).unwrap_or(text));
+            put.u8(0);
+        }
+        Identifying::Supported => {
+            put.bytes(&[0b000_0000 << 1, 0]);
+            put.u16(IDENTIFYING_MAX);
+            put.bytes(&[0b000_0010 << 1, 0]);
+            put.u16(IDENTIFYING_TEXT_MAX);
+        }
+    }
+    let len = len16(put.len().saturating_sub(4));
+    put.patch(2, &len.to_be_bytes());
+    put.len()
+}
+
+/// The most bytes of identifying information.
+const IDENTIFYING_MAX: u16 = 64;
+/// The most bytes of text identifying information, with the NUL.
+const IDENTIFYING_TEXT_MAX: u16 = 256;
 
 /// REPORT SUPPORTED OPERATION CODES data (SPC-4, "REPORT SUPPORTED OPERATION
 /// CODES command").
@@ -283,6 +343,52 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_defects() {
+        let mut command = ReadDefectData {
+            ten: true,
+            primary: true,
+            grown: true,
+            format: 0,
+            index: 0,
+            alloc: 8,
+        };
+        let mut out = [0xa5; 12];
+        assert_eq!(defects(&command, &mut out), Ok(4));
+        assert_eq!(out[..5], [0, 0x18, 0, 0, 0xa5]);
+        command.ten = false;
+        command.primary = false;
+        command.format = 3;
+        assert_eq!(defects(&command, &mut out), Ok(8));
+        assert_eq!(out[..9], [0, 0x0b, 0, 0, 0, 0, 0, 0, 0xa5]);
+        for format in [1, 2, 4, 5, 6, 7] {
+            command.format = format;
+            assert_eq!(
+                defects(&command, &mut out),
+                Err(Sense::DEFECT_LIST_NOT_FOUND)
+            );
+        }
+    }
+
+    #[test]
+    fn identifying_information() {
+        let mut out = [0xa5; 300];
+        assert_eq!(identifying(Identifying::Bytes, b"x", &mut out), 4);
+        assert_eq!(out[..5], [0, 0, 0, 0, 0xa5]);
+        assert_eq!(identifying(Identifying::Text, b"", &mut out), 4);
+        assert_eq!(identifying(Identifying::Text, b"ab", &mut out), 7);
+        assert_eq!(out[..8], [0, 0, 0, 3, b'a', b'b', 0, 0xa5]);
+        assert_eq!(identifying(Identifying::Text, &[b'c'; 511], &mut out), 260);
+        assert_eq!(out[..4], [0, 0, 1, 0]);
+        assert_eq!(out[258..261], [b'c', 0, 0xa5]);
+        assert_eq!(identifying(Identifying::Supported, b"", &mut out), 12);
+        assert_eq!(out[..12], [0, 0, 0, 8, 0, 0, 0, 64, 4, 0, 1, 0]);
+        // Cut short, the length is still the whole one.
+        let mut short = [0xa5; 5];
+        assert_eq!(identifying(Identifying::Text, b"ab", &mut short), 7);
+        assert_eq!(short, [0, 0, 0, 3, b'a']);
+    }
+
+    #[test]
     fn all_commands_of_a_plain_disk() {
         let plain = commands(opcodes::ENABLED, &disk());
         let codes: Vec<_> = plain
@@ -309,6 +415,7 @@ mod tests {
                 (0x2f, 0),
                 (0x34, 0),
                 (0x35, 0),
+                (0x37, 0),
                 (0x41, 0),
                 (0x4d, 0),
                 (0x55, 0),
@@ -336,21 +443,24 @@ mod tests {
                 (0x91, 0),
                 (0x93, 0),
                 (0x9e, 0x10),
+                (0x9e, 0x12),
                 (0xa0, 0),
+                (0xa3, 0x05),
                 (0xa3, 0x0c),
                 (0xa3, 0x0d),
                 (0xa8, 0),
                 (0xaa, 0),
                 (0xae, 0),
                 (0xaf, 0),
+                (0xb7, 0),
             ]
         );
         let mut thin = disk();
         thin.thin.unmap = true;
         let thin = commands(opcodes::ENABLED, &thin);
-        assert_eq!(thin.len(), plain.len() + 2);
+        assert_eq!(thin.len(), plain.len() + 1);
         assert!(thin.contains(&(0x42, 0, false, 10)));
-        assert!(thin.contains(&(0x9e, 0x12, true, 16)));
+        assert!(plain.contains(&(0x9e, 0x12, true, 16)));
         assert!(plain.contains(&(0x9e, 0x10, true, 16)));
     }
 
@@ -428,7 +538,7 @@ mod tests {
             live(ReportingOptions::ServiceAction(0xa3, 0x0c)).unwrap(),
             [0, 3, 0, 12, 0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]
         );
-        for (code, action) in [(0x9e, 0x12), (0x9e, 0x110), (0x5e, 4), (0xff, 1)] {
+        for (code, action) in [(0x9e, 0x13), (0x9e, 0x110), (0x5e, 4), (0xff, 1)] {
             assert_eq!(
                 live(ReportingOptions::ServiceAction(code, action)).unwrap(),
                 [0, 1, 0, 0]

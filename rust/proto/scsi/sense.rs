@@ -99,6 +99,9 @@ senses! {
     /// Nothing to report.
     NO_ADDITIONAL_SENSE = NoSense, 0x00, 0x00;
 
+    /// No list of defects in the format that was asked for.
+    DEFECT_LIST_NOT_FOUND = RecoveredError, 0x1c, 0x00;
+
     /// The logical unit is not ready and will not say why.
     NOT_READY_CAUSE_NOT_REPORTABLE = NotReady, 0x04, 0x00;
     /// The logical unit is becoming ready.

@@ -30,6 +30,7 @@ use ferrite_proto::login::params::{
 };
 use ferrite_proto::login::{
     ffp, //
+    write_moved,
     Admission,
     AuthPolicy,
     Host,
@@ -43,7 +44,9 @@ use ferrite_proto::login::{
 use ferrite_proto::name::IscsiName;
 use ferrite_proto::text::{
     Buffers, //
+    NoSpace,
     Pairs,
+    Writer,
     TEXT_BUFFER_LEN,
 };
 use ferrite_proto::wire::{
@@ -77,6 +80,8 @@ pub struct Lab {
     pub tag: Option<u16>,
     /// What to refuse initiators with.
     pub refusal: Option<LoginStatus>,
+    /// Where the target has moved to.
+    pub moved: Option<String>,
     /// What opening a session comes to.
     pub opening: Result<u16, LoginStatus>,
     /// The identities that were asked about.
@@ -126,6 +131,7 @@ impl Lab {
             existing: None,
             tag: Some(1),
             refusal: None,
+            moved: None,
             opening: Ok(0x1234),
             asked: Vec::new(),
             opened: 0,
@@ -215,6 +221,13 @@ impl Host for Lab {
                 portal_group_tag: self.tag,
                 session: self.existing,
             }),
+        }
+    }
+
+    fn write_moved(&mut self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        match &self.moved {
+            Some(address) => write_moved(address, out),
+            None => Err(NoSpace),
         }
     }
 
@@ -384,6 +397,8 @@ pub enum Answer {
     Final(Response),
     /// The login is refused with this status.
     Refused(u16),
+    /// The login is sent elsewhere: the detail of the status, and the text.
+    Moved(u8, String),
     /// The connection is closed without an answer.
     Closed,
 }
@@ -555,10 +570,19 @@ impl Initiator {
                 self.reason = fault.to_string();
                 let bytes = emit(&reply.response);
                 assert_eq!(bytes[1], 0, "T, C and the stages are reserved");
-                assert!(reply.data.is_empty());
-                assert!(matches!(bytes[36], 2 | 3), "not a refusal");
+                assert!(matches!(bytes[36], 1..=3), "not a refusal");
                 assert!(self.login.result().is_none());
                 assert!(self.login.take_proof().is_none());
+                let data = self
+                    .out
+                    .get(reply.data.clone())
+                    .expect("the data is in the buffer");
+                assert_eq!(bytes[5..8], (data.len() as u32).to_be_bytes()[1..]);
+                if bytes[36] == 1 {
+                    let data = String::from_utf8(data.to_vec()).expect("text");
+                    return Answer::Moved(bytes[37], data);
+                }
+                assert!(data.is_empty());
                 return Answer::Refused(u16::from_be_bytes([bytes[36], bytes[37]]));
             }
             Step::Drop(fault) => {

@@ -132,9 +132,13 @@ fn the_host_decides_who_is_let_in() {
         initiator.send(&mut lab, 0x87, &[]).refused(status);
         assert!(initiator.login.take_proof().is_none());
     }
-    // What is no refusal, or would need a TargetAddress, is the target's
-    // fault.
-    for status in [LoginStatus::SUCCESS, LoginStatus::TARGET_MOVED_TEMPORARILY] {
+    // What is no refusal, or would need a TargetAddress that is not known, is
+    // the target's fault.
+    for status in [
+        LoginStatus::SUCCESS,
+        LoginStatus::TARGET_MOVED_TEMPORARILY,
+        LoginStatus::new(1, 3),
+    ] {
         let mut lab = Lab::new();
         lab.refusal = Some(status);
         first(&mut lab, 0x81, &[IN, TN]).refused(0x0300);
@@ -144,6 +148,25 @@ fn the_host_decides_who_is_let_in() {
     operational(&mut lab)
         .send(&mut lab, 0x87, &[])
         .refused(0x0300);
+}
+
+#[test]
+fn a_target_that_has_moved() {
+    for (status, detail) in [
+        (LoginStatus::TARGET_MOVED_TEMPORARILY, 1),
+        (LoginStatus::TARGET_MOVED_PERMANENTLY, 2),
+    ] {
+        let mut lab = Lab::new();
+        lab.refusal = Some(status);
+        lab.moved = Some("[2001:db8::7]:3260".to_owned());
+        let mut initiator = Initiator::new();
+        let answer = initiator.send(&mut lab, 0x81, &[IN, TN]);
+        let text = "TargetAddress=[2001:db8::7]:3260\0".to_owned();
+        assert_eq!(answer, Answer::Moved(detail, text));
+        // That was the end of it.
+        let answer = initiator.send(&mut lab, 0x81, &[IN, TN]);
+        assert_eq!(answer, Answer::Closed);
+    }
 }
 
 #[test]

@@ -174,12 +174,19 @@ check_eq "no errors so far" "0 0 0" "$(log 0x2 "Total uncorrected errors") $(log
 raw "Invalid field in cdb" "a page that is not there is refused" -r 64 "$disk" 4d 00 4d 00 00 00 00 00 40 00
 raw "Invalid field in cdb" "thresholds are refused" -r 64 "$disk" 4d 00 02 00 00 00 00 00 40 00
 
+# --- READ DEFECT DATA, REPORT IDENTIFYING INFORMATION ---
+check_match "READ DEFECT DATA (10): no defect is known" "^ *00 +00 18 00 00" \
+	"$(sg_raw -r 8 "$disk" 37 00 18 00 00 00 00 00 08 00 2>&1)"
+check_match "READ DEFECT DATA (12), long addresses" "^ *00 +00 1b 00 00 00 00 00 00" \
+	"$(sg_raw -r 8 "$disk" b7 1b 00 00 00 00 00 00 00 08 00 00 2>&1)"
+raw "Defect list not found" "a format that there is not" -r 8 "$disk" 37 00 1d 00 00 00 00 00 08 00
+check_eq "without a label there is no text" "" "$(sg_ident --itype=2 --ascii "$disk" 2>/dev/null)"
+must put "disk of the third rack" "$(t_store disk0)/alias"
+check_match "the label is told as text" "disk of the third rack" "$(sg_ident --itype=2 --ascii "$disk" 2>&1)"
+raw "Invalid field in cdb" "an information type that there is not" -r 64 "$disk" a3 05 00 00 00 00 00 00 00 40 06 00
+
 i_logout
 i_forget
-
-py test_cu "iscsi://$PORTAL/$IQN/0" \
-	ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.WriteVerify10 ALL.WriteVerify12 ALL.WriteVerify16 \
-	ALL.ModeSense6 ALL.CompareAndWrite=InvalidDataOutSize ALL.OrWrite ALL.Prefetch10 ALL.Prefetch16 ALL.GetLBAStatus iSCSI.iSCSIResiduals
 
 # --- WRITE ATOMIC, and physical blocks of several logical ones ---
 must t_unlun "$IQN" 0
@@ -205,4 +212,3 @@ raw "Illegal" "less data than the CDB says is refused" -s 512 -i "$dev" "$disk" 
 rm -f "$dev"
 i_logout
 i_forget
-py test_cu "iscsi://$PORTAL/$IQN/1" ALL.WriteAtomic16

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Persistent reservations: by a suite, by sg_persist from two initiators, and fencing.
+# Persistent reservations: by sg_persist from two initiators, and fencing.
 # time: 60
 
 case_cleanup() {
@@ -13,10 +13,6 @@ case_cleanup() {
 
 t_load
 t_export /dev/vda
-py test_cu "iscsi://$PORTAL/$IQN/0" \
-	ALL.PrinReadKeys ALL.PrinServiceactionRange ALL.PrinReportCapabilities \
-	ALL.ProutRegister ALL.ProutReserve ALL.ProutClear ALL.ProutPreempt \
-	ALL.Reserve6
 
 # Two initiators of one host are two I_T nexuses: an iface for each.
 for n in a b; do

@@ -142,9 +142,10 @@ class Rejected(Exception):
 class Refused(Exception):
     """A login ended with another status than success."""
 
-    def __init__(self, status, detail):
+    def __init__(self, status, detail, data=b""):
         super().__init__(f"login status {status:02x}{detail:02x}")
         self.code = status << 8 | detail
+        self.data = data
 
 
 class Conn:
@@ -384,7 +385,7 @@ class Conn:
         if pdu.opcode != LOGIN_RESPONSE:
             raise AssertionError(f"no Login Response: {pdu}")
         if pdu.header[36]:
-            raise Refused(pdu.header[36], pdu.header[37])
+            raise Refused(pdu.header[36], pdu.header[37], pdu.data)
         keys = dict(pair.split("=", 1) for pair in pdu.data.decode().split("\0") if pair)
         self.keys.update(keys)
         return pdu, keys

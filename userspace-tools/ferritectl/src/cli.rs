@@ -27,6 +27,14 @@ fn name(text: &str) -> Result<Name, String> {
     rule(Name::parse(text))
 }
 
+fn acl_name(text: &str) -> Result<Name, String> {
+    rule(Name::parse_acl(text))
+}
+
+fn member(text: &str) -> Result<String, String> {
+    rule(names::parse_member(text))
+}
+
 fn portal(text: &str) -> Result<Portal, String> {
     rule(Portal::parse(text))
 }
@@ -422,6 +430,24 @@ pub enum PortalCommand {
         #[arg(value_parser = portal)]
         portal: Portal,
     },
+    /// Send who logs in there to another portal; sessions that there are go on
+    Redirect {
+        /// The portal group
+        #[command(flatten)]
+        tpg: TpgArgs,
+        /// ADDRESS, ADDRESS:PORT or [IPV6]:PORT
+        #[arg(value_parser = portal)]
+        portal: Portal,
+        /// Where to, in the same form
+        #[arg(value_parser = portal, required_unless_present = "none")]
+        to: Option<Portal>,
+        /// Tell initiators to remember it
+        #[arg(long, requires = "to")]
+        permanent: bool,
+        /// Let them log in here again
+        #[arg(long, conflicts_with_all = ["to", "permanent"])]
+        none: bool,
+    },
     /// Listen there no more
     Delete {
         /// The portal group
@@ -482,14 +508,24 @@ pub enum LunCommand {
 /// `acl …`
 #[derive(Debug, Subcommand)]
 pub enum AclCommand {
-    /// Let an initiator log in
+    /// Let an initiator log in, or make a host group
+    #[command(
+        long_about = "Let an initiator log in. With @NAME instead of an iSCSI name make a host \
+        group: its members, given with --member, share its LUNs, attributes and credentials. An \
+        initiator with an ACL of its own has nothing of a group; of several groups the one counts \
+        whose member describes it most closely."
+    )]
     Create {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
+        /// An initiator that is in the group; each * in it stands for any characters; may be
+        /// given several times
+        #[arg(long, value_name = "NAME", value_parser = member)]
+        member: Vec<String>,
         /// Map this LUN, under the same number; may be given several times
         #[arg(long, value_name = "LUN", value_parser = lun)]
         map: Vec<u64>,
@@ -505,8 +541,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
         /// Cut its sessions
         #[arg(long)]
@@ -523,8 +559,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
     },
     /// Let an initiator see a LUN, or change whether it may write to it
@@ -532,8 +568,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
         /// The LUN of the portal group
         #[arg(value_parser = lun)]
@@ -553,8 +589,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
         /// The number that the initiator sees
         #[arg(value_parser = lun)]
@@ -568,8 +604,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
         /// Which; all if none is given
         key: Vec<String>,
@@ -579,8 +615,8 @@ pub enum AclCommand {
         /// The portal group
         #[command(flatten)]
         tpg: TpgArgs,
-        /// The initiator's iSCSI name
-        #[arg(value_parser = name)]
+        /// The initiator's iSCSI name, or the @NAME of a host group
+        #[arg(value_parser = acl_name)]
         initiator: Name,
         /// What to set
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
@@ -602,8 +638,8 @@ pub struct AuthScope {
     /// The tag of the portal group [default: the only one]
     #[arg(long, value_name = "TAG", value_parser = tpgt, requires = "target")]
     pub tpg: Option<u16>,
-    /// Those of this initiator's ACL, instead of those for initiators without an ACL
-    #[arg(long, value_name = "INITIATOR", value_parser = name, requires = "target")]
+    /// Those of the ACL of this initiator or @GROUP, not those for initiators without an ACL
+    #[arg(long, value_name = "INITIATOR", value_parser = acl_name, requires = "target")]
     pub acl: Option<Name>,
     /// Those of discovery sessions
     #[arg(long)]

@@ -543,6 +543,19 @@ pub fn create_portal(name: &Name, tag: u16, portal: &Portal, attributes: &Attrib
     .set_all(&dir, pairs(attributes), never)
 }
 
+/// Changes attributes of a portal from what they are.
+pub fn set_portal(
+    name: &Name,
+    tag: u16,
+    portal: &Portal,
+    have: &Attributes,
+    want: &Attributes,
+) -> Delta {
+    let dir = layout::portal(name, tag, portal);
+    let object = Object::Portal(name.clone(), tag, portal.clone());
+    Delta::new(object, Change::Modify).set_all(&dir, have.changes(want), never)
+}
+
 /// Removes a portal.
 pub fn remove_portal(name: &Name, tag: u16, portal: &Portal) -> Delta {
     Delta::new(
@@ -1156,12 +1169,7 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
                 match have.portals.get_key_value(portal) {
                     None => push(create_portal(name, *tag, portal, want)),
                     Some((existing, have)) => {
-                        let object = Object::Portal(name.clone(), *tag, existing.clone());
-                        push(Delta::new(object, Change::Modify).set_all(
-                            &layout::portal(name, *tag, existing),
-                            have.changes(want),
-                            never,
-                        ));
+                        push(set_portal(name, *tag, existing, have, want));
                     }
                 }
             }

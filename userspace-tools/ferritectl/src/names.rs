@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
+use ferrite_proto::group::GroupName;
+use ferrite_proto::group::Pattern;
 use ferrite_proto::name::IscsiName;
 use serde::de;
 use serde::Deserialize;
@@ -83,9 +85,33 @@ impl Name {
         }
     }
 
+    /// Parses whom an ACL is about: an initiator's name, or that of a host group.
+    pub fn parse_acl(text: &str) -> Result<Self> {
+        if !GroupName::is_meant(text.as_bytes()) {
+            return Name::parse(text);
+        }
+        match GroupName::parse(text.as_bytes()) {
+            Ok(name) => Ok(Name(name.as_str().to_string())),
+            Err(error) => Err(Error::value("host group", text, error.to_string())),
+        }
+    }
+
+    /// Whether it is a host group's.
+    pub fn is_group(&self) -> bool {
+        GroupName::is_meant(self.0.as_bytes())
+    }
+
     /// Takes a name that the kernel already accepted, as it stands in configfs.
     pub fn existing(text: &str) -> Self {
         Name(text.to_string())
+    }
+}
+
+/// Checks who shall be in a host group: a name, or a pattern with `*` in it.
+pub fn parse_member(text: &str) -> Result<String> {
+    match Pattern::parse(text.as_bytes()) {
+        Ok(pattern) => Ok(pattern.as_str().to_string()),
+        Err(error) => Err(Error::value("member", text, error.to_string())),
     }
 }
 

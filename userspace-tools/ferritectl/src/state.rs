@@ -165,8 +165,8 @@ pub struct Tpg {
     /// The LUNs.
     #[serde(default, deserialize_with = "unique_numbers")]
     pub luns: BTreeMap<u64, Lun>,
-    /// The initiators that may log in.
-    #[serde(default, deserialize_with = "unique")]
+    /// The initiators that may log in, and host groups of them.
+    #[serde(default, deserialize_with = "unique_acls")]
     pub acls: BTreeMap<Name, Acl>,
     /// LUNs that lead to no backstore which is handled here, with the names of
     /// their links. They can only be removed.
@@ -401,6 +401,21 @@ where
         };
     }
     Ok(numbers)
+}
+
+/// As [`unique`], for initiators and host groups.
+fn unique_acls<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Name, Acl>, D::Error> {
+    let map: BTreeMap<String, Acl> = unique(deserializer)?;
+    let mut acls = BTreeMap::new();
+    for (key, acl) in map {
+        let name = Name::parse_acl(&key).map_err(de::Error::custom)?;
+        if acls.insert(name, acl).is_some() {
+            return Err(de::Error::custom(format!("{key} stands here twice")));
+        }
+    }
+    Ok(acls)
 }
 
 /// An attribute's value: a string, or a number for those who write by hand.

@@ -322,6 +322,85 @@ fn the_kernel_says_why_a_portal_failed() {
 }
 
 #[test]
+fn host_groups() {
+    let machine = Machine::new();
+    machine.typical();
+    let members = tpg("acls/@web/attrib/members");
+    machine
+        .run(&format!(
+            "acl create {TARGET} @web --member iqn.2026-01.org.example:Web* \
+             --member iqn.2026-01.org.example:db --map 0"
+        ))
+        .ok();
+    let both = "iqn.2026-01.org.example:web* iqn.2026-01.org.example:db";
+    assert_eq!(machine.value(&members), both);
+    assert!(machine.run("acl list").ok().contains("@web"));
+    machine.run("save").ok();
+    machine
+        .run(&format!(
+            "acl set {TARGET} @web members=iqn.2026-01.org.example:db"
+        ))
+        .ok();
+    assert_eq!(machine.value(&members), "iqn.2026-01.org.example:db");
+    machine.run("restore").ok();
+    assert_eq!(machine.value(&members), both);
+    machine.run(&format!("acl delete {TARGET} @web")).ok();
+    machine.run("restore").ok();
+    assert_eq!(machine.value(&members), both);
+
+    let before = machine.snapshot();
+    for (line, says) in [
+        (format!("acl create {TARGET} @We"), "lower case"),
+        (format!("acl create {TARGET} @x --member web*"), "iqn."),
+        (
+            format!("acl create {TARGET} iqn.2026-01.a:b --member iqn.*"),
+            "host group",
+        ),
+        ("target create @web".to_string(), "iSCSI name"),
+    ] {
+        machine.run(&line).fails(2, says);
+    }
+    assert_eq!(machine.snapshot(), before);
+    let said = machine.run(&format!("acl create {TARGET} @empty")).ok();
+    assert!(said.contains("no members yet"), "{said}");
+}
+
+#[test]
+fn a_portal_can_send_initiators_elsewhere() {
+    let machine = Machine::new();
+    machine.typical();
+    let redirect = |arguments: &str| format!("portal redirect {TARGET} 192.0.2.1 {arguments}");
+    let file = tpg("np/192.0.2.1:3260/redirect");
+    for (arguments, value) in [
+        ("192.0.2.7", "temporary 192.0.2.7:3260"),
+        ("192.0.2.7:3261 --permanent", "permanent 192.0.2.7:3261"),
+        ("[2001:db8::7]:3260", "temporary [2001:db8::7]:3260"),
+    ] {
+        machine.run(&redirect(arguments)).ok();
+        assert_eq!(machine.value(&file), value);
+        let listed = machine.run("portal list").ok();
+        assert!(listed.contains(value), "{listed}");
+    }
+    // It is saved with the portal, and restored.
+    machine.run("save").ok();
+    machine.run(&redirect("--none")).ok();
+    assert_eq!(machine.value(&file), "none");
+    machine.run("restore").ok();
+    assert_eq!(machine.value(&file), "temporary [2001:db8::7]:3260");
+
+    let before = machine.snapshot();
+    machine.run(&redirect("")).fails(2, "required");
+    machine
+        .run(&redirect("192.0.2.7 --none"))
+        .fails(2, "--none");
+    machine.run(&redirect("--permanent")).fails(2, "required");
+    machine
+        .run(&format!("portal redirect {TARGET} 192.0.2.8 192.0.2.9"))
+        .fails(3, "192.0.2.8:3260");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
 fn sessions_are_not_cut_by_accident() {
     let machine = Machine::new();
     machine.typical();

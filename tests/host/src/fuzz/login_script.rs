@@ -96,7 +96,7 @@ pub fn run(data: &[u8]) {
                 assert!(initiator.login.take_proof().is_none());
                 break;
             }
-            Answer::Refused(_) | Answer::Closed => {
+            Answer::Refused(_) | Answer::Moved(..) | Answer::Closed => {
                 assert_eq!(initiator.send(&mut lab, *flags, &[]), Answer::Closed);
                 break;
             }

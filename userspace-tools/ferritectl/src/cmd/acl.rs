@@ -38,16 +38,28 @@ struct View {
     sessions: usize,
 }
 
+/// The attribute that says who is in a host group.
+const MEMBERS: &str = "members";
+
 /// Runs a verb.
 pub fn run(context: &mut Context<'_, '_>, command: AclCommand) -> Result<()> {
     match command {
         AclCommand::Create {
             tpg,
             initiator,
+            member,
             map,
             map_all,
             read_only,
-        } => create(context, &tpg, &initiator, map, map_all, read_only),
+        } => {
+            if !member.is_empty() && !initiator.is_group() {
+                return Err(Error::Usage(format!(
+                    "only a host group has members, and {initiator} is an initiator; \
+                     the name of a group begins with @"
+                )));
+            }
+            create(context, &tpg, &initiator, &member, map, map_all, read_only)
+        }
         AclCommand::Delete {
             tpg,
             initiator,
@@ -100,6 +112,7 @@ fn create(
     context: &mut Context<'_, '_>,
     args: &TpgArgs,
     initiator: &Name,
+    members: &[String],
     map: Vec<u64>,
     map_all: bool,
     read_only: bool,
@@ -112,7 +125,12 @@ fn create(
     let mut map = if map_all { luns.clone() } else { map };
     map.sort_unstable();
     map.dedup();
-    let mut deltas = vec![delta::create_acl(&target, tag, initiator, &Acl::default())];
+    let mut acl = Acl::default();
+    if !members.is_empty() {
+        let members = members.join(" ");
+        acl.attributes.0.insert(MEMBERS.to_string(), members);
+    }
+    let mut deltas = vec![delta::create_acl(&target, tag, initiator, &acl)];
     for number in &map {
         if !luns.contains(number) {
             return Err(Error::not_found(
@@ -128,6 +146,11 @@ fn create(
         deltas.push(delta::map_lun(&target, tag, initiator, *number, &lun));
     }
     context.change(&deltas)?;
+    if initiator.is_group() && members.is_empty() && !context.mode.json && !context.mode.dry_run {
+        context.say(&format!(
+            "it has no members yet: `ferritectl acl set {target} {initiator} members=NAME`"
+        ))?;
+    }
     if map.is_empty() && !context.mode.json && !context.mode.dry_run {
         context.say(&format!(
             "it sees no LUN yet: `ferritectl acl map {target} {initiator} LUN`"

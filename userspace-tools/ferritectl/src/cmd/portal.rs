@@ -8,11 +8,13 @@ use crate::cli::PortalCommand;
 use crate::cmd::find_tpg;
 use crate::cmd::listed;
 use crate::cmd::targets;
+use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::delta;
 use crate::delta::Object;
 use crate::error::Error;
 use crate::error::Result;
+use crate::layout;
 use crate::names::Name;
 use crate::names::Portal;
 use crate::output;
@@ -24,7 +26,12 @@ struct View {
     portal: Portal,
     target: Name,
     tpg: u16,
+    /// `none`, or `temporary` or `permanent` and where to.
+    redirect: String,
 }
+
+/// The file that says where a portal sends initiators.
+const REDIRECT: &str = "redirect";
 
 /// Runs a verb.
 pub fn run(context: &mut Context<'_, '_>, command: PortalCommand) -> Result<()> {
@@ -43,17 +50,32 @@ pub fn run(context: &mut Context<'_, '_>, command: PortalCommand) -> Result<()> 
             let none = Attributes::default();
             context.change(&[delta::create_portal(&target, tag, &portal, &none)])
         }
+        PortalCommand::Redirect {
+            tpg,
+            portal,
+            to,
+            permanent,
+            ..
+        } => {
+            context.lock()?;
+            let configfs = context.configfs();
+            let (target, tag) = find_tpg(&configfs, &tpg.target, tpg.tpg)?;
+            let existing = existing(&configfs, &target, tag, &portal)?;
+            let value = match to {
+                None => "none".to_string(),
+                Some(to) if permanent => format!("permanent {to}"),
+                Some(to) => format!("temporary {to}"),
+            };
+            let have = configfs.settings(&layout::portal(&target, tag, &existing))?;
+            let mut want = have.clone();
+            want.0.insert(REDIRECT.to_string(), value);
+            context.change(&[delta::set_portal(&target, tag, &existing, &have, &want)])
+        }
         PortalCommand::Delete { tpg, portal } => {
             context.lock()?;
             let configfs = context.configfs();
             let (target, tag) = find_tpg(&configfs, &tpg.target, tpg.tpg)?;
-            let portals = configfs.portals(&target, tag)?;
-            let existing = find(&portals, &portal).ok_or_else(|| {
-                Error::not_found(
-                    Object::Portal(target.clone(), tag, portal.clone()).to_string(),
-                    listed("portal", &portals),
-                )
-            })?;
+            let existing = existing(&configfs, &target, tag, &portal)?;
             context.change(&[delta::remove_portal(&target, tag, &existing)])
         }
         PortalCommand::List { target } => list(context, &target),
@@ -65,14 +87,27 @@ pub fn find(portals: &[Portal], wanted: &Portal) -> Option<Portal> {
     portals.iter().find(|portal| *portal == wanted).cloned()
 }
 
+fn existing(configfs: &Configfs<'_>, target: &Name, tag: u16, portal: &Portal) -> Result<Portal> {
+    let portals = configfs.portals(target, tag)?;
+    find(&portals, portal).ok_or_else(|| {
+        Error::not_found(
+            Object::Portal(target.clone(), tag, portal.clone()).to_string(),
+            listed("portal", &portals),
+        )
+    })
+}
+
 fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
     let configfs = context.configfs();
     let mut views = Vec::new();
     for target in targets(&configfs, target)? {
         for tpg in configfs.tags(&target)? {
             for portal in configfs.portals(&target, tpg)? {
+                let dir = layout::portal(&target, tpg, &portal);
+                let redirect = configfs.settings(&dir)?.0.remove(REDIRECT);
                 views.push(View {
                     portal,
+                    redirect: redirect.unwrap_or_else(|| "none".to_string()),
                     target: target.clone(),
                     tpg,
                 });
@@ -89,9 +124,10 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
                 view.portal.to_string(),
                 view.target.to_string(),
                 view.tpg.to_string(),
+                view.redirect.clone(),
             ]
         })
         .collect();
-    let header = ["PORTAL", "TARGET", "TPG"];
+    let header = ["PORTAL", "TARGET", "TPG", "REDIRECT"];
     context.print(&output::grouped(context.env.style, &header, &rows, 1))
 }

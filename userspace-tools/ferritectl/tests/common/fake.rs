@@ -330,7 +330,14 @@ impl Fake {
                     self.group(&sub(group), &[]);
                 }
             }
-            Shape::Portal => self.group(&dir, &[("cxgbit", 0o644, "0"), ("iser", 0o644, "0")]),
+            Shape::Portal => self.group(
+                &dir,
+                &[
+                    ("cxgbit", 0o644, "0"),
+                    ("iser", 0o644, "0"),
+                    ("redirect", 0o644, "none"),
+                ],
+            ),
             Shape::Lun => {
                 self.group(&dir, &[("alua_tg_pt_gp", 0o644, "")]);
                 self.group(&sub("statistics/scsi_port"), &[("inst", 0o444, "0")]);
@@ -349,6 +356,7 @@ impl Fake {
                     &sub("attrib"),
                     &[
                         ("authentication", 0o644, "-1"),
+                        ("members", 0o644, "none"),
                         ("nopin_timeout", 0o644, "15"),
                     ],
                 );
@@ -430,7 +438,7 @@ impl Fake {
                 assert!(!text.is_empty(), "an empty store into {name}");
                 self.set(path, text)
             }
-            (_, "attrib", "chap_algorithms") => self.set(path, text),
+            (_, "attrib", "chap_algorithms" | "members") => self.set(path, text),
             (_, "attrib", "block_size") if text != "512" && text != "4096" => {
                 bad("512 or 4096 is needed")
             }
