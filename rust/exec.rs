@@ -468,7 +468,7 @@ fn with_unit(
             return Ok(sense.emit(desc, out));
         }
         Command::ReportIdentifyingInformation { kind, .. } => {
-            return Ok(device.alias(|alias| report::identifying(kind, alias, out)));
+            return Ok(device.text_id(|text| report::identifying(kind, text, out)));
         }
         Command::ReadDefectData(command) => return Ok(report::defects(&command, out)?),
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),

@@ -11,6 +11,10 @@ use crate::{
     proto::{
         login::params::SessionParams,
         name::IscsiName,
+        scsi::{
+            lun,
+            Sense, //
+        },
         serial::Sn,
         window::{
             Admit,
@@ -28,6 +32,7 @@ use crate::{
         Acl,
         Nexus,
         Tpg,
+        TpgAttrib,
         View, //
     },
     task::{
@@ -685,6 +690,9 @@ impl Session {
                 nexus.post(crate::proto::scsi::ua::Ua::ReportedLunsChanged);
             }
         }
+        if changed {
+            self.scsi_event(0, Sense::REPORTED_LUNS_DATA_HAS_CHANGED);
+        }
         Ok(())
     }
 
@@ -708,6 +716,19 @@ impl Session {
         let link = self.inner.lock().link.clone();
         if let Some(link) = link {
             link.request_logout(seconds);
+        }
+    }
+
+    /// Tells the initiator of an event of a unit, if the administrator wants
+    /// it so (RFC 7143 11.9.1, AsyncEvent 0). Any context but hardirq.
+    pub(crate) fn scsi_event(&self, number: u16, sense: Sense) {
+        let wanted = |tpg: &Arc<Tpg>| tpg.attrib(TpgAttrib::ScsiEvents) != 0;
+        if !self.tpg().is_some_and(wanted) {
+            return;
+        }
+        let link = self.inner.lock().link.clone();
+        if let Some(link) = link {
+            link.scsi_event(lun::encode(number), sense);
         }
     }
 

@@ -80,6 +80,8 @@ pub(crate) trait Link: Send + Sync {
     fn announce(self: Arc<Self>, why: Why);
     /// Asks the initiator to log out within so many seconds.
     fn request_logout(self: Arc<Self>, seconds: u16);
+    /// Tells the initiator of an event of a unit. Any context but hardirq.
+    fn scsi_event(self: Arc<Self>, lun: u64, sense: Sense);
 }
 
 /// The part of a task that everybody may see.

@@ -438,6 +438,7 @@ impl Dir for WwnDir {
             store_wwn!(ProductId, 16)
         ),
         Attr::rw(c"revision", show_wwn!(Revision), store_wwn!(Revision, 4)),
+        Attr::rw(c"pd_text_id_info", show_text_id, store_text_id),
         Attr::rw(c"company_id", show_company_id, store_company_id),
         Attr::rw(c"vpd_unit_serial", show_serial, store_wwn!(UnitSerial, 253)),
     ];
@@ -453,6 +454,19 @@ fn show_serial(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> 
     out.put(b"T10 VPD Unit Serial Number: ")?;
     device.wwn(WwnField::UnitSerial, |serial| out.put(serial))?;
     Ok(out.put(b"\n")?)
+}
+
+fn show_text_id(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(device.text_id(|text| show_if_set(out, text))?)
+}
+
+/// Nothing cannot be written to a file of configfs, so `NULL` clears it.
+fn store_text_id(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let value = match value.trim_ascii() {
+        b"NULL" => b"",
+        value => text::label(value, 0..=255)?,
+    };
+    Ok(device.set_text_id(value)?)
 }
 
 fn show_company_id(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

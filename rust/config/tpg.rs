@@ -207,6 +207,7 @@ impl Dir for AttribDir {
             show!(NopinResponseTimeout),
             store!(NopinResponseTimeout, 3..=60)
         ),
+        Attr::rw(c"scsi_events", show!(ScsiEvents), store!(ScsiEvents, 0..=1)),
     ];
 }
 

@@ -22,6 +22,7 @@ use crate::{
     proto::serial::Sn,
     proto::{
         login::SessionType,
+        scsi::Sense,
         wire::{
             AsyncEvent,
             AsyncMessage,
@@ -46,6 +47,10 @@ use crate::{
             SpinLockBh, //
         },
         misc,
+        pages::{
+            Gfp,
+            PageBuf, //
+        },
         socket::{
             Handler,
             Owner,
@@ -519,6 +524,9 @@ impl Conn {
 /// The Target Transfer Tag of our own NOP-Ins.
 const PING_TAG: u32 = 0x0000_0001;
 
+/// The longest sense data of an event, in bytes: fixed format.
+const MAX_EVENT_SENSE: usize = 18;
+
 /// How long a discovery session may last.
 const DISCOVERY_MS: u64 = 120_000;
 
@@ -713,5 +721,33 @@ impl Link for Conn {
 
     fn request_logout(self: Arc<Self>, seconds: u16) {
         self.tell(AsyncEvent::LogoutRequest { deadline: seconds });
+    }
+
+    fn scsi_event(self: Arc<Self>, lun: u64, sense: Sense) {
+        // RFC 7143 11.9.4: SenseLength, and then the sense data.
+        let mut data = [0; 2 + MAX_EVENT_SENSE];
+        let Some((length, room)) = data.split_first_chunk_mut::<2>() else {
+            return;
+        };
+        let len = sense.emit(false, room).min(room.len());
+        *length = (len as u16).to_be_bytes();
+        let Some(data) = data.get(..len.saturating_add(2)) else {
+            return;
+        };
+        // Without memory the unit attention must do, which is there as well.
+        let Ok(mut pages) = PageBuf::new(data.len(), Gfp::Atomic) else {
+            return;
+        };
+        let _ = pages.write_at(0, data);
+        let note = Note::new(Answer::Async(AsyncMessage {
+            event: AsyncEvent::Scsi { lun },
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_len: 0,
+        }));
+        if let Ok(note) = note.with_data(pages, GFP_ATOMIC) {
+            self.post(note);
+        }
     }
 }

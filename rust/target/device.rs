@@ -24,7 +24,8 @@ use crate::{
         log::LogValues,
         persist::Persist,
         ua::Ua,
-        ReadWriteLimits, //
+        ReadWriteLimits,
+        Sense, //
     },
     sys::{
         bdev::{
@@ -192,6 +193,7 @@ struct Settings {
 /// Protected by the spin lock in [`Device`].
 struct Inner {
     alias: KVec<u8>,
+    text_id: KVec<u8>,
     vendor: Text<8>,
     product: Text<16>,
     revision: Text<4>,
@@ -281,6 +283,7 @@ impl Device {
                 inner <- new_spinlock_bh!(
                     Inner {
                         alias: KVec::new(),
+                        text_id: KVec::new(),
                         vendor: Text::new(b"FERRITE"),
                         product: Text::new(b"disk"),
                         revision: Text::new(b"0001"),
@@ -385,6 +388,23 @@ impl Device {
     /// Looks at the label. `look` must not sleep.
     pub(crate) fn alias<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
         look(&self.inner.lock().alias)
+    }
+
+    /// Sets the text identifying information.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn set_text_id(&self, text: &[u8]) -> Result {
+        let mut text = copy(text)?;
+        // The old one is freed outside the lock.
+        core::mem::swap(&mut self.inner.lock().text_id, &mut text);
+        Ok(())
+    }
+
+    /// Looks at the text identifying information. `look` must not sleep.
+    pub(crate) fn text_id<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.inner.lock().text_id)
     }
 
     /// Opens the block device. It stays open until the device is removed.
@@ -836,6 +856,12 @@ impl Device {
             before,
             now
         );
+        let mut n = 0;
+        while let Some(nexus) = self.nth_nexus(n) {
+            let sense = Sense::CAPACITY_DATA_HAS_CHANGED;
+            nexus.session().scsi_event(nexus.number(), sense);
+            n = n.saturating_add(1);
+        }
     }
 
     // ---- RESERVE and RELEASE (SPC-2) -------------------------------------

@@ -76,12 +76,14 @@ pub(crate) enum TpgAttrib {
     NopinTimeout,
     /// Seconds to wait for its answer.
     NopinResponseTimeout,
+    /// Whether initiators are told of SCSI events without having asked.
+    ScsiEvents,
 }
 
-const ATTRIBS: usize = TpgAttrib::NopinResponseTimeout as usize + 1;
+const ATTRIBS: usize = TpgAttrib::ScsiEvents as usize + 1;
 
 /// In the order of [`TpgAttrib`].
-const DEFAULTS: [u32; ATTRIBS] = [1, 15, 0, 0, 128, 1, 0, 1, 1, 0, 15, 30];
+const DEFAULTS: [u32; ATTRIBS] = [1, 15, 0, 0, 128, 1, 0, 1, 1, 0, 15, 30, 0];
 
 /// An iSCSI target: a name and its portal groups.
 #[pin_data]

@@ -180,9 +180,9 @@ check_match "READ DEFECT DATA (10): no defect is known" "^ *00 +00 18 00 00" \
 check_match "READ DEFECT DATA (12), long addresses" "^ *00 +00 1b 00 00 00 00 00 00" \
 	"$(sg_raw -r 8 "$disk" b7 1b 00 00 00 00 00 00 00 08 00 00 2>&1)"
 raw "Defect list not found" "a format that there is not" -r 8 "$disk" 37 00 1d 00 00 00 00 00 08 00
-check_eq "without a label there is no text" "" "$(sg_ident --itype=2 --ascii "$disk" 2>/dev/null)"
-must put "disk of the third rack" "$(t_store disk0)/alias"
-check_match "the label is told as text" "disk of the third rack" "$(sg_ident --itype=2 --ascii "$disk" 2>&1)"
+check_eq "without a text there is none" "" "$(sg_ident --itype=2 --ascii "$disk" 2>/dev/null)"
+must put "disk of the third rack" "$(t_store disk0)/wwn/pd_text_id_info"
+check_match "it is told what the administrator says" "disk of the third rack" "$(sg_ident --itype=2 --ascii "$disk" 2>&1)"
 raw "Invalid field in cdb" "an information type that there is not" -r 64 "$disk" a3 05 00 00 00 00 00 00 00 40 06 00
 
 i_logout

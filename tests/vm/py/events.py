@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Async Messages with AsyncEvent 0, as a raw initiator gets them. The disk is /dev/mapper/growing."""
+
+import os
+import subprocess
+
+from iscsi import ASYNC, TARGET, Conn, check, check_eq
+
+TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
+STORE = "/sys/kernel/config/ferrite/core"
+
+
+def put(text, path):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def resize(sectors):
+    for words in (["suspend", "growing"],
+                  ["load", "growing", "--table", f"0 {sectors} linear /dev/vda 0"],
+                  ["resume", "growing"]):
+        subprocess.run(["dmsetup", *words], check=True)
+
+
+def event(conn, seconds):
+    """(LUN field, sense key, ASC and ASCQ) of the next event; None if none comes."""
+    conn.sock.settimeout(seconds)
+    try:
+        while True:
+            pdu = conn.recv()
+            if pdu.opcode == ASYNC:
+                break
+    except Exception:
+        return None
+    finally:
+        conn.sock.settimeout(20)
+    sense = pdu.data[2:]
+    check_eq("SenseLength is the length of what follows", len(sense),
+             int.from_bytes(pdu.data[:2], "big"))
+    check_eq("AsyncEvent", 0, pdu.header[36])
+    check_eq("the Initiator Task Tag is the reserved one", b"\xff" * 4, pdu.header[16:20])
+    return pdu.header[8:16].hex(), sense[2] & 0xf, sense[12:14].hex()
+
+
+def link(number, store):
+    """Makes a LUN of a backstore."""
+    for hba in os.listdir(STORE):
+        path = os.path.join(STORE, hba, store)
+        if os.path.isdir(path):
+            os.mkdir(f"{TPG}/lun/lun_{number}")
+            os.symlink(path, f"{TPG}/lun/lun_{number}/{store}")
+
+
+def unlink(number, store):
+    os.unlink(f"{TPG}/lun/lun_{number}/{store}")
+    os.rmdir(f"{TPG}/lun/lun_{number}")
+
+
+def luns(conn):
+    status, data, _ = conn.scsi(bytes([0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]), expect=256)
+    assert status == 0, status
+    return [data[at + 1] for at in range(8, 8 + int.from_bytes(data[:4], "big"), 8)]
+
+
+quiet = Conn().login()
+quiet.ready()
+resize(262144)
+check("without scsi_events nothing comes", event(quiet, 4) is None)
+check_eq("but the unit attention", (2, "2a09"), (lambda r: (r[0], r[2][12:14].hex()))(
+    quiet.scsi(bytes(6))))
+
+put("1", f"{TPG}/attrib/scsi_events")
+resize(131072)
+check_eq("the size of a disk has changed", (bytes(8).hex(), 6, "2a09"), event(quiet, 10))
+check_eq("the unit attention comes as well", (2, "2a09"), (lambda r: (r[0], r[2][12:14].hex()))(
+    quiet.scsi(bytes(6))))
+link(7, "disk1")
+check_eq("there is a new LUN", (bytes(8).hex(), 6, "3f0e"), event(quiet, 10))
+check_eq("and REPORT LUNS lists it by then", [0, 7], luns(quiet))
+unlink(7, "disk1")
+check_eq("it is gone", (bytes(8).hex(), 6, "3f0e"), event(quiet, 10))
+check("the connection goes on", quiet.ping())
+quiet.logout()
+put("0", f"{TPG}/attrib/scsi_events")
