@@ -18,6 +18,7 @@
 )]
 
 pub mod chap;
+pub mod fence;
 pub mod login;
 pub mod name;
 pub mod scsi;
