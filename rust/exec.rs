@@ -176,6 +176,7 @@ pub(crate) fn run_held(session: &Session) {
     while let Some(task) = session.unhold() {
         run(task);
     }
+    session.wake_deferred();
 }
 
 /// Whether a unit still takes a command: its data may have been long in coming.

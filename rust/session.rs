@@ -9,17 +9,26 @@
 use crate::{
     limits,
     proto::{
-        login::params::SessionParams,
+        fence::{
+            Fence,
+            MAX_MARKS, //
+        },
+        login::params::{
+            SessionParams,
+            MAX_CONNECTIONS, //
+        },
         name::IscsiName,
         scsi::{
             lun,
+            ua::Ua,
             Sense, //
         },
         serial::Sn,
         window::{
             Admit,
             CmdWindow, //
-        }, //
+        },
+        wire::BHS_LEN, //
     },
     sys::{
         lock::{
@@ -136,10 +145,47 @@ pub(crate) struct Identity {
     pub(crate) depth: u32,
     /// The CmdSN of the first command.
     pub(crate) cmd_sn: Sn,
-    /// The initiator's address.
-    pub(crate) peer: SocketAddr,
-    /// The connection identifier.
-    pub(crate) cid: u16,
+}
+
+/// How long a task management function waits for commands before it, and for
+/// the acknowledgement of responses before its own, in milliseconds.
+const PATIENCE_MS: u64 = 6_000;
+
+/// Requests that may wait for commands before them, and responses that may
+/// wait for an acknowledgement.
+const WAITING: usize = 32;
+
+/// A connection of a session.
+struct Line {
+    cid: u16,
+    peer: SocketAddr,
+    link: Arc<dyn Link>,
+}
+
+/// A request that waits for commands before it.
+struct Deferred {
+    request: Due,
+    cmd_sn: Sn,
+    link: Arc<dyn Link>,
+    deadline_ms: u64,
+}
+
+/// A request that need not wait any longer.
+pub(crate) struct Due {
+    /// Its header.
+    pub(crate) header: [u8; BHS_LEN],
+    /// Whether a place in the command window is free with its answer.
+    pub(crate) release: bool,
+    /// Whether it has waited in vain.
+    pub(crate) in_vain: bool,
+}
+
+/// A response that waits for the acknowledgement of those before it.
+struct Fenced {
+    fence: Fence,
+    waiter: Arc<Waiter>,
+    link: Arc<dyn Link>,
+    deadline_ms: u64,
 }
 
 /// A session.
@@ -157,6 +203,9 @@ pub(crate) struct Session {
     pages: Atomic<i32>,
     /// How many tasks are in `held`, to be read without the lock.
     waiting: Atomic<i32>,
+    /// How many are in `deferred`, and in `fences`.
+    deferring: Atomic<i32>,
+    fencing: Atomic<i32>,
     #[pin]
     inner: SpinLockBh<Inner>,
 }
@@ -172,8 +221,18 @@ struct Inner {
     held: KVec<Task>,
     /// In ascending order of their numbers.
     nexuses: KVec<Arc<Nexus>>,
-    link: Option<Arc<dyn Link>>,
+    /// The connections; fixed capacity.
+    lines: KVec<Line>,
+    /// Requests that wait for commands before them.
+    deferred: KVec<Deferred>,
+    /// Responses that wait for an acknowledgement.
+    fences: KVec<Fenced>,
 }
+
+const _: () = assert!(MAX_CONNECTIONS as usize <= MAX_MARKS);
+
+/// The connections of a session, to be used without its lock.
+type Links = [Option<Arc<dyn Link>>; MAX_CONNECTIONS as usize];
 
 #[derive(Default)]
 struct Slot {
@@ -212,6 +271,7 @@ impl Session {
         for _ in 0..slots {
             list.push(Slot::default(), GFP_KERNEL)?;
         }
+        let lines = KVec::with_capacity(MAX_CONNECTIONS as usize, GFP_KERNEL)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 id: NEXT_ID.fetch_add(1, Relaxed),
@@ -221,6 +281,8 @@ impl Session {
                 logout_by_ms: Atomic::new(0),
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),
+                deferring: Atomic::new(0),
+                fencing: Atomic::new(0),
                 inner <- new_spinlock_bh!(
                     Inner {
                         window,
@@ -228,7 +290,9 @@ impl Session {
                         high: 0,
                         held: KVec::new(),
                         nexuses: KVec::new(),
-                        link: None,
+                        lines,
+                        deferred: KVec::new(),
+                        fences: KVec::new(),
                     },
                     "ferrite_session"
                 ),
@@ -278,9 +342,9 @@ impl Session {
         &self.identity.params
     }
 
-    /// The connection identifier.
-    pub(crate) fn cid(&self) -> u16 {
-        self.identity.cid
+    /// Whether it may have more than one connection.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.identity.params.max_connections > 1
     }
 
     /// Whether it belongs to that initiator port.
@@ -299,47 +363,294 @@ impl Session {
             && self.identity.initiator == other.identity.initiator
     }
 
-    /// Gives the session its connection. One that it had is replaced: it
-    /// closes, and its tasks end without a response (RFC 7143 6.3.4).
+    // ---- connections -----------------------------------------------------
+
+    /// Whether a connection of that identifier may be added, or replaced.
+    pub(crate) fn has_room_for(&self, cid: u16) -> bool {
+        self.inner.lock().has_room_for(cid, self.most_lines())
+    }
+
+    fn most_lines(&self) -> usize {
+        self.identity.params.max_connections.min(MAX_CONNECTIONS) as usize
+    }
+
+    /// Adds a connection. One with the same identifier is replaced: it closes,
+    /// and its tasks end without a response (RFC 7143 6.3.4).
     ///
-    /// False when the session has ended meanwhile.
-    pub(crate) fn join(&self, link: Arc<dyn Link>) -> bool {
+    /// False when the session has ended, or has too many connections.
+    pub(crate) fn join(&self, cid: u16, peer: SocketAddr, link: Arc<dyn Link>) -> bool {
         let old = {
             let mut inner = self.inner.lock();
-            if self.has_ended() {
+            if self.has_ended() || !inner.has_room_for(cid, self.most_lines()) {
                 return false;
             }
-            let old = inner.link.replace(link);
-            if old.is_some() {
-                let high = inner.high;
-                for task in inner
-                    .slots
-                    .iter()
-                    .take(high)
-                    .filter_map(|s| s.task.as_ref())
-                {
-                    task.abort();
+            let line = Line { cid, peer, link };
+            for fenced in inner.fences.iter_mut() {
+                // What the old one has sent is not waited for.
+                fenced.fence.keep(|other| other != cid);
+            }
+            match inner.lines.iter_mut().find(|l| l.cid == cid) {
+                Some(place) => Some(core::mem::replace(place, line)),
+                // There is room.
+                None => {
+                    let _ = inner.lines.push_within_capacity(line);
+                    None
                 }
             }
-            old
         };
         if let Some(old) = old {
-            old.close(Why::Reinstated);
+            self.lose(&old.link);
+            old.link.close(Why::Reinstated);
+            self.check_fences();
         }
         true
     }
 
-    /// A connection is gone. The session ends with it, unless another one has
-    /// taken its place.
+    /// Marks the tasks of a connection as lost with it. Commands of it that
+    /// have not been delivered count as never received (RFC 7143 11.14); for
+    /// the others their units have a unit attention (11.14.5).
+    pub(crate) fn lose(&self, link: &Arc<dyn Link>) {
+        let mut lost = KVec::new();
+        {
+            let mut inner = self.inner.lock();
+            let next = inner.window.exp_cmd_sn();
+            let high = inner.high;
+            for task in inner
+                .slots
+                .iter()
+                .take(high)
+                .filter_map(|s| s.task.as_ref())
+            {
+                if !is_same(&task.link, link) || !task.lose() {
+                    continue;
+                }
+                let delivered = task.immediate || task.cmd_sn.lt(next);
+                if let (Some(nexus), true) = (task.nexus.as_ref(), delivered) {
+                    nexus.post(Ua::CommandsClearedByProtocol);
+                }
+            }
+            let mut at = 0;
+            while let Some(task) = inner.held.get(at) {
+                let head: &Head = task.shared();
+                if !is_same(&head.link, link) {
+                    at = usize::saturating_add(at, 1);
+                } else if lost.reserve(1, GFP_ATOMIC).is_err() {
+                    // Those that find no room here end with the next PDU.
+                    break;
+                } else if let Ok(task) = inner.held.remove(at) {
+                    self.waiting.add(-1, Relaxed);
+                    let _ = lost.push_within_capacity(task);
+                }
+            }
+        }
+        for mut task in lost {
+            self.retire(&mut task);
+        }
+    }
+
+    /// A connection is gone. The session ends with the last one.
     pub(crate) fn leave(self: &Arc<Self>, link: &Arc<dyn Link>) {
-        let replaced = self
-            .inner
-            .lock()
-            .link
-            .as_ref()
-            .is_some_and(|now| !core::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(link)));
-        if !replaced {
-            self.teardown();
+        self.lose(link);
+        let last = {
+            let mut inner = self.inner.lock();
+            inner.deferred.retain(|d| !is_same(&d.link, link));
+            self.deferring.store(inner.deferred.len() as i32, Relaxed);
+            inner.fences.retain(|f| !is_same(&f.link, link));
+            self.fencing.store(inner.fences.len() as i32, Relaxed);
+            let Some(at) = inner.lines.iter().position(|l| is_same(&l.link, link)) else {
+                // Another one has taken its place.
+                return;
+            };
+            let _ = inner.lines.remove(at);
+            // Nobody may join from now on.
+            inner.lines.is_empty() && self.ended.xchg(1, Full) == 0
+        };
+        if last {
+            self.clean_up();
+        } else {
+            self.check_fences();
+        }
+    }
+
+    /// Its connections, now.
+    fn links(&self) -> Links {
+        let mut links = Links::default();
+        for (place, line) in links.iter_mut().zip(self.inner.lock().lines.iter()) {
+            *place = Some(line.link.clone());
+        }
+        links
+    }
+
+    /// The connection of that identifier.
+    pub(crate) fn link_of(&self, cid: u16) -> Option<Arc<dyn Link>> {
+        let inner = self.inner.lock();
+        let line = inner.lines.iter().find(|l| l.cid == cid)?;
+        Some(line.link.clone())
+    }
+
+    /// Closes all connections but one.
+    pub(crate) fn close_others(&self, link: &Arc<dyn Link>, why: Why) {
+        for other in self.links().into_iter().flatten() {
+            if !is_same(&other, link) {
+                other.clone().announce(why);
+                other.close(why);
+            }
+        }
+    }
+
+    /// Whether a task is under way that came by this connection.
+    pub(crate) fn has_tasks_of(&self, link: &Arc<dyn Link>) -> bool {
+        let inner = self.inner.lock();
+        inner
+            .slots
+            .iter()
+            .take(inner.high)
+            .any(|s| s.task.as_ref().is_some_and(|t| is_same(&t.link, link)))
+    }
+
+    // ---- order over connections --------------------------------------------
+
+    /// Keeps a request until all commands before it have come; false when they
+    /// have, or when too many wait: then it goes on at once.
+    pub(crate) fn defer(
+        &self,
+        header: &[u8; BHS_LEN],
+        cmd_sn: Sn,
+        release: bool,
+        link: Arc<dyn Link>,
+    ) -> bool {
+        let deferred = Deferred {
+            request: Due {
+                header: *header,
+                release,
+                in_vain: false,
+            },
+            cmd_sn,
+            link,
+            deadline_ms: misc::now_ms().saturating_add(PATIENCE_MS),
+        };
+        let mut inner = self.inner.lock();
+        if !inner.window.exp_cmd_sn().lt(cmd_sn)
+            || inner.deferred.len() >= WAITING
+            || inner.deferred.push(deferred, GFP_ATOMIC).is_err()
+        {
+            return false;
+        }
+        self.deferring.add(1, Relaxed);
+        true
+    }
+
+    /// Tells the connections whose requests need not wait any longer. To be
+    /// called when ExpCmdSN may have moved.
+    pub(crate) fn wake_deferred(&self) {
+        if self.deferring.load(Relaxed) == 0 {
+            return;
+        }
+        let mut links = Links::default();
+        {
+            let now = misc::now_ms();
+            let inner = self.inner.lock();
+            let next = inner.window.exp_cmd_sn();
+            let is_due = |line: &&Line| {
+                let mut of_it = inner
+                    .deferred
+                    .iter()
+                    .filter(|d| is_same(&d.link, &line.link));
+                of_it.any(|d| d.is_due(next, now))
+            };
+            let due = inner.lines.iter().filter(is_due);
+            for (place, line) in links.iter_mut().zip(due) {
+                *place = Some(line.link.clone());
+            }
+        }
+        for link in links.into_iter().flatten() {
+            link.request_due();
+        }
+    }
+
+    /// Takes a request of this connection that need not wait any longer.
+    pub(crate) fn take_deferred(&self, link: &Arc<dyn Link>) -> Option<Due> {
+        let now = misc::now_ms();
+        let mut inner = self.inner.lock();
+        let next = inner.window.exp_cmd_sn();
+        let at = inner
+            .deferred
+            .iter()
+            .position(|d| is_same(&d.link, link) && d.is_due(next, now))?;
+        let mut deferred = inner.deferred.remove(at).ok()?;
+        self.deferring.add(-1, Relaxed);
+        deferred.request.in_vain = next.lt(deferred.cmd_sn);
+        Some(deferred.request)
+    }
+
+    /// Keeps a response back until what was sent before it on other connections
+    /// has been acknowledged (RFC 7143 4.2.2.3.3). False when it need not wait.
+    pub(crate) fn put_fence(&self, link: &Arc<dyn Link>, waiter: &Arc<Waiter>) -> bool {
+        let mut asked = Links::default();
+        {
+            let mut inner = self.inner.lock();
+            let mut fence = Fence::new();
+            let mut places = asked.iter_mut();
+            for line in inner.lines.iter().filter(|l| !is_same(&l.link, link)) {
+                let (next, acknowledged) = (line.link.stat_sn(), line.link.acknowledged());
+                let noted = fence.note(line.cid, next, acknowledged);
+                if let (true, Some(place)) = (noted && acknowledged.lt(next), places.next()) {
+                    *place = Some(line.link.clone());
+                }
+            }
+            if fence.is_clear() || inner.fences.len() >= WAITING {
+                return false;
+            }
+            let fenced = Fenced {
+                fence,
+                waiter: waiter.clone(),
+                link: link.clone(),
+                deadline_ms: misc::now_ms().saturating_add(PATIENCE_MS),
+            };
+            if inner.fences.push(fenced, GFP_ATOMIC).is_err() {
+                return false;
+            }
+            self.fencing.add(1, Relaxed);
+        }
+        for link in asked.into_iter().flatten() {
+            link.solicit();
+        }
+        // It may have come in between.
+        self.check_fences();
+        true
+    }
+
+    /// Whether anything waits for an acknowledgement.
+    pub(crate) fn has_fences(&self) -> bool {
+        self.fencing.load(Relaxed) != 0
+    }
+
+    /// Sends the responses that need not wait any longer.
+    pub(crate) fn check_fences(&self) {
+        while self.has_fences() {
+            let now = misc::now_ms();
+            let passed = {
+                let mut guard = self.inner.lock();
+                let inner = &mut *guard;
+                for fenced in inner.fences.iter_mut() {
+                    let lines = &inner.lines;
+                    for line in lines.iter() {
+                        let fence = &mut fenced.fence;
+                        fence.acknowledge(line.cid, line.link.acknowledged());
+                    }
+                    fenced.fence.keep(|cid| lines.iter().any(|l| l.cid == cid));
+                }
+                let at = inner
+                    .fences
+                    .iter()
+                    .position(|f| f.fence.is_clear() || now > f.deadline_ms);
+                at.and_then(|at| inner.fences.remove(at).ok())
+            };
+            let Some(passed) = passed else {
+                return;
+            };
+            self.fencing.add(-1, Relaxed);
+            passed.link.fence_passed(passed.waiter);
         }
     }
 
@@ -513,7 +824,7 @@ impl Session {
         let slot = head.slot() as usize;
         let mut waiters = KVec::new();
         let mut seen = None;
-        let mut moved = false;
+        let mut moved = None;
         {
             let mut inner = self.inner.lock();
             if let Some(entry) = inner.slots.get_mut(slot) {
@@ -530,7 +841,13 @@ impl Session {
                 if !head.immediate {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
                         let closed = inner.window.is_closed();
-                        moved = inner.window.release(1) && closed;
+                        if inner.window.release(1) && closed && head.is_aborted() {
+                            // Its own connection may be gone.
+                            moved = inner.lines.first().map(|l| l.link.clone());
+                        }
+                    } else if head.is_lost() {
+                        // RFC 7143 11.14: it was never received.
+                        inner.window.forget(head.cmd_sn);
                     } else {
                         // Held, and never delivered.
                         inner.window.plug(head.cmd_sn);
@@ -541,8 +858,8 @@ impl Session {
             }
         }
         drop(seen);
-        if moved && head.is_aborted() && !self.has_ended() {
-            head.link.clone().window_moved();
+        if let (Some(link), false) = (moved, self.has_ended()) {
+            link.window_moved();
         }
         for waiter in waiters.iter() {
             Waiter::one_ended(waiter);
@@ -558,7 +875,6 @@ impl Session {
         matching: &dyn Fn(&Head) -> bool,
     ) -> usize {
         let mut count = 0usize;
-        let link;
         {
             let mut inner = self.inner.lock();
             let high = inner.high;
@@ -579,14 +895,29 @@ impl Session {
                 task.abort();
                 count = count.saturating_add(1);
             }
-            link = inner.link.clone();
         }
         if count != 0 {
-            if let Some(link) = link {
+            for link in self.links().into_iter().flatten() {
                 link.sweep();
             }
         }
         count
+    }
+
+    /// Lets `waiter` wait for the end of tasks.
+    pub(crate) fn wait_for(&self, waiter: &Arc<Waiter>, matching: &dyn Fn(&Head) -> bool) {
+        let mut inner = self.inner.lock();
+        let high = inner.high;
+        for entry in inner.slots.iter_mut().take(high) {
+            if !entry.task.as_ref().is_some_and(|task| matching(task)) {
+                continue;
+            }
+            if entry.waiters.push(waiter.clone(), GFP_ATOMIC).is_err() {
+                waiter.fail();
+            } else {
+                waiter.one_more();
+            }
+        }
     }
 
     /// Whether a task with this tag is under way.
@@ -687,7 +1018,7 @@ impl Session {
         if changed && !was_empty {
             let inner = self.inner.lock();
             for nexus in inner.nexuses.iter() {
-                nexus.post(crate::proto::scsi::ua::Ua::ReportedLunsChanged);
+                nexus.post(Ua::ReportedLunsChanged);
             }
         }
         if changed {
@@ -698,11 +1029,10 @@ impl Session {
 
     // ---- the end ---------------------------------------------------------
 
-    /// Ends the session: its connection closes, its tasks end without a
+    /// Ends the session: its connections close, its tasks end without a
     /// response. Returns at once.
     pub(crate) fn end(&self, why: Why) {
-        let link = self.inner.lock().link.clone();
-        if let Some(link) = link {
+        for link in self.links().into_iter().flatten() {
             link.clone().announce(why);
             link.close(why);
         }
@@ -713,8 +1043,7 @@ impl Session {
     pub(crate) fn ask_to_log_out(&self, seconds: u16) {
         let by = misc::now_ms().saturating_add(u64::from(seconds).saturating_mul(1000));
         self.logout_by_ms.store(by.max(1), Relaxed);
-        let link = self.inner.lock().link.clone();
-        if let Some(link) = link {
+        for link in self.links().into_iter().flatten() {
             link.request_logout(seconds);
         }
     }
@@ -726,8 +1055,8 @@ impl Session {
         if !self.tpg().is_some_and(wanted) {
             return;
         }
-        let link = self.inner.lock().link.clone();
-        if let Some(link) = link {
+        // One of its connections will do.
+        if let Some(link) = self.links().into_iter().flatten().next() {
             link.scsi_event(lun::encode(number), sense);
         }
     }
@@ -743,12 +1072,22 @@ impl Session {
         self.ended.load(Relaxed) != 0
     }
 
-    /// The connection is gone: forgets the session's LUNs, aborts its tasks
-    /// and leaves the portal group. Process context.
+    /// Ends a session that has no connection yet. Process context.
     pub(crate) fn teardown(self: &Arc<Self>) {
-        let (first, link, nexuses, held) = {
+        let first = {
+            let _inner = self.inner.lock();
+            self.ended.xchg(1, Full) == 0
+        };
+        if first {
+            self.clean_up();
+        }
+    }
+
+    /// The session has ended: forgets its LUNs, aborts its tasks and leaves the
+    /// portal group. Once, and in process context.
+    fn clean_up(self: &Arc<Self>) {
+        let (lines, nexuses, held, deferred, fences) = {
             let mut inner = self.inner.lock();
-            let first = self.ended.xchg(1, Full) == 0;
             let high = inner.high;
             for entry in inner.slots.iter().take(high) {
                 if let Some(task) = entry.task.as_ref() {
@@ -756,18 +1095,18 @@ impl Session {
                 }
             }
             (
-                first,
-                inner.link.take(),
+                core::mem::replace(&mut inner.lines, KVec::new()),
                 core::mem::replace(&mut inner.nexuses, KVec::new()),
                 core::mem::replace(&mut inner.held, KVec::new()),
+                core::mem::replace(&mut inner.deferred, KVec::new()),
+                core::mem::replace(&mut inner.fences, KVec::new()),
             )
         };
         self.waiting.store(0, Relaxed);
+        self.deferring.store(0, Relaxed);
+        self.fencing.store(0, Relaxed);
         for mut task in held {
             self.retire(&mut task);
-        }
-        if !first {
-            return;
         }
         for nexus in nexuses.iter() {
             nexus.end();
@@ -777,22 +1116,28 @@ impl Session {
         if let Some(tpg) = self.tpg() {
             tpg.remove_session(self);
         }
-        drop(link);
+        drop((lines, deferred, fences));
     }
 
     /// Shows what `info` and `ferritectl` print.
     pub(crate) fn with_info(&self, show: &mut dyn FnMut(&SessionInfo<'_>) -> bool) -> bool {
         let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
-        let conns = [ConnInfo {
-            cid: self.identity.cid,
-            state: if self.has_ended() {
-                ConnState::CleanupWait
-            } else {
-                ConnState::LoggedIn
-            },
-            peer: self.identity.peer,
-            stat_sn: 0,
-        }];
+        let mut conns = KVec::new();
+        // Without memory none are shown.
+        if conns.reserve(MAX_CONNECTIONS as usize, GFP_KERNEL).is_ok() {
+            for line in self.inner.lock().lines.iter() {
+                let _ = conns.push_within_capacity(ConnInfo {
+                    cid: line.cid,
+                    state: if line.link.is_ending() {
+                        ConnState::CleanupWait
+                    } else {
+                        ConnState::LoggedIn
+                    },
+                    peer: line.peer,
+                    stat_sn: line.link.stat_sn().0,
+                });
+            }
+        }
         show(&SessionInfo {
             initiator: &self.identity.initiator,
             alias: &self.identity.alias,
@@ -814,7 +1159,22 @@ impl Session {
     }
 }
 
+/// Whether both are the same connection.
+pub(crate) fn is_same(a: &Arc<dyn Link>, b: &Arc<dyn Link>) -> bool {
+    core::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+impl Deferred {
+    fn is_due(&self, next: Sn, now_ms: u64) -> bool {
+        !next.lt(self.cmd_sn) || now_ms > self.deadline_ms
+    }
+}
+
 impl Inner {
+    fn has_room_for(&self, cid: u16, most: usize) -> bool {
+        self.lines.len() < most || self.lines.iter().any(|l| l.cid == cid)
+    }
+
     fn find(&self, itt: u32) -> Option<usize> {
         self.slots
             .iter()

@@ -56,6 +56,8 @@ pub(crate) enum Stat {
     DataDigest,
     /// Logins that succeeded.
     Logins,
+    /// Connections that were added to a session, or took another one's place.
+    ConnsAdded,
     /// Logins that were refused.
     LoginsRefused,
     /// Logins that were sent to another portal.
@@ -89,6 +91,7 @@ pub(crate) const ALL: &[(&str, Stat)] = &[
     ("header_digest_errors", Stat::HeaderDigest),
     ("data_digest_errors", Stat::DataDigest),
     ("logins", Stat::Logins),
+    ("connections_added", Stat::ConnsAdded),
     ("logins_refused", Stat::LoginsRefused),
     ("logins_redirected", Stat::LoginsRedirected),
     ("logins_turned_away", Stat::LoginsTurnedAway),

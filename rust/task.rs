@@ -51,6 +51,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -82,6 +83,20 @@ pub(crate) trait Link: Send + Sync {
     fn request_logout(self: Arc<Self>, seconds: u16);
     /// Tells the initiator of an event of a unit. Any context but hardirq.
     fn scsi_event(self: Arc<Self>, lun: u64, sense: Sense);
+    /// A request that waited for commands before it may go on. Any context.
+    fn request_due(self: Arc<Self>);
+    /// A response that waited for acknowledgements may be sent. Any context
+    /// but hardirq.
+    fn fence_passed(self: Arc<Self>, waiter: Arc<Waiter>);
+    /// Asks the initiator for its ExpStatSN. Any context but hardirq.
+    fn solicit(self: Arc<Self>);
+    /// The StatSN of the next response.
+    fn stat_sn(&self) -> Sn;
+    /// The last ExpStatSN of the initiator. It is known in sessions that may
+    /// have several connections.
+    fn acknowledged(&self) -> Sn;
+    /// Whether the connection is being closed.
+    fn is_ending(&self) -> bool;
 }
 
 /// The part of a task that everybody may see.
@@ -143,7 +158,17 @@ impl Head {
 
     /// Aborts it: no response will be sent.
     pub(crate) fn abort(&self) {
-        self.aborted.store(1, Relaxed);
+        let _ = self.aborted.cmpxchg(0, 1, Full);
+    }
+
+    /// Aborts it: its connection is lost. False when it was aborted before.
+    pub(crate) fn lose(&self) -> bool {
+        self.aborted.cmpxchg(0, 2, Full).is_ok()
+    }
+
+    /// Whether it was lost with its connection.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.aborted.load(Relaxed) == 2
     }
 
     /// Whether it was aborted.

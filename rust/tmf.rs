@@ -12,6 +12,7 @@ use crate::{
             lun,
             ua::Ua, //
         },
+        serial::Sn,
         wire::{
             TaskMgmtRequest,
             TmFunction,
@@ -45,7 +46,19 @@ use kernel::{
 /// reset) or 15 s (abort); the answer must come before.
 const DEADLINE_MS: u64 = 12_000;
 
-/// A task management function that waits for tasks to end.
+/// What is answered when the tasks have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A task management function.
+    Function,
+    /// A task management function on many tasks: its answer must not overtake
+    /// theirs (RFC 7143 4.2.3.3, d).
+    Fenced,
+    /// A logout of a connection.
+    Logout,
+}
+
+/// A task management function or logout that waits for tasks to end.
 pub(crate) struct Waiter {
     /// Who is told; a waiter without one is looked at.
     link: Option<Arc<dyn Link>>,
@@ -53,7 +66,9 @@ pub(crate) struct Waiter {
     pub(crate) itt: u32,
     /// Whether a place in the command window is free with its answer.
     pub(crate) release: bool,
-    /// Ends the whole session's portal group when it is answered.
+    /// How it is answered.
+    pub(crate) answer: Answer,
+    /// Ends the connection when it is answered.
     pub(crate) then: Option<Why>,
     /// Tasks still to end, and one for the setting up.
     left: Atomic<i32>,
@@ -63,17 +78,24 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    fn new(
+    /// A waiter that tells `link`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(
         link: Arc<dyn Link>,
-        request: &TaskMgmtRequest,
+        itt: u32,
         release: bool,
+        answer: Answer,
         then: Option<Why>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 link: Some(link),
-                itt: request.itt(),
+                itt,
                 release,
+                answer,
                 then,
                 left: Atomic::new(1),
                 failed: Atomic::new(0),
@@ -96,6 +118,7 @@ impl Waiter {
                 link: None,
                 itt: 0,
                 release: false,
+                answer: Answer::Function,
                 then: None,
                 left: Atomic::new(1),
                 failed: Atomic::new(0),
@@ -213,14 +236,24 @@ pub(crate) fn run(
             });
         }
         TmFunction::QueryAsyncEvent => return query_event(nexus.as_deref()),
-        TmFunction::TargetColdReset => Waiter::new(link, request, release, Some(Why::Reset)),
-        _ => Waiter::new(link, request, release, None),
+        _ => {
+            let answer = if function.ends_many() {
+                Answer::Fenced
+            } else {
+                Answer::Function
+            };
+            let then = (function == TmFunction::TargetColdReset).then_some(Why::Reset);
+            Waiter::new(link, request.itt(), release, answer, then)
+        }
     };
     let Ok(waiter) = started else {
         return Verdict::Now(TmResponse::FunctionRejected);
     };
     match (function, nexus) {
-        (TmFunction::AbortTaskSet, Some(nexus)) => abort_nexus(&waiter, &nexus),
+        (TmFunction::AbortTaskSet, Some(nexus)) => {
+            let before = session.is_shared().then_some(request.cmd_sn());
+            abort_nexus(&waiter, &nexus, before);
+        }
         (TmFunction::ClearTaskSet, Some(nexus)) => {
             abort_unit(&waiter, nexus.device());
             let id = session.id();
@@ -262,7 +295,7 @@ fn abort_task(
             TmResponse::TaskDoesNotExist
         });
     }
-    let Ok(waiter) = Waiter::new(link, request, release, None) else {
+    let Ok(waiter) = Waiter::new(link, request.itt(), release, Answer::Function, None) else {
         return Verdict::Now(TmResponse::FunctionRejected);
     };
     let lun = request.lun();
@@ -298,9 +331,14 @@ fn query_event(nexus: Option<&Nexus>) -> Verdict {
     }
 }
 
-fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>) {
+/// Aborts the tasks of one session for a unit. With `before`, those only that
+/// are older (RFC 7143 11.5.1): others may have overtaken the function on
+/// another connection.
+fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>, before: Option<Sn>) {
     nexus.session().abort_tasks(waiter, &|head| {
-        head.nexus.as_ref().is_some_and(|of| Arc::ptr_eq(of, nexus))
+        let older =
+            before.is_none_or(|sn| head.cmd_sn.lt(sn) || (head.immediate && head.cmd_sn == sn));
+        older && head.nexus.as_ref().is_some_and(|of| Arc::ptr_eq(of, nexus))
     });
 }
 
@@ -308,7 +346,7 @@ fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>) {
 fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
     let mut n = 0usize;
     while let Some(nexus) = device.nth_nexus(n) {
-        abort_nexus(waiter, &nexus);
+        abort_nexus(waiter, &nexus, None);
         n = n.saturating_add(1);
     }
 }

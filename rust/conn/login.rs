@@ -108,6 +108,8 @@ struct Found {
     discovery: Option<Arc<DiscoveryAuth>>,
     session: Option<Arc<Session>>,
     moved_to: Option<SocketAddr>,
+    /// The session was made by this login.
+    fresh: bool,
 }
 
 impl LoginState {
@@ -133,7 +135,8 @@ impl LoginState {
 
     /// The login did not come to its end: takes back what it had made.
     pub(super) fn undo(&mut self) {
-        if let Some(session) = self.found.session.take() {
+        let session = self.found.session.take();
+        if let Some(session) = session.filter(|_| self.found.fresh) {
             session.teardown();
         }
     }
@@ -243,7 +246,11 @@ fn finish(
         );
     }
     let link: Arc<dyn Link> = conn.clone();
-    if !session.join(link) {
+    conn.cid.store(u32::from(result.cid), Relaxed);
+    if !state.found.fresh {
+        stats::one(Stat::ConnsAdded);
+    }
+    if !session.join(result.cid, conn.peer, link) {
         return conn.clone().end(Why::Lost);
     }
     // Its portal group may have been shut, or the session replaced, while it
@@ -263,6 +270,7 @@ fn finish(
         let header = params.header_digest == Digest::Crc32c;
         let digest = params.data_digest == Digest::Crc32c;
         let max_send = params.max_xmit_data_segment_length;
+        let shared = conn.session.as_ref().is_some_and(|s| s.is_shared());
         if let Some(mut rx) = conn.rx.open(owner) {
             ready = rx.prepare(tasks).is_ok();
             rx.activate(
@@ -270,6 +278,7 @@ fn finish(
                 digest,
                 params.max_recv_data_segment_length,
                 max_send,
+                shared,
             );
         }
         if let Some(mut tx) = conn.tx.open(owner) {
@@ -400,8 +409,8 @@ impl Asker<'_> {
         })
     }
 
-    /// The session that a connection wants to join. As a session has one
-    /// connection, that is to replace it (RFC 7143 6.3.4).
+    /// The session that a connection wants to join, or of which it wants to
+    /// replace a connection (RFC 7143 6.3.4).
     fn joinable(
         &self,
         tpg: &Tpg,
@@ -414,7 +423,7 @@ impl Asker<'_> {
         if !session.is_port(who.initiator, who.isid) {
             return Err(LoginStatus::CANT_INCLUDE_IN_SESSION);
         }
-        if session.cid() != who.cid {
+        if !session.has_room_for(who.cid) {
             return Err(LoginStatus::TOO_MANY_CONNECTIONS);
         }
         Ok(*session.params())
@@ -537,8 +546,6 @@ impl Host for Asker<'_> {
             params: login.session,
             depth,
             cmd_sn: login.cmd_sn,
-            peer: self.conn.peer,
-            cid: login.cid,
         })
         .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;
         if let Some(tpg) = &tpg {
@@ -546,6 +553,7 @@ impl Host for Asker<'_> {
                 .map_err(|_| LoginStatus::SERVICE_UNAVAILABLE)?;
         }
         self.found.session = Some(session);
+        self.found.fresh = true;
         Ok(tsih)
     }
 }

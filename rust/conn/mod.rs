@@ -26,6 +26,8 @@ use crate::{
         wire::{
             AsyncEvent,
             AsyncMessage,
+            LogoutResponse,
+            LogoutResponseCode,
             NopIn,
             TaskMgmtResponse,
             RESERVED_TAG, //
@@ -71,7 +73,10 @@ use crate::{
         Link,
         Task, //
     },
-    tmf::Waiter, //
+    tmf::{
+        self,
+        Waiter, //
+    }, //
 };
 use control::Control;
 use core::net::SocketAddr;
@@ -158,6 +163,12 @@ pub(crate) struct Conn {
     window_moved: Atomic<i32>,
     closing: Atomic<i32>,
     stat_sn: Atomic<u32>,
+    /// The last ExpStatSN of the initiator, where it matters.
+    acknowledged: Atomic<u32>,
+    /// Some request that waited may go on.
+    deferred: Atomic<i32>,
+    /// The connection identifier.
+    cid: Atomic<u32>,
     #[pin]
     posted: SpinLockBh<KVec<Note>>,
     #[pin]
@@ -226,7 +237,10 @@ impl Conn {
                 starved: Atomic::new(0),
                 window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
-                stat_sn: Atomic::new(0),
+                stat_sn: Atomic::new(1),
+                acknowledged: Atomic::new(1),
+                deferred: Atomic::new(0),
+                cid: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
@@ -366,6 +380,11 @@ impl Conn {
                 exec::run_held(session);
             }
         }
+        if this.deferred.xchg(0, Full) != 0 {
+            if let Some(mut rx) = this.rx.open(owner) {
+                rx.go_on_with_deferred(this, owner);
+            }
+        }
         if this.check_data.xchg(0, Full) != 0 {
             let patience = this
                 .session
@@ -413,7 +432,8 @@ impl Conn {
             let Some(session) = this.session.as_ref() else {
                 return false;
             };
-            if !session.is_idle() {
+            let link: Arc<dyn Link> = this.clone();
+            if session.has_tasks_of(&link) {
                 this.closed_ms.store(now_ms.max(1), Relaxed);
                 return true;
             }
@@ -433,6 +453,8 @@ impl Conn {
             session.end(Why::Closed);
             return true;
         }
+        session.wake_deferred();
+        session.check_fences();
         let expired = {
             let mut expired = KVec::new();
             let waiters = this.waiters.lock();
@@ -489,15 +511,30 @@ impl Conn {
         }
         if now_ms > heard.saturating_add(idle_s.saturating_mul(1000)) {
             self.pinged_ms.store(now_ms, Relaxed);
-            self.clone().post(Note::new(Answer::NopIn(NopIn {
-                lun: 0,
-                itt: RESERVED_TAG,
-                ttt: PING_TAG,
-                stat_sn: Sn(0),
-                exp_cmd_sn: Sn(0),
-                max_cmd_sn: Sn(0),
-                data_len: 0,
-            })));
+            self.clone().ping();
+        }
+    }
+
+    /// Sends a NOP-In that wants an answer.
+    fn ping(self: Arc<Self>) {
+        self.post(Note::new(Answer::NopIn(NopIn {
+            lun: 0,
+            itt: RESERVED_TAG,
+            ttt: PING_TAG,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+            data_len: 0,
+        })));
+    }
+
+    /// Takes note of what the initiator has acknowledged.
+    fn acknowledge(&self, session: &Session, exp_stat_sn: Sn) {
+        let known = Sn(self.acknowledged.load(Relaxed));
+        let sent = Sn(self.stat_sn.load(Relaxed));
+        if known.lt(exp_stat_sn) && exp_stat_sn.le(sent) {
+            self.acknowledged.store(exp_stat_sn.0, Relaxed);
+            session.check_fences();
         }
     }
 
@@ -627,6 +664,10 @@ impl WorkItem<CLOSE> for Conn {
             owner.read(&mut |slice| slice.len());
         }
         this.sock.release(!gentle);
+        let link: Arc<dyn Link> = this.clone();
+        if let Some(session) = this.session.as_ref() {
+            session.lose(&link);
+        }
         // Waits for a request that is being worked on; it takes its last look
         // at the connection there.
         this.control_state.lock().clear();
@@ -648,8 +689,9 @@ impl WorkItem<CLOSE> for Conn {
         drop(waiters);
         *this.inbox.lock() = None;
         if let Some(session) = this.session.as_ref() {
-            let link: Arc<dyn Link> = this.clone();
             session.leave(&link);
+            // Others may have waited for what ended here.
+            exec::run_held(session);
         }
         this.closed_ms.store(misc::now_ms().max(1), Relaxed);
         if this.session.as_ref().is_none() {
@@ -677,14 +719,41 @@ impl Link for Conn {
     }
 
     fn answered(self: Arc<Self>, waiter: Arc<Waiter>) {
-        let mut note = Note::new(Answer::TaskMgmt(TaskMgmtResponse {
-            response: waiter.response(),
-            additional: [0; 3],
-            itt: waiter.itt,
-            stat_sn: Sn(0),
-            exp_cmd_sn: Sn(0),
-            max_cmd_sn: Sn(0),
-        }));
+        if waiter.answer == tmf::Answer::Fenced {
+            if let Some(session) = self.session.as_ref().filter(|s| s.is_shared()) {
+                let link: Arc<dyn Link> = self.clone();
+                if session.put_fence(&link, &waiter) {
+                    return;
+                }
+            }
+        }
+        self.fence_passed(waiter);
+    }
+
+    fn fence_passed(self: Arc<Self>, waiter: Arc<Waiter>) {
+        let mut note = Note::new(match waiter.answer {
+            tmf::Answer::Logout => Answer::Logout(LogoutResponse {
+                response: if waiter.has_failed() {
+                    LogoutResponseCode::CleanupFailed
+                } else {
+                    LogoutResponseCode::Success
+                },
+                itt: waiter.itt,
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+                time2wait: 0,
+                time2retain: 0,
+            }),
+            _ => Answer::TaskMgmt(TaskMgmtResponse {
+                response: waiter.response(),
+                additional: [0; 3],
+                itt: waiter.itt,
+                stat_sn: Sn(0),
+                exp_cmd_sn: Sn(0),
+                max_cmd_sn: Sn(0),
+            }),
+        });
         note.release = waiter.release;
         note.then = waiter.then;
         if !self.clone().post(note) {
@@ -749,5 +818,26 @@ impl Link for Conn {
         if let Ok(note) = note.with_data(pages, GFP_ATOMIC) {
             self.post(note);
         }
+    }
+
+    fn request_due(self: Arc<Self>) {
+        self.deferred.store(1, Relaxed);
+        self.kick();
+    }
+
+    fn solicit(self: Arc<Self>) {
+        self.ping();
+    }
+
+    fn stat_sn(&self) -> Sn {
+        Sn(self.stat_sn.load(Relaxed))
+    }
+
+    fn acknowledged(&self) -> Sn {
+        Sn(self.acknowledged.load(Relaxed))
+    }
+
+    fn is_ending(&self) -> bool {
+        self.is_closing()
     }
 }

@@ -66,6 +66,7 @@ use crate::{
         }, //
     },
     session::{
+        is_same,
         log,
         Admission,
         Session,
@@ -97,7 +98,8 @@ use crate::{
     },
     tmf::{
         self,
-        Verdict, //
+        Verdict,
+        Waiter, //
     }, //
 };
 use kernel::{
@@ -206,6 +208,8 @@ pub(super) struct Rx {
     r2t_due: bool,
     /// A request is with the control work.
     busy: bool,
+    /// The session may have other connections.
+    shared: bool,
 }
 
 impl Rx {
@@ -227,6 +231,7 @@ impl Rx {
             collecting: KVec::new(),
             r2t_due: false,
             busy: false,
+            shared: false,
         }
     }
 
@@ -252,8 +257,10 @@ impl Rx {
         data_digest: bool,
         max_data: u32,
         max_send: u32,
+        shared: bool,
     ) {
         self.mode = Mode::Full;
+        self.shared = shared;
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data;
@@ -606,6 +613,9 @@ impl Rx {
         let Some(session) = conn.session.as_ref().cloned() else {
             return self.fail(conn, Why::Protocol);
         };
+        if self.shared {
+            conn.acknowledge(&session, Bhs::cast(&self.head).exp_stat_sn());
+        }
         match request {
             Request::ScsiCommand(_)
             | Request::DataOut(_)
@@ -821,12 +831,18 @@ impl Rx {
         let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
+        let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+        let own = u32::from(pdu.cid()) == conn.cid.load(Relaxed);
         let response = match pdu.reason() {
-            LogoutReason::CloseSession => LogoutResponseCode::Success,
-            LogoutReason::CloseConnection if pdu.cid() == session.cid() => {
+            LogoutReason::CloseSession => {
+                session.close_others(&link, Why::Logout);
                 LogoutResponseCode::Success
             }
-            LogoutReason::CloseConnection => LogoutResponseCode::CidNotFound,
+            LogoutReason::CloseConnection if own && !self.shared => LogoutResponseCode::Success,
+            LogoutReason::CloseConnection => match session.link_of(pdu.cid()) {
+                Some(which) => return self.close_line(conn, session, link, which, pdu, release),
+                None => LogoutResponseCode::CidNotFound,
+            },
             LogoutReason::RemoveForRecovery => LogoutResponseCode::RecoveryNotSupported,
             LogoutReason::Reserved(_) => {
                 if release {
@@ -854,6 +870,61 @@ impl Rx {
         self.note(conn, owner, note);
     }
 
+    /// Closes one of several connections: its tasks end, and when none of them
+    /// can touch the disk any more the response is sent.
+    fn close_line(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        session: &Arc<Session>,
+        link: Arc<dyn Link>,
+        which: Arc<dyn Link>,
+        pdu: &LogoutRequest,
+        release: bool,
+    ) {
+        let own = is_same(&link, &which);
+        let then = own.then_some(Why::Logout);
+        let waiter = Waiter::new(link, pdu.itt(), release, tmf::Answer::Logout, then);
+        let Ok(waiter) = waiter else {
+            // The initiator gives the connection up.
+            return self.fail(conn, Why::Protocol);
+        };
+        if !conn.watch(waiter.clone()) {
+            return self.fail(conn, Why::Protocol);
+        }
+        log(session.initiator(), "logged out of one connection");
+        // RFC 7143 11.14: nothing more is taken on that connection.
+        if own {
+            self.mode = Mode::Over;
+        } else {
+            which.clone().close(Why::Logout);
+        }
+        session.lose(&which);
+        session.wait_for(&waiter, &|head| is_same(&head.link, &which));
+        if own {
+            self.sweep();
+            which.sweep();
+        }
+        Waiter::one_ended(&waiter);
+    }
+
+    /// Goes on with requests that had to wait for commands before them.
+    pub(super) fn go_on_with_deferred(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        let Some(session) = conn.session.as_ref() else {
+            return;
+        };
+        let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+        while let Some(due) = session.take_deferred(&link) {
+            if let Ok(Request::TaskMgmt(pdu)) = Request::parse(&due.header) {
+                if due.in_vain {
+                    let rejected = TmResponse::FunctionRejected;
+                    self.tell_function(conn, owner, pdu, due.release, rejected, [0; 3]);
+                } else {
+                    self.run_function(conn, owner, session, pdu, due.release);
+                }
+            }
+        }
+    }
+
     fn task_mgmt(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &TaskMgmtRequest) {
         let Some(session) = conn.session.as_ref() else {
             return;
@@ -864,6 +935,23 @@ impl Rx {
         let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
+        if self.shared && pdu.function().waits_for_commands() {
+            let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+            if session.defer(&self.head, pdu.cmd_sn(), release, link) {
+                return;
+            }
+        }
+        self.run_function(conn, owner, session, pdu, release);
+    }
+
+    fn run_function(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        session: &Arc<Session>,
+        pdu: &TaskMgmtRequest,
+        release: bool,
+    ) {
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
         let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
@@ -876,6 +964,21 @@ impl Rx {
                 self.sweep();
                 return;
             }
+        };
+        self.tell_function(conn, owner, pdu, release, response, additional);
+    }
+
+    fn tell_function(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        pdu: &TaskMgmtRequest,
+        release: bool,
+        response: TmResponse,
+        additional: [u8; 3],
+    ) {
+        let Some(session) = conn.session.as_ref() else {
+            return;
         };
         if misc::may_log() && response != TmResponse::FunctionComplete {
             pr_info!(

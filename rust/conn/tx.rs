@@ -46,7 +46,10 @@ use crate::{
             SendError, //
         }, //
     },
-    task::Task, //
+    task::{
+        Link,
+        Task, //
+    }, //
 };
 use core::ops::ControlFlow;
 use kernel::{
@@ -158,7 +161,12 @@ impl Tx {
             if self.gather.is_sent() {
                 self.gather.clear();
                 if let Some(why) = self.then {
-                    Arc::<Conn>::from(conn).end(why);
+                    let conn = Arc::<Conn>::from(conn);
+                    if let (Why::Reset, Some(session)) = (why, conn.session.as_ref()) {
+                        let link: Arc<dyn Link> = conn.clone();
+                        session.close_others(&link, why);
+                    }
+                    conn.end(why);
                     return;
                 }
                 self.collect(conn, owner);
@@ -474,16 +482,15 @@ impl Tx {
             let with_status = cut.last && status.fits_data_in();
             let (itt, lun) = (head.itt, head.lun);
             let residual = Residual::new(body.edtl, body.asked);
+            let mut stat_sn = Sn(0);
             if with_status {
                 let session = head.session.clone();
+                // Its number is taken before those who wait for its end are
+                // told: they may have to wait for its acknowledgement.
+                stat_sn = self.next_stat_sn(conn);
                 session.retire(&mut task);
             }
             let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
-            let stat_sn = if with_status {
-                self.next_stat_sn(conn)
-            } else {
-                Sn(0)
-            };
             let mut header = [0; BHS_LEN];
             DataIn {
                 final_bit: cut.end_of_burst || cut.last,
@@ -511,6 +518,7 @@ impl Tx {
     /// Sends the SCSI Response of a task, and ends it.
     fn response(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) {
         let session = task.shared().session.clone();
+        let stat_sn = self.next_stat_sn(conn);
         session.retire(&mut task);
         let (head, body) = task.both();
         let mut sense = [0u8; 2 + SENSE_MAX_LEN];
@@ -544,7 +552,7 @@ impl Tx {
             response: Response::CommandCompleted,
             itt: head.itt,
             snack_tag: 0,
-            stat_sn: self.next_stat_sn(conn),
+            stat_sn,
             exp_cmd_sn,
             max_cmd_sn,
             exp_data_sn,

@@ -18,6 +18,7 @@
 )]
 
 pub mod chap;
+pub mod fence;
 pub mod group;
 pub mod login;
 pub mod name;

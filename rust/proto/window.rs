@@ -330,7 +330,10 @@ const _: () = assert!(MAX_DEPTH.is_power_of_two() && MAX_DEPTH >= 64);
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::{
+        BTreeSet, //
+        VecDeque,
+    };
     use std::vec::Vec;
 
     #[test]
@@ -653,6 +656,64 @@ mod tests {
             let wanted: Vec<_> = model.delivered.iter().map(|&n| sn(n)).collect();
             prop_assert_eq!(delivered, wanted);
             prop_assert!(model.delivered.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+
+        /// Commands that are dealt to several connections, and come in order
+        /// on each of them only, are delivered in order, each once. One of the
+        /// connections is lost on the way: what was held of it is forgotten,
+        /// and comes again on another one.
+        #[test]
+        fn order_holds_over_connections(
+            first: u32,
+            deal in prop::collection::vec(0..4usize, 1..200),
+            turns in prop::collection::vec((0..4usize, any::<bool>()), 1..400),
+            lost_at in 0..400usize,
+        ) {
+            let mut window = CmdWindow::new(Sn(first), 32);
+            let mut lines: [VecDeque<u32>; 4] = Default::default();
+            let (mut sent, mut lost) = (0u32, false);
+            let mut held: Vec<(usize, u32)> = Vec::new();
+            let mut delivered = Vec::new();
+            let rest = (0..4).map(|line| (line, true));
+            for (at, (line, come)) in turns.into_iter().chain(rest.cycle().take(4000)).enumerate() {
+                if at == lost_at {
+                    lost = true;
+                    let mut again: Vec<u32> = lines[0].drain(..).collect();
+                    for &(_, n) in held.iter().filter(|(line, _)| *line == 0) {
+                        prop_assert!(window.forget(Sn(first).add(n)));
+                        again.push(n);
+                    }
+                    held.retain(|(line, _)| *line != 0);
+                    again.sort_unstable();
+                    lines[1].extend(again);
+                }
+                // The initiator sends what the window lets it.
+                while (sent as usize) < deal.len() && window.contains(Sn(first).add(sent)) {
+                    let to = deal[sent as usize];
+                    lines[if lost { to.max(1) } else { to }].push_back(sent);
+                    sent += 1;
+                }
+                if !come {
+                    continue;
+                }
+                let Some(n) = lines[line].pop_front() else {
+                    continue;
+                };
+                match window.admit(Sn(first).add(n), false) {
+                    Admit::Now => delivered.push(n),
+                    Admit::Hold => held.push((line, n)),
+                    Admit::Ignore => prop_assert!(false, "{} is ignored", n),
+                }
+                while let Some(next) = window.next_held() {
+                    prop_assert!(window.advance());
+                    let n = next.distance(Sn(first));
+                    held.retain(|&(_, held)| held != n);
+                    delivered.push(n);
+                }
+                window.release(window.unfinished());
+            }
+            prop_assert_eq!(delivered, (0..deal.len() as u32).collect::<Vec<_>>());
+            prop_assert!(held.is_empty());
         }
 
         /// With the depth as it is, no more are ever unfinished.

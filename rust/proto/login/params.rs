@@ -121,8 +121,8 @@ impl TpgParams {
             Rule::Minimum(low, high) | Rule::Maximum(low, high) => {
                 let n = number(text, low, high)?;
                 match row.key {
-                    Key::MaxConnections if n != 1 => {
-                        return Err(ParamError::Unsupported("only 1 connection per session"));
+                    Key::MaxConnections if n > MAX_CONNECTIONS => {
+                        return Err(ParamError::Unsupported("at most 8 connections per session"));
                     }
                     Key::ErrorRecoveryLevel if n != 0 => {
                         return Err(ParamError::Unsupported("only error recovery level 0"));
@@ -633,6 +633,9 @@ fn only(text: &str, allowed: &str, rule: &'static str) -> Result<(), ParamError>
         Err(ParamError::Unsupported(rule))
     }
 }
+
+/// Most connections of a session that this target keeps track of.
+pub const MAX_CONNECTIONS: u32 = 8;
 
 /// Most R2Ts outstanding per task that this target can keep track of.
 pub const MAX_OUTSTANDING_R2T: u32 = 32;

@@ -231,6 +231,8 @@ senses! {
     INFORMATION_UNIT_CRC_ERROR_DETECTED = AbortedCommand, 0x47, 0x03;
     /// The protocol service CRC did not match (RFC 7143 section 11.4.7.2).
     PROTOCOL_SERVICE_CRC_ERROR = AbortedCommand, 0x47, 0x05;
+    /// Commands ended with their connection (RFC 7143 section 11.14.5).
+    SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT = UnitAttention, 0x47, 0x7f;
     /// Two commands used the same tag.
     OVERLAPPED_COMMANDS_ATTEMPTED = AbortedCommand, 0x4e, 0x00;
     /// No resource for the command.
@@ -591,6 +593,10 @@ mod tests {
             (Sense::SCSI_PARITY_ERROR, [0xb, 0x47, 0x00]),
             (Sense::INFORMATION_UNIT_CRC_ERROR_DETECTED, [0xb, 0x47, 0x03]),
             (Sense::PROTOCOL_SERVICE_CRC_ERROR, [0xb, 0x47, 0x05]),
+            (
+                Sense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT,
+                [0x6, 0x47, 0x7f],
+            ),
             (Sense::OVERLAPPED_COMMANDS_ATTEMPTED, [0xb, 0x4e, 0x00]),
             (Sense::INSUFFICIENT_RESOURCES, [0xb, 0x55, 0x03]),
             (Sense::MISCOMPARE_DURING_VERIFY_OPERATION, [0xe, 0x1d, 0x00]),

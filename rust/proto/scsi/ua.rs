@@ -24,6 +24,8 @@ pub enum Ua {
     PreviousReservationConflict,
     /// 2Fh/00h: another I_T nexus cleared the task set.
     CommandsCleared,
+    /// 47h/7Fh: commands ended with their connection (RFC 7143 11.14.5).
+    CommandsClearedByProtocol,
     /// 2Ah/03h: the reservation was preempted.
     ReservationsPreempted,
     /// 2Ah/04h: the reservation was released.
@@ -47,7 +49,7 @@ pub enum Ua {
 }
 
 /// All conditions, in the order in which they are reported.
-const ORDER: [Ua; 18] = [
+const ORDER: [Ua; 19] = [
     Ua::PowerOn,
     Ua::PowerOnOrReset,
     Ua::DeviceInternalReset,
@@ -56,6 +58,7 @@ const ORDER: [Ua; 18] = [
     Ua::NexusLoss,
     Ua::PreviousReservationConflict,
     Ua::CommandsCleared,
+    Ua::CommandsClearedByProtocol,
     Ua::ReservationsPreempted,
     Ua::ReservationsReleased,
     Ua::RegistrationsPreempted,
@@ -80,6 +83,7 @@ impl Ua {
             Ua::NexusLoss => Sense::I_T_NEXUS_LOSS_OCCURRED,
             Ua::PreviousReservationConflict => Sense::PREVIOUS_RESERVATION_CONFLICT_STATUS,
             Ua::CommandsCleared => Sense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
+            Ua::CommandsClearedByProtocol => Sense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT,
             Ua::ReservationsPreempted => Sense::RESERVATIONS_PREEMPTED,
             Ua::ReservationsReleased => Sense::RESERVATIONS_RELEASED,
             Ua::RegistrationsPreempted => Sense::REGISTRATIONS_PREEMPTED,

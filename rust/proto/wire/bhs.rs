@@ -20,11 +20,14 @@ use zerocopy_derive::{
     Unaligned,
 };
 
-use crate::proto::wire::{
-    pad4, //
-    BHS_LEN,
-    DIGEST_LEN,
-    MAX_DATA_SEGMENT_LENGTH,
+use crate::proto::{
+    serial::Sn, //
+    wire::{
+        pad4, //
+        BHS_LEN,
+        DIGEST_LEN,
+        MAX_DATA_SEGMENT_LENGTH,
+    },
 };
 
 /// A header of any PDU. Its C twin is `struct iscsi_hdr`.
@@ -38,7 +41,9 @@ pub struct Bhs {
     data_segment_length: U24,
     lun: U64,
     itt: U32,
-    specific20: [u8; 28],
+    specific20: [u8; 8],
+    word28: U32,
+    specific32: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Bhs>() == BHS_LEN);
@@ -117,6 +122,14 @@ impl Bhs {
     #[must_use]
     pub fn itt(&self) -> u32 {
         self.itt.get()
+    }
+
+    /// The ExpStatSN, which every request of the full feature phase has at the
+    /// same place: all status before it has arrived.
+    #[inline]
+    #[must_use]
+    pub fn exp_stat_sn(&self) -> Sn {
+        Sn(self.word28.get())
     }
 
     /// How many bytes follow the 48 of this header before the data segment:
@@ -384,6 +397,8 @@ mod tests {
         header[15] = 0x17;
         header[16] = 0x20;
         header[19] = 0x23;
+        header[28] = 0x28;
+        header[31] = 0x2b;
         header
     };
 
@@ -396,6 +411,7 @@ mod tests {
         assert_eq!(bhs.data_segment_length(), 0x010203);
         assert_eq!(bhs.lun(), 0x1000_0000_0000_0017);
         assert_eq!(bhs.itt(), 0x2000_0023);
+        assert_eq!(bhs.exp_stat_sn(), Sn(0x2800_002b));
         assert_eq!(bhs.as_array(), &HEADER);
         assert_eq!(
             format!("{bhs:?}"),

@@ -167,6 +167,32 @@ pub enum TmFunction {
 }
 
 impl TmFunction {
+    /// Whether it ends tasks of a whole unit or more, so that the semantics of
+    /// section 4.2.3.3 hold for it.
+    #[inline]
+    #[must_use]
+    pub const fn ends_many(self) -> bool {
+        matches!(
+            self,
+            TmFunction::AbortTaskSet
+                | TmFunction::ClearTaskSet
+                | TmFunction::LogicalUnitReset
+                | TmFunction::TargetWarmReset
+                | TmFunction::TargetColdReset
+        )
+    }
+
+    /// Whether it waits for all commands before it (section 4.2.3.3, b). The
+    /// resets of a target need not.
+    #[inline]
+    #[must_use]
+    pub const fn waits_for_commands(self) -> bool {
+        matches!(
+            self,
+            TmFunction::AbortTaskSet | TmFunction::ClearTaskSet | TmFunction::LogicalUnitReset
+        )
+    }
+
     /// Whether the LUN field says which logical unit is meant (RFC 7143
     /// section 11.5.3, RFC 7144 section 6.3.1).
     #[inline]

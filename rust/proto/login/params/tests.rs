@@ -141,8 +141,8 @@ fn refused_values_name_the_rule() {
         ("MaxConnections", "65536", "must be 1 to 65535"),
         (
             "MaxConnections",
-            "2",
-            "is not supported: only 1 connection per session",
+            "9",
+            "is not supported: at most 8 connections per session",
         ),
         ("ErrorRecoveryLevel", "3", "must be 0 to 2"),
         (

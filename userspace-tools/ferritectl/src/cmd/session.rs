@@ -106,14 +106,22 @@ pub fn addresses(view: &View) -> Vec<String> {
     let Some(session) = &view.session else {
         return Vec::new();
     };
-    let mut addresses: Vec<String> = session
-        .connections
-        .iter()
-        .map(|connection| connection.address.clone())
-        .filter(|address| !address.is_empty())
-        .collect();
-    addresses.dedup();
+    let mut addresses: Vec<(&str, usize)> = Vec::new();
+    for connection in &session.connections {
+        let address = connection.address.as_str();
+        match addresses.iter_mut().find(|(known, _)| *known == address) {
+            _ if address.is_empty() => {}
+            Some((_, count)) => *count += 1,
+            None => addresses.push((address, 1)),
+        }
+    }
     addresses
+        .into_iter()
+        .map(|(address, count)| match count {
+            1 => address.to_string(),
+            _ => format!("{address} ({count} connections)"),
+        })
+        .collect()
 }
 
 fn state(view: &View) -> String {
