@@ -57,13 +57,14 @@ impl Dir for PortalDir {
 }
 
 fn show_redirect(portal: &Arc<Portal>, out: &mut Page<'_>) -> Result<(), Refusal> {
-    Ok(match portal.redirect() {
+    match portal.redirect() {
         None => writeln!(out, "none")?,
         Some(Redirect { to, permanent }) => {
             let kind = if permanent { PERMANENT } else { TEMPORARY };
-            writeln!(out, "{kind} {to}")?
+            writeln!(out, "{kind} {to}")?;
         }
-    })
+    }
+    Ok(())
 }
 
 /// Reads `none`, `temporary <address>:<port>` or `permanent <address>:<port>`.
