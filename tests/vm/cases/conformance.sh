@@ -38,6 +38,13 @@ physical=/dev/$(lsblk -ndo NAME,VENDOR | awk '$2 == "Linux" { print $1; exit }')
 
 t_load
 t_export /dev/nb-thin /dev/nb-full /dev/nb-4k-thin /dev/nb-4k-full "$physical"
+if [ "$T_TARGET" = lio ]; then
+	# What a careful administrator switches on.
+	for n in 0 2 4; do
+		must put 1 "$(t_store disk$n)/attrib/emulate_tpu"
+		must put 1 "$(t_store disk$n)/attrib/emulate_tpws"
+	done
+fi
 t_backstore ro /dev/vdb ro
 t_lun "$IQN" 5 ro
 t_portal "$IQN" "${PORTAL%:*}:3261"
