@@ -147,13 +147,8 @@ fn refused_values_name_the_rule() {
         ("ErrorRecoveryLevel", "3", "must be 0 to 2"),
         (
             "ErrorRecoveryLevel",
-            "1",
-            "is not supported: only error recovery level 0",
-        ),
-        (
-            "ErrorRecoveryLevel",
             "2",
-            "is not supported: only error recovery level 0",
+            "is not supported: at most error recovery level 1",
         ),
         ("MaxOutstandingR2T", "0", "must be 1 to 65535"),
         (
