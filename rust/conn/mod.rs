@@ -11,6 +11,7 @@
 //! tasks through `done`, notes through `posted`; then they kick `bh`.
 
 mod control;
+mod kept;
 mod login;
 mod out;
 mod rx;
@@ -65,7 +66,7 @@ use crate::{
         AclAttrib,
         Targets,
         TpgAttrib,
-        DEFAULT_DATAOUT_PATIENCE_S, //
+        DEFAULT_DATAOUT_PATIENCE, //
     },
     task::{
         Body,
@@ -386,13 +387,13 @@ impl Conn {
             }
         }
         if this.check_data.xchg(0, Full) != 0 {
-            let patience = this
+            let (once_s, times) = this
                 .session
                 .as_ref()
                 .and_then(|s| s.acl())
-                .map_or(DEFAULT_DATAOUT_PATIENCE_S, |acl| acl.dataout_patience_s());
+                .map_or(DEFAULT_DATAOUT_PATIENCE, |acl| acl.dataout_patience());
             if let Some(mut rx) = this.rx.open(owner) {
-                rx.look_for_late(this, u64::from(patience).saturating_mul(1000));
+                rx.look_for_late(this, owner, u64::from(once_s).saturating_mul(1000), times);
             }
         }
         Self::transmit(this, owner);

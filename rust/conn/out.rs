@@ -13,7 +13,8 @@ use crate::{
         Reject,
         ScsiResponse,
         TaskMgmtResponse,
-        TextResponse, //
+        TextResponse,
+        BHS_LEN, //
     },
     session::Why,
     sys::{
@@ -59,6 +60,8 @@ pub(super) enum Answer {
     R2t(R2t),
     /// The response to a command that never became a task.
     Scsi(ScsiResponse),
+    /// No PDU: the header of a SNACK Request that asks for some again.
+    Snack([u8; BHS_LEN]),
 }
 
 /// An [`Answer`] and what goes with it.
