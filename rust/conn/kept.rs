@@ -6,6 +6,11 @@
 
 use crate::{
     limits::Charge,
+    parcel::{
+        Data,
+        Entry,
+        Payload, //
+    },
     proto::{
         serial::Sn,
         snack::{
@@ -23,7 +28,6 @@ use crate::{
             RESERVED_TAG, //
         }, //
     },
-    sys::pages::PageBuf,
     task::Task, //
 };
 use kernel::{
@@ -33,63 +37,6 @@ use kernel::{
 
 /// Pages of data that are kept of one connection: 16 MiB.
 const PAGES: usize = 16 << 8;
-
-/// A response that was sent, and what belongs to it.
-pub(super) struct Entry {
-    /// Its header.
-    pub(super) header: [u8; BHS_LEN],
-    /// Its data segment, where it was made for it.
-    pub(super) inline: KVec<u8>,
-    /// What else there is.
-    pub(super) payload: Payload,
-}
-
-/// What was sent with a response, or before it.
-pub(super) enum Payload {
-    /// Nothing.
-    None,
-    /// Its data segment.
-    Pages {
-        data: KBox<PageBuf>,
-        _charge: Option<Charge>,
-    },
-    /// The Data-In PDUs of a task.
-    Data(Data),
-    /// There was something, which is not kept for want of memory.
-    Lost,
-}
-
-/// The data of a read.
-pub(super) struct Data {
-    /// The task, which its session has forgotten.
-    pub(super) task: Task,
-    /// How many PDUs there were.
-    count: u32,
-    /// How long they are at most, in bytes.
-    segment: u32,
-    /// MaxBurstLength, in bytes.
-    max_burst: u32,
-    _charge: Charge,
-}
-
-impl Entry {
-    fn pages(&self) -> usize {
-        let len = match &self.payload {
-            Payload::Pages { data, .. } => data.len(),
-            Payload::Data(data) => data.task.peek().data.len(),
-            Payload::None | Payload::Lost => 0,
-        };
-        len.div_ceil(PAGE_SIZE)
-    }
-}
-
-impl Data {
-    fn plan(&self) -> ReadPlan {
-        let body = self.task.peek();
-        let len = body.data_in.min(body.edtl as usize) as u32;
-        ReadPlan::new(len, self.segment, self.max_burst)
-    }
-}
 
 /// What is being sent again.
 pub(super) enum Again {
@@ -246,6 +193,55 @@ impl Kept {
         }
     }
 
+    /// Takes the response to a command.
+    pub(super) fn take_response(&mut self, itt: u32) -> Option<Entry> {
+        let sn = self.number_of(itt)?;
+        let entry = self.entries.get(Retained::place(sn))?.as_ref()?;
+        if Bhs::cast(&entry.header).raw_opcode() != SCSI_RESPONSE {
+            return None;
+        }
+        self.take(sn)
+    }
+
+    /// Keeps a response of another connection as the one that was sent last here.
+    /// Returns what is to be sent: its data from `exp_data_sn` on, and itself.
+    pub(super) fn adopt(
+        &mut self,
+        sn: Sn,
+        mut entry: Entry,
+        exp_data_sn: u32,
+        max_data: u32,
+    ) -> Again {
+        put(&mut entry.header, STAT_SN, sn.0);
+        put(&mut entry.header, SNACK_TAG, 0);
+        let mut again = Again::Status(Run {
+            first: sn.0,
+            count: 1,
+        });
+        if let Payload::Data(data) = &mut entry.payload {
+            let mut first = exp_data_sn;
+            if data.segment != max_data || first > data.count {
+                // Other PDUs than those that are counted: all data again.
+                first = 0;
+                data.segment = max_data;
+            }
+            let plan = data.plan();
+            data.count = plan.clone().count() as u32;
+            put(&mut entry.header, EXP_DATA_SN, data.count);
+            again = Again::Data {
+                of: sn,
+                plan,
+                run: Run {
+                    first,
+                    count: data.count.saturating_sub(first),
+                },
+                then: true,
+            };
+        }
+        self.keep(entry);
+        again
+    }
+
     /// The number under which the last response to a tag is kept.
     fn number_of(&self, itt: u32) -> Option<Sn> {
         let mut found = None;
@@ -308,6 +304,12 @@ impl Kept {
 /// Where a SCSI Response has its SNACK Tag, and its ExpDataSN.
 const SNACK_TAG: usize = 20;
 const EXP_DATA_SN: usize = 36;
+
+/// The opcode of a SCSI Response (RFC 7143 11.2.1.2).
+const SCSI_RESPONSE: u8 = 0x21;
+
+/// Where all responses have StatSN.
+const STAT_SN: usize = 24;
 
 /// Where all responses have ExpCmdSN, and MaxCmdSN.
 const EXP_CMD_SN: usize = 28;

@@ -63,6 +63,7 @@ use crate::{
             SnackType,
             TaskMgmtRequest,
             TaskMgmtResponse,
+            TmFunction,
             TmResponse,
             BHS_LEN,
             MAX_TOTAL_AHS_LENGTH,
@@ -73,6 +74,7 @@ use crate::{
         is_same,
         log,
         Admission,
+        Reassign,
         Session,
         Why, //
     },
@@ -97,6 +99,7 @@ use crate::{
         Head,
         Link,
         Outcome,
+        Reassignment,
         Task,
         Verb, //
     },
@@ -299,6 +302,57 @@ impl Rx {
                 retire(task);
             }
         }
+    }
+
+    /// The connection is gone; what may be reassigned is kept.
+    pub(super) fn suspend(&mut self) {
+        self.mode = Mode::Over;
+        if let Sink::Task { mut task, .. } = core::mem::replace(&mut self.sink, Sink::Discard) {
+            // What has come of the present PDU does not count.
+            let (offset, last) = match Request::parse(&self.head) {
+                Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
+                _ => (0, Bhs::cast(&self.head).final_bit()),
+            };
+            if let Some(plan) = task.get().plan.as_mut() {
+                let _ = plan.discard(offset, last);
+            }
+            self.park(task);
+        }
+        self.sweep();
+    }
+
+    /// Keeps a task that waits for data, and asks for nothing.
+    pub(super) fn park(&mut self, task: Task) {
+        match self.collecting.iter_mut().find(|p| p.task.is_none()) {
+            Some(place) => place.task = Some(task),
+            None => retire(task),
+        }
+    }
+
+    /// Takes a task that waits for data.
+    pub(super) fn take(&mut self, itt: u32) -> Option<Task> {
+        let is_meant = |t: &mut Task| t.shared().itt == itt && !t.shared().is_aborted();
+        self.collecting
+            .iter_mut()
+            .find_map(|place| place.task.take_if(is_meant))
+    }
+
+    /// Goes on with a task that waited for data on another connection: what is
+    /// missing is asked for.
+    pub(super) fn adopt(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, mut task: Task) {
+        let body = task.get();
+        let lost = match body.plan.as_mut() {
+            Some(plan) => !plan.is_settled() && !plan.lose(),
+            None => false,
+        };
+        if lost {
+            // It is not to be had.
+            if !matches!(body.verb, Verb::Refused(_)) {
+                body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+            }
+            body.plan = None;
+        }
+        self.progress(conn, owner, task, None);
     }
 
     /// Ends the aborted ones of the tasks that wait for data.
@@ -899,12 +953,27 @@ impl Rx {
                 session.close_others(&link, Why::Logout);
                 LogoutResponseCode::Success
             }
-            LogoutReason::CloseConnection if own && !self.shared => LogoutResponseCode::Success,
-            LogoutReason::CloseConnection => match session.link_of(pdu.cid()) {
+            LogoutReason::CloseConnection if own && !self.shared && self.level < 2 => {
+                LogoutResponseCode::Success
+            }
+            LogoutReason::CloseConnection => match session
+                .link_of(pdu.cid())
+                .or_else(|| session.give_up_suspended(pdu.cid()))
+            {
                 Some(which) => return self.close_line(conn, session, link, which, pdu, release),
                 None => LogoutResponseCode::CidNotFound,
             },
-            LogoutReason::RemoveForRecovery => LogoutResponseCode::RecoveryNotSupported,
+            LogoutReason::RemoveForRecovery if self.level < 2 => {
+                LogoutResponseCode::RecoveryNotSupported
+            }
+            LogoutReason::RemoveForRecovery if own => LogoutResponseCode::Success,
+            LogoutReason::RemoveForRecovery => {
+                if session.log_out_for_recovery(pdu.cid()) {
+                    LogoutResponseCode::Success
+                } else {
+                    LogoutResponseCode::CidNotFound
+                }
+            }
             LogoutReason::Reserved(_) => {
                 if release {
                     session.answered();
@@ -919,10 +988,19 @@ impl Rx {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
             time2wait: 0,
-            time2retain: 0,
+            time2retain: if self.level == 2 && pdu.reason() == LogoutReason::RemoveForRecovery {
+                session.params().default_time2retain as u16
+            } else {
+                0
+            },
         }));
         note.release = release;
-        if response == LogoutResponseCode::Success {
+        if pdu.reason() == LogoutReason::RemoveForRecovery {
+            if response == LogoutResponseCode::Success && own {
+                note.then = Some(Why::Recovery);
+                self.mode = Mode::Over;
+            }
+        } else if response == LogoutResponseCode::Success {
             log(session.initiator(), Why::Logout.text());
             note.then = Some(Why::Logout);
             // RFC 7143 11.14: nothing more is taken on the connection.
@@ -958,9 +1036,10 @@ impl Rx {
             self.mode = Mode::Over;
         } else {
             which.clone().close(Why::Logout);
+            which.clone().give_up();
         }
         session.lose(&which);
-        session.wait_for(&waiter, &|head| is_same(&head.link, &which));
+        session.wait_for(&waiter, &|head| head.line() == which.id());
         if own {
             self.sweep();
             which.sweep();
@@ -1014,6 +1093,23 @@ impl Rx {
         release: bool,
     ) {
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+        if pdu.function() == TmFunction::TaskReassign && self.level == 2 {
+            let response = match session.find_for_reassignment(pdu.referenced_task_tag(), 0) {
+                // RFC 7143 11.5.1: it has to be immediate.
+                _ if !pdu.immediate() => TmResponse::FunctionRejected,
+                Reassign::From(other) => {
+                    return other.hand_over(Reassignment {
+                        tag: pdu.referenced_task_tag(),
+                        exp_data_sn: pdu.exp_data_sn(),
+                        itt: pdu.itt(),
+                        to: link,
+                    });
+                }
+                Reassign::StillAllegiant => TmResponse::TaskStillAllegiant,
+                Reassign::Unknown => TmResponse::TaskDoesNotExist,
+            };
+            return self.tell_function(conn, owner, pdu, release, response, [0; 3]);
+        }
         let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
             Verdict::Told(response, additional) => (response, additional),

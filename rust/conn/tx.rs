@@ -10,9 +10,7 @@ use super::{
     kept::{
         set_numbers,
         Again,
-        Entry,
         Kept,
-        Payload,
         Refusal, //
     },
     out::{
@@ -23,6 +21,10 @@ use super::{
     Conn, //
 };
 use crate::{
+    parcel::{
+        Entry,
+        Payload, //
+    },
     proto::{
         scsi::sense::SENSE_MAX_LEN,
         serial::Sn,
@@ -181,6 +183,25 @@ impl Tx {
         }
     }
 
+    /// The connection is gone; what may be reassigned is kept.
+    pub(super) fn suspend(&mut self) {
+        self.gather.clear();
+        self.again = None;
+        self.then = None;
+        self.sweep();
+    }
+
+    /// Takes the task whose data is being sent.
+    pub(super) fn take(&mut self, itt: u32) -> Option<Task> {
+        self.current
+            .take_if(|t| t.shared().itt == itt && !t.shared().is_aborted())
+    }
+
+    /// Takes a response that was sent.
+    pub(super) fn take_response(&mut self, itt: u32) -> Option<Entry> {
+        self.kept.as_mut()?.take_response(itt)
+    }
+
     /// Ends the task whose data is being sent, if it has been aborted.
     pub(super) fn sweep(&mut self) {
         if let Some(task) = self.current.take_if(|t| t.shared().is_aborted()) {
@@ -271,19 +292,7 @@ impl Tx {
                 data_len: 0,
             })));
         }
-        while out.room() > 0 {
-            let mut posted = conn.posted.lock();
-            if posted.is_empty() {
-                break;
-            }
-            let Ok(note) = posted.remove(0) else {
-                break;
-            };
-            drop(posted);
-            if out.note(note).is_err() {
-                break;
-            }
-        }
+        conn.take_posted(&mut out);
     }
 
     /// Gathers PDUs for one send.
@@ -432,6 +441,17 @@ impl Tx {
             Answer::Snack(snack) => {
                 let snack = *snack;
                 self.snack(conn, &snack);
+                return None;
+            }
+            Answer::Resume(..) => {
+                if let Answer::Resume(entry, exp_data_sn) = note.answer {
+                    let stat_sn = self.next_stat_sn(conn);
+                    let max_data = self.max_data;
+                    if let Some(kept) = self.kept.as_mut() {
+                        let entry = KBox::into_inner(entry);
+                        self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
+                    }
+                }
                 return None;
             }
             Answer::NopIn(pdu) => {

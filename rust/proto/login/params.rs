@@ -124,9 +124,6 @@ impl TpgParams {
                     Key::MaxConnections if n > MAX_CONNECTIONS => {
                         return Err(ParamError::Unsupported("at most 8 connections per session"));
                     }
-                    Key::ErrorRecoveryLevel if n > MAX_ERROR_RECOVERY_LEVEL => {
-                        return Err(ParamError::Unsupported("at most error recovery level 1"));
-                    }
                     Key::MaxOutstandingR2T if n > MAX_OUTSTANDING_R2T => {
                         return Err(ParamError::Unsupported("at most 32 outstanding R2Ts"));
                     }
@@ -636,9 +633,6 @@ fn only(text: &str, allowed: &str, rule: &'static str) -> Result<(), ParamError>
 
 /// Most connections of a session that this target keeps track of.
 pub const MAX_CONNECTIONS: u32 = 8;
-
-/// The highest ErrorRecoveryLevel that this target knows.
-pub const MAX_ERROR_RECOVERY_LEVEL: u32 = 1;
 
 /// Most R2Ts outstanding per task that this target can keep track of.
 pub const MAX_OUTSTANDING_R2T: u32 = 32;

@@ -145,11 +145,6 @@ fn refused_values_name_the_rule() {
             "is not supported: at most 8 connections per session",
         ),
         ("ErrorRecoveryLevel", "3", "must be 0 to 2"),
-        (
-            "ErrorRecoveryLevel",
-            "2",
-            "is not supported: at most error recovery level 1",
-        ),
         ("MaxOutstandingR2T", "0", "must be 1 to 65535"),
         (
             "MaxOutstandingR2T",
