@@ -14,6 +14,7 @@ mod conn;
 mod error;
 mod exec;
 mod limits;
+mod parcel;
 mod portal;
 pub mod proto;
 mod reserve;

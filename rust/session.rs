@@ -89,6 +89,8 @@ pub(crate) enum Why {
     Refused,
     /// The initiator logged in again with the same ISID.
     Reinstated,
+    /// The connection was logged out so that its tasks can be reassigned.
+    Recovery,
     /// The portal group was disabled.
     Disabled,
     /// The portal group, target or module goes.
@@ -114,12 +116,30 @@ impl Why {
             Why::LoginTimeout => "login timeout",
             Why::Refused => "login refused",
             Why::Reinstated => "replaced by a new login",
+            Why::Recovery => "connection removed for recovery",
             Why::Disabled => "portal group disabled",
             Why::Removed => "target removed",
             Why::AclChanged => "access changed",
             Why::Reset => "reset",
             Why::Closed => "closed by the administrator",
         }
+    }
+}
+
+impl Why {
+    /// After these, tasks of the connection can be reassigned to another one, at
+    /// ErrorRecoveryLevel 2.
+    pub(crate) const RECOVERABLE: [Why; 5] = [
+        Why::Lost,
+        Why::HeaderDigest,
+        Why::Silent,
+        Why::NoData,
+        Why::Recovery,
+    ];
+
+    /// Whether it is one of those.
+    pub(crate) fn is_recoverable(self) -> bool {
+        Self::RECOVERABLE.contains(&self)
     }
 }
 
@@ -162,6 +182,28 @@ struct Line {
     link: Arc<dyn Link>,
 }
 
+/// A connection that is gone and whose tasks can be reassigned (RFC 7143
+/// 7.2.2).
+struct Suspended {
+    cid: u16,
+    peer: SocketAddr,
+    link: Arc<dyn Link>,
+    /// It was logged out, so that tasks may be reassigned.
+    logged_out: bool,
+    /// When its tasks are given up.
+    until_ms: u64,
+}
+
+/// What becomes of a TASK REASSIGN.
+pub(crate) enum Reassign {
+    /// This connection has the task, or may have it.
+    From(Arc<dyn Link>),
+    /// The task belongs to a connection that was not logged out.
+    StillAllegiant,
+    /// There is no such task.
+    Unknown,
+}
+
 /// A request that waits for commands before it.
 struct Deferred {
     request: Due,
@@ -196,6 +238,8 @@ pub(crate) struct Session {
     exp_cmd_sn: Atomic<u32>,
     max_cmd_sn: Atomic<u32>,
     ended: Atomic<i32>,
+    /// It is to end: no connection is kept for recovery any more.
+    doomed: Atomic<i32>,
     /// When the session ends if the initiator has not logged out; 0 when it
     /// was not asked to.
     logout_by_ms: Atomic<u64>,
@@ -223,6 +267,8 @@ struct Inner {
     nexuses: KVec<Arc<Nexus>>,
     /// The connections; fixed capacity.
     lines: KVec<Line>,
+    /// Connections that are gone and whose tasks are kept; fixed capacity.
+    suspended: KVec<Suspended>,
     /// Requests that wait for commands before them.
     deferred: KVec<Deferred>,
     /// Responses that wait for an acknowledgement.
@@ -272,12 +318,17 @@ impl Session {
             list.push(Slot::default(), GFP_KERNEL)?;
         }
         let lines = KVec::with_capacity(MAX_CONNECTIONS as usize, GFP_KERNEL)?;
+        let suspended = match identity.params.error_recovery_level {
+            2 => KVec::with_capacity(MAX_CONNECTIONS as usize, GFP_KERNEL)?,
+            _ => KVec::new(),
+        };
         Arc::pin_init(
             try_pin_init!(Self {
                 id: NEXT_ID.fetch_add(1, Relaxed),
                 exp_cmd_sn: Atomic::new(window.exp_cmd_sn().0),
                 max_cmd_sn: Atomic::new(window.max_cmd_sn().0),
                 ended: Atomic::new(0),
+                doomed: Atomic::new(0),
                 logout_by_ms: Atomic::new(0),
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),
@@ -291,6 +342,7 @@ impl Session {
                         held: KVec::new(),
                         nexuses: KVec::new(),
                         lines,
+                        suspended,
                         deferred: KVec::new(),
                         fences: KVec::new(),
                     },
@@ -389,6 +441,11 @@ impl Session {
                 // What the old one has sent is not waited for.
                 fenced.fence.keep(|other| other != cid);
             }
+            // RFC 7143 11.14: an implicit logout, for recovery at level 2.
+            for old in inner.suspended.iter_mut().filter(|s| s.cid == cid) {
+                old.logged_out = true;
+                old.until_ms = self.retain_until();
+            }
             match inner.lines.iter_mut().find(|l| l.cid == cid) {
                 Some(place) => Some(core::mem::replace(place, line)),
                 // There is room.
@@ -399,17 +456,211 @@ impl Session {
             }
         };
         if let Some(old) = old {
-            self.lose(&old.link);
-            old.link.close(Why::Reinstated);
+            let link = old.link.clone();
+            if self.suspend_line(old, true) {
+                link.close(Why::Recovery);
+            } else {
+                self.lose(&link);
+                link.close(Why::Reinstated);
+            }
             self.check_fences();
         }
         true
+    }
+
+    /// Whether tasks outlive their connection: at ErrorRecoveryLevel 2, until the
+    /// session is to end.
+    pub(crate) fn recovers(&self) -> bool {
+        let params = &self.identity.params;
+        params.error_recovery_level == 2
+            && params.default_time2retain != 0
+            && self.doomed.load(Relaxed) == 0
+    }
+
+    /// Until when tasks of a connection that goes now are kept.
+    fn retain_until(&self) -> u64 {
+        let params = &self.identity.params;
+        let seconds = params
+            .default_time2wait
+            .saturating_add(params.default_time2retain);
+        misc::now_ms().saturating_add(u64::from(seconds).saturating_mul(1000))
+    }
+
+    /// Keeps the tasks of a connection that is gone, or is going. False when
+    /// that cannot be: they are to be ended.
+    fn suspend_line(&self, line: Line, logged_out: bool) -> bool {
+        if !self.recovers() {
+            return false;
+        }
+        let link = line.link.clone();
+        let mut oldest = None;
+        let kept = {
+            let mut inner = self.inner.lock();
+            if inner.suspended.len() >= inner.suspended.capacity() {
+                oldest = inner.suspended.remove(0).ok();
+            }
+            let suspended = Suspended {
+                cid: line.cid,
+                peer: line.peer,
+                link: line.link,
+                logged_out,
+                until_ms: self.retain_until(),
+            };
+            self.recovers() && inner.suspended.push_within_capacity(suspended).is_ok()
+        };
+        if let Some(oldest) = oldest {
+            oldest.link.give_up();
+        }
+        if kept {
+            // RFC 7143 7.14, 11.14: immediate commands and those that were not
+            // acknowledged are not kept.
+            self.lose_some(&link, &|head, delivered| head.immediate || !delivered);
+        }
+        kept
+    }
+
+    /// Keeps the tasks of a connection that is gone, for `logged_out` if it was
+    /// logged out. False when they are to be ended.
+    pub(crate) fn suspend(&self, link: &Arc<dyn Link>, logged_out: bool) -> bool {
+        let line = {
+            let mut guard = self.inner.lock();
+            let inner = &mut *guard;
+            if inner.suspended.iter().any(|s| is_same(&s.link, link)) {
+                return true;
+            }
+            inner.deferred.retain(|d| !is_same(&d.link, link));
+            self.deferring.store(inner.deferred.len() as i32, Relaxed);
+            inner.fences.retain(|f| !is_same(&f.link, link));
+            self.fencing.store(inner.fences.len() as i32, Relaxed);
+            if !self.recovers() {
+                return false;
+            }
+            let Some(at) = inner.lines.iter().position(|l| is_same(&l.link, link)) else {
+                return false;
+            };
+            let Ok(line) = inner.lines.remove(at) else {
+                return false;
+            };
+            line
+        };
+        self.suspend_line(line, logged_out)
+    }
+
+    /// Logs the connections with that identifier out for recovery: one that is
+    /// there, and those that are gone. False when there is none.
+    pub(crate) fn log_out_for_recovery(&self, cid: u16) -> bool {
+        let mut found = false;
+        let going = {
+            let mut inner = self.inner.lock();
+            let until_ms = self.retain_until();
+            for gone in inner.suspended.iter_mut().filter(|s| s.cid == cid) {
+                gone.logged_out = true;
+                gone.until_ms = until_ms;
+                found = true;
+            }
+            let line = inner.lines.iter().find(|l| l.cid == cid);
+            line.map(|l| l.link.clone())
+        };
+        let Some(link) = going else {
+            return found;
+        };
+        self.suspend(&link, true);
+        link.close(Why::Recovery);
+        true
+    }
+
+    /// The connections of that identifier that are gone, to be given up; the
+    /// youngest is not among them but returned.
+    pub(crate) fn give_up_suspended(&self, cid: u16) -> Option<Arc<dyn Link>> {
+        let mut links = Links::default();
+        {
+            let inner = self.inner.lock();
+            let gone = inner.suspended.iter().filter(|s| s.cid == cid);
+            for (place, gone) in links.iter_mut().zip(gone) {
+                *place = Some(gone.link.clone());
+            }
+        }
+        let mut youngest: Option<Arc<dyn Link>> = None;
+        for link in links.into_iter().flatten() {
+            if let Some(older) = youngest.replace(link) {
+                older.give_up();
+            }
+        }
+        youngest
+    }
+
+    /// Whether the time is over for which the tasks of a connection are kept.
+    pub(crate) fn is_retained(&self, link: &Arc<dyn Link>, now_ms: u64) -> bool {
+        let inner = self.inner.lock();
+        inner
+            .suspended
+            .iter()
+            .any(|s| is_same(&s.link, link) && now_ms <= s.until_ms)
+    }
+
+    /// Who has the task `tag`, for its reassignment. The task may have been
+    /// answered, without an acknowledgement: then each connection that is
+    /// suspended has to be asked, one `after` the other.
+    pub(crate) fn find_for_reassignment(&self, tag: u32, after: u64) -> Reassign {
+        let inner = self.inner.lock();
+        let at = inner.find(tag);
+        let listed = at.and_then(|at| inner.slots.get(at)?.task.as_ref());
+        if let Some(task) = listed {
+            let line = task.line();
+            if after >= line && after != 0 {
+                return Reassign::Unknown;
+            }
+            return match inner.suspended.iter().find(|s| s.link.id() == line) {
+                Some(gone) if gone.logged_out && !task.is_aborted() => {
+                    Reassign::From(gone.link.clone())
+                }
+                None if task.is_aborted() => Reassign::Unknown,
+                Some(_) if task.is_aborted() => Reassign::Unknown,
+                _ => Reassign::StillAllegiant,
+            };
+        }
+        let next = inner
+            .suspended
+            .iter()
+            .filter(|s| s.logged_out && s.link.id() > after)
+            .min_by_key(|s| s.link.id());
+        match next {
+            Some(gone) => Reassign::From(gone.link.clone()),
+            None => Reassign::Unknown,
+        }
+    }
+
+    /// Gives a listed task of one connection to another one. False when it is
+    /// not there any more.
+    pub(crate) fn reassign(&self, tag: u32, from: u64, to: u64) -> bool {
+        let inner = self.inner.lock();
+        let at = inner.find(tag);
+        let listed = at.and_then(|at| inner.slots.get(at)?.task.as_ref());
+        let found = listed.filter(|t| t.line() == from && !t.is_aborted());
+        if let Some(task) = found {
+            task.reassign(to);
+        }
+        found.is_some()
+    }
+
+    /// The connection with that [`Link::id`], whether or not it is suspended.
+    pub(crate) fn link_by_id(&self, id: u64) -> Option<Arc<dyn Link>> {
+        let inner = self.inner.lock();
+        let line = inner.lines.iter().map(|l| &l.link);
+        let gone = inner.suspended.iter().map(|s| &s.link);
+        Iterator::chain(line, gone).find(|l| l.id() == id).cloned()
     }
 
     /// Marks the tasks of a connection as lost with it. Commands of it that
     /// have not been delivered count as never received (RFC 7143 11.14); for
     /// the others their units have a unit attention (11.14.5).
     pub(crate) fn lose(&self, link: &Arc<dyn Link>) {
+        self.lose_some(link, &|_, _| true);
+    }
+
+    /// The same for those that `which` chooses, which is told whether they have
+    /// been delivered.
+    fn lose_some(&self, link: &Arc<dyn Link>, which: &dyn Fn(&Head, bool) -> bool) {
         let mut lost = KVec::new();
         {
             let mut inner = self.inner.lock();
@@ -421,10 +672,10 @@ impl Session {
                 .take(high)
                 .filter_map(|s| s.task.as_ref())
             {
-                if !is_same(&task.link, link) || !task.lose() {
+                let delivered = task.immediate || task.cmd_sn.lt(next);
+                if task.line() != link.id() || !which(task, delivered) || !task.lose() {
                     continue;
                 }
-                let delivered = task.immediate || task.cmd_sn.lt(next);
                 if let (Some(nexus), true) = (task.nexus.as_ref(), delivered) {
                     nexus.post(Ua::CommandsClearedByProtocol);
                 }
@@ -432,7 +683,7 @@ impl Session {
             let mut at = 0;
             while let Some(task) = inner.held.get(at) {
                 let head: &Head = task.shared();
-                if !is_same(&head.link, link) {
+                if head.line() != link.id() {
                     at = usize::saturating_add(at, 1);
                 } else if lost.reserve(1, GFP_ATOMIC).is_err() {
                     // Those that find no room here end with the next PDU.
@@ -457,13 +708,16 @@ impl Session {
             self.deferring.store(inner.deferred.len() as i32, Relaxed);
             inner.fences.retain(|f| !is_same(&f.link, link));
             self.fencing.store(inner.fences.len() as i32, Relaxed);
-            let Some(at) = inner.lines.iter().position(|l| is_same(&l.link, link)) else {
+            let known = inner.lines.len().wrapping_add(inner.suspended.len());
+            inner.lines.retain(|l| !is_same(&l.link, link));
+            inner.suspended.retain(|s| !is_same(&s.link, link));
+            let left = inner.lines.len().wrapping_add(inner.suspended.len());
+            if left == known {
                 // Another one has taken its place.
                 return;
-            };
-            let _ = inner.lines.remove(at);
+            }
             // Nobody may join from now on.
-            inner.lines.is_empty() && self.ended.xchg(1, Full) == 0
+            left == 0 && self.ended.xchg(1, Full) == 0
         };
         if last {
             self.clean_up();
@@ -481,6 +735,15 @@ impl Session {
         links
     }
 
+    /// Its connections that are gone, and whose tasks are kept.
+    fn suspended_links(&self) -> Links {
+        let mut links = Links::default();
+        for (place, gone) in links.iter_mut().zip(self.inner.lock().suspended.iter()) {
+            *place = Some(gone.link.clone());
+        }
+        links
+    }
+
     /// The connection of that identifier.
     pub(crate) fn link_of(&self, cid: u16) -> Option<Arc<dyn Link>> {
         let inner = self.inner.lock();
@@ -488,13 +751,17 @@ impl Session {
         Some(line.link.clone())
     }
 
-    /// Closes all connections but one.
+    /// Closes all connections but one; the session is to end.
     pub(crate) fn close_others(&self, link: &Arc<dyn Link>, why: Why) {
+        self.doomed.store(1, Relaxed);
         for other in self.links().into_iter().flatten() {
             if !is_same(&other, link) {
                 other.clone().announce(why);
                 other.close(why);
             }
+        }
+        for gone in self.suspended_links().into_iter().flatten() {
+            gone.give_up();
         }
     }
 
@@ -505,7 +772,8 @@ impl Session {
             .slots
             .iter()
             .take(inner.high)
-            .any(|s| s.task.as_ref().is_some_and(|t| is_same(&t.link, link)))
+            .filter_map(|s| s.task.as_ref())
+            .any(|t| is_same(&t.link, link) || t.line() == link.id())
     }
 
     // ---- order over connections --------------------------------------------
@@ -900,6 +1168,9 @@ impl Session {
             for link in self.links().into_iter().flatten() {
                 link.sweep();
             }
+            for link in self.suspended_links().into_iter().flatten() {
+                link.sweep();
+            }
         }
         count
     }
@@ -1032,9 +1303,13 @@ impl Session {
     /// Ends the session: its connections close, its tasks end without a
     /// response. Returns at once.
     pub(crate) fn end(&self, why: Why) {
+        self.doomed.store(1, Relaxed);
         for link in self.links().into_iter().flatten() {
             link.clone().announce(why);
             link.close(why);
+        }
+        for gone in self.suspended_links().into_iter().flatten() {
+            gone.give_up();
         }
     }
 
@@ -1086,7 +1361,7 @@ impl Session {
     /// The session has ended: forgets its LUNs, aborts its tasks and leaves the
     /// portal group. Once, and in process context.
     fn clean_up(self: &Arc<Self>) {
-        let (lines, nexuses, held, deferred, fences) = {
+        let (lines, suspended, nexuses, held, deferred, fences) = {
             let mut inner = self.inner.lock();
             let high = inner.high;
             for entry in inner.slots.iter().take(high) {
@@ -1096,6 +1371,7 @@ impl Session {
             }
             (
                 core::mem::replace(&mut inner.lines, KVec::new()),
+                core::mem::replace(&mut inner.suspended, KVec::new()),
                 core::mem::replace(&mut inner.nexuses, KVec::new()),
                 core::mem::replace(&mut inner.held, KVec::new()),
                 core::mem::replace(&mut inner.deferred, KVec::new()),
@@ -1116,7 +1392,7 @@ impl Session {
         if let Some(tpg) = self.tpg() {
             tpg.remove_session(self);
         }
-        drop((lines, deferred, fences));
+        drop((lines, suspended, deferred, fences));
     }
 
     /// Shows what `info` and `ferritectl` print.
@@ -1124,8 +1400,20 @@ impl Session {
         let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
         let mut conns = KVec::new();
         // Without memory none are shown.
-        if conns.reserve(MAX_CONNECTIONS as usize, GFP_KERNEL).is_ok() {
-            for line in self.inner.lock().lines.iter() {
+        if conns
+            .reserve(2 * MAX_CONNECTIONS as usize, GFP_KERNEL)
+            .is_ok()
+        {
+            let inner = self.inner.lock();
+            for gone in inner.suspended.iter() {
+                let _ = conns.push_within_capacity(ConnInfo {
+                    cid: gone.cid,
+                    state: ConnState::CleanupWait,
+                    peer: gone.peer,
+                    stat_sn: gone.link.stat_sn().0,
+                });
+            }
+            for line in inner.lines.iter() {
                 let _ = conns.push_within_capacity(ConnInfo {
                     cid: line.cid,
                     state: if line.link.is_ending() {

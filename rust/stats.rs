@@ -54,6 +54,12 @@ pub(crate) enum Stat {
     HeaderDigest,
     /// Data digest errors.
     DataDigest,
+    /// SNACK Requests.
+    Snacks,
+    /// PDUs sent again for them.
+    SentAgain,
+    /// Times that data of a command was asked for again.
+    DataAskedAgain,
     /// Logins that succeeded.
     Logins,
     /// Connections that were added to a session, or took another one's place.
@@ -90,6 +96,9 @@ pub(crate) const ALL: &[(&str, Stat)] = &[
     ("rejects", Stat::Rejects),
     ("header_digest_errors", Stat::HeaderDigest),
     ("data_digest_errors", Stat::DataDigest),
+    ("snacks", Stat::Snacks),
+    ("pdus_sent_again", Stat::SentAgain),
+    ("data_asked_again", Stat::DataAskedAgain),
     ("logins", Stat::Logins),
     ("connections_added", Stat::ConnsAdded),
     ("logins_refused", Stat::LoginsRefused),

@@ -11,6 +11,7 @@
 //! [`Task`] being passed to `Session::retire`.
 
 use crate::{
+    parcel::Parcel,
     proto::{
         scsi::{
             Command,
@@ -97,6 +98,32 @@ pub(crate) trait Link: Send + Sync {
     fn acknowledged(&self) -> Sn;
     /// Whether the connection is being closed.
     fn is_ending(&self) -> bool;
+    /// A number that no other connection has had since the module was loaded.
+    fn id(&self) -> u64;
+    /// Ends a connection that is suspended for recovery: its tasks end. Any
+    /// context.
+    fn give_up(self: Arc<Self>);
+    /// Moves a task of this connection, which is suspended, to another one. Any
+    /// context but hardirq.
+    fn hand_over(self: Arc<Self>, request: Reassignment);
+    /// Takes over a task that came by another connection. Any context but
+    /// hardirq.
+    fn take_over(self: Arc<Self>, parcel: Parcel);
+    /// A TASK REASSIGN with the Initiator Task Tag `itt` has been carried out,
+    /// or there is no such task. Any context but hardirq.
+    fn reassigned(self: Arc<Self>, itt: u32, found: bool, parcel: Option<Parcel>);
+}
+
+/// A TASK REASSIGN that is being carried out.
+pub(crate) struct Reassignment {
+    /// The Initiator Task Tag of the task.
+    pub(crate) tag: u32,
+    /// The first Data-In PDU that the initiator has not got.
+    pub(crate) exp_data_sn: u32,
+    /// The Initiator Task Tag of the function.
+    pub(crate) itt: u32,
+    /// The connection on which the function came, which gets the task.
+    pub(crate) to: Arc<dyn Link>,
 }
 
 /// The part of a task that everybody may see.
@@ -115,6 +142,9 @@ pub(crate) struct Head {
     pub(crate) link: Arc<dyn Link>,
     /// The unit it is for; none when there is no such unit.
     pub(crate) nexus: Option<Arc<Nexus>>,
+    /// The connection that it belongs to now: at first that of `link`, later
+    /// maybe one that it was reassigned to.
+    line: Atomic<u64>,
     /// Its place in the session's list.
     slot: Atomic<u32>,
     aborted: Atomic<i32>,
@@ -139,12 +169,23 @@ impl Head {
             cmd_sn,
             immediate,
             session,
+            line: Atomic::new(link.id()),
             link,
             nexus,
             slot: Atomic::new(u32::MAX),
             aborted: Atomic::new(0),
             order: Atomic::new(0),
         }
+    }
+
+    /// The [`Link::id`] of the connection that it belongs to.
+    pub(crate) fn line(&self) -> u64 {
+        self.line.load(Relaxed)
+    }
+
+    /// It belongs to another connection from now on.
+    pub(crate) fn reassign(&self, line: u64) {
+        self.line.store(line, Relaxed);
     }
 
     /// Its place in the session's list of tasks.

@@ -271,6 +271,8 @@ fn finish(
         let digest = params.data_digest == Digest::Crc32c;
         let max_send = params.max_xmit_data_segment_length;
         let shared = conn.session.as_ref().is_some_and(|s| s.is_shared());
+        let session = conn.session.as_ref();
+        let level = session.map_or(0, |s| s.params().error_recovery_level);
         if let Some(mut rx) = conn.rx.open(owner) {
             ready = rx.prepare(tasks).is_ok();
             rx.activate(
@@ -279,10 +281,13 @@ fn finish(
                 params.max_recv_data_segment_length,
                 max_send,
                 shared,
+                level,
             );
         }
         if let Some(mut tx) = conn.tx.open(owner) {
-            tx.activate(header, digest, max_send, max_burst);
+            ready &= tx
+                .activate(header, digest, max_send, max_burst, level)
+                .is_ok();
         }
     });
     if !ready {

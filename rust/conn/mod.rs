@@ -11,6 +11,7 @@
 //! tasks through `done`, notes through `posted`; then they kick `bh`.
 
 mod control;
+mod kept;
 mod login;
 mod out;
 mod rx;
@@ -19,6 +20,7 @@ mod tx;
 
 use crate::{
     exec,
+    parcel::Parcel,
     proto::serial::Sn,
     proto::{
         login::SessionType,
@@ -30,11 +32,13 @@ use crate::{
             LogoutResponseCode,
             NopIn,
             TaskMgmtResponse,
+            TmResponse,
             RESERVED_TAG, //
         }, //
     },
     session::{
         log,
+        Reassign,
         Session,
         Why, //
     },
@@ -65,12 +69,13 @@ use crate::{
         AclAttrib,
         Targets,
         TpgAttrib,
-        DEFAULT_DATAOUT_PATIENCE_S, //
+        DEFAULT_DATAOUT_PATIENCE, //
     },
     task::{
         Body,
         Head,
         Link,
+        Reassignment,
         Task, //
     },
     tmf::{
@@ -122,6 +127,16 @@ const WAITERS: usize = 32;
 /// interrupt handler that still holds a pointer is long done then.
 const GRACE_MS: u64 = 1000;
 
+/// A connection is gone, and its tasks are kept for another one; or they are not
+/// any longer.
+const SUSPENDED: i32 = 1;
+const GIVEN_UP: i32 = 2;
+
+/// Tasks of a connection that may be on their way to another one.
+const MOVING: usize = 600;
+
+static NEXT_ID: Atomic<u64> = Atomic::new(1);
+
 const BH: u64 = 0;
 const WORKER: u64 = 1;
 const CONTROL: u64 = 2;
@@ -169,6 +184,17 @@ pub(crate) struct Conn {
     deferred: Atomic<i32>,
     /// The connection identifier.
     cid: Atomic<u32>,
+    /// A number that no other connection has.
+    id: u64,
+    /// Whether its tasks are kept although it is gone: [`SUSPENDED`].
+    suspended: Atomic<i32>,
+    /// Tasks that are to be reassigned from here, and those that were to here.
+    #[pin]
+    leaving: SpinLockBh<KVec<Reassignment>>,
+    #[pin]
+    coming: SpinLockBh<KVec<Parcel>>,
+    /// There is something in `coming`.
+    arrivals: Atomic<i32>,
     #[pin]
     posted: SpinLockBh<KVec<Note>>,
     #[pin]
@@ -241,6 +267,11 @@ impl Conn {
                 acknowledged: Atomic::new(1),
                 deferred: Atomic::new(0),
                 cid: Atomic::new(0),
+                id: NEXT_ID.fetch_add(1, Relaxed),
+                suspended: Atomic::new(0),
+                leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
+                arrivals: Atomic::new(0),
+                coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
@@ -292,6 +323,9 @@ impl Conn {
     /// Ends the connection. Any context; the work is done elsewhere.
     pub(crate) fn end(self: Arc<Self>, why: Why) {
         if self.closing.cmpxchg(0, 1 + why as i32, Full).is_err() {
+            if !why.is_recoverable() {
+                self.give_up();
+            }
             return;
         }
         let discovery = self.session.as_ref().is_some_and(|s| s.is_discovery());
@@ -337,6 +371,23 @@ impl Conn {
         ok
     }
 
+    /// Moves notes of other contexts into the queue.
+    fn take_posted(&self, out: &mut Out) {
+        while out.room() > 0 {
+            let mut posted = self.posted.lock();
+            if posted.is_empty() {
+                break;
+            }
+            let Ok(note) = posted.remove(0) else {
+                break;
+            };
+            drop(posted);
+            if out.note(note).is_err() {
+                break;
+            }
+        }
+    }
+
     /// Reads what has arrived, as far as it can be worked on.
     fn receive(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
         if this.is_closing() {
@@ -360,8 +411,15 @@ impl Conn {
     /// The work of an owner that is no callback: whatever has been asked for.
     fn serve(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
         if this.is_closing() {
-            Self::discard_done(this);
+            if this.suspended.load(Relaxed) == SUSPENDED {
+                Self::serve_suspended(this, owner);
+            } else {
+                Self::discard_done(this);
+            }
             return;
+        }
+        if this.arrivals.load(Relaxed) != 0 {
+            Self::take_in(this, owner);
         }
         if this.sweep.xchg(0, Full) != 0 {
             if let Some(mut rx) = this.rx.open(owner) {
@@ -386,13 +444,13 @@ impl Conn {
             }
         }
         if this.check_data.xchg(0, Full) != 0 {
-            let patience = this
+            let (once_s, times) = this
                 .session
                 .as_ref()
                 .and_then(|s| s.acl())
-                .map_or(DEFAULT_DATAOUT_PATIENCE_S, |acl| acl.dataout_patience_s());
+                .map_or(DEFAULT_DATAOUT_PATIENCE, |acl| acl.dataout_patience());
             if let Some(mut rx) = this.rx.open(owner) {
-                rx.look_for_late(this, u64::from(patience).saturating_mul(1000));
+                rx.look_for_late(this, owner, u64::from(once_s).saturating_mul(1000), times);
             }
         }
         Self::transmit(this, owner);
@@ -402,11 +460,227 @@ impl Conn {
         }
     }
 
-    /// Ends finished tasks whose responses nobody waits for any more.
+    /// Ends finished tasks whose responses nobody waits for any more, and what
+    /// else has come too late.
     fn discard_done(this: ArcBorrow<'_, Self>) {
+        if this.awaits_suspension() {
+            return;
+        }
+        this.drop_coming();
+        loop {
+            let request = this.leaving.lock().pop();
+            let Some(request) = request else {
+                break;
+            };
+            request.to.reassigned(request.itt, false, None);
+        }
         for mut task in this.done.take() {
             let session = task.shared().session.clone();
+            let line = task.shared().line();
+            if line != this.id {
+                if let Some(link) = session.link_by_id(line) {
+                    link.take_over(Parcel::Finished(task));
+                    continue;
+                }
+            }
             session.retire(&mut task);
+        }
+    }
+
+    // ---- recovery of connections -------------------------------------------
+
+    /// Whether it is being closed for a reason for which its tasks are kept, and
+    /// that has not been tried yet.
+    fn awaits_suspension(&self) -> bool {
+        let why = self.closing.load(Relaxed);
+        let recoverable = Why::RECOVERABLE.iter().any(|w| why == 1 + *w as i32);
+        recoverable
+            && self.suspended.load(Relaxed) == 0
+            && self.session.as_ref().is_some_and(|s| s.recovers())
+    }
+
+    /// Keeps the tasks of a connection that is gone. False when they are to be
+    /// ended.
+    fn suspend(this: &Arc<Self>) -> bool {
+        let Some(session) = this.session.as_ref() else {
+            return false;
+        };
+        let link: Arc<dyn Link> = this.clone();
+        let logged_out = this.closing.load(Relaxed) == 1 + Why::Recovery as i32;
+        if !this.awaits_suspension() || !session.suspend(&link, logged_out) {
+            this.suspended.store(GIVEN_UP, Relaxed);
+            return false;
+        }
+        {
+            let owner = this.sock.own();
+            if let Some(mut rx) = this.rx.open(&owner) {
+                rx.suspend();
+            }
+            if let Some(mut tx) = this.tx.open(&owner) {
+                tx.suspend();
+            }
+            if let Some(mut out) = this.out.open(&owner) {
+                out.suspend();
+            };
+        }
+        this.posted.lock().clear();
+        this.waiters.lock().clear();
+        *this.inbox.lock() = None;
+        this.suspended.store(SUSPENDED, Relaxed);
+        exec::run_held(session);
+        // What came in the meantime.
+        this.clone().kick();
+        if !session.recovers() {
+            // Who ended it may not have seen that we are suspended.
+            this.clone().give_up();
+        }
+        true
+    }
+
+    /// What is due while a connection is suspended: tasks that have run, and those
+    /// that are to be reassigned.
+    fn serve_suspended(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        let Some(session) = this.session.as_ref() else {
+            return;
+        };
+        this.arrivals.store(0, Relaxed);
+        let coming = core::mem::replace(&mut *this.coming.lock(), KVec::new());
+        for parcel in coming {
+            match parcel {
+                Parcel::Finished(task) => {
+                    if let Some(mut out) = this.out.open(owner) {
+                        out.task(task);
+                    }
+                }
+                Parcel::Collecting(task) => {
+                    if let Some(mut rx) = this.rx.open(owner) {
+                        rx.park(task);
+                    }
+                }
+                // Its session does not know it any more.
+                Parcel::Answered(..) => {}
+            }
+        }
+        if let Some(mut out) = this.out.open(owner) {
+            for mut task in this.done.take() {
+                let line = task.shared().line();
+                if line != this.id {
+                    match session.link_by_id(line) {
+                        Some(link) => link.take_over(Parcel::Finished(task)),
+                        None => session.retire(&mut task),
+                    }
+                } else {
+                    out.task(task);
+                }
+            }
+            out.sweep();
+        }
+        this.sweep.store(0, Relaxed);
+        if let Some(mut rx) = this.rx.open(owner) {
+            rx.sweep();
+        }
+        if let Some(mut tx) = this.tx.open(owner) {
+            tx.sweep();
+        }
+        loop {
+            let request = this.leaving.lock().pop();
+            let Some(request) = request else {
+                break;
+            };
+            Self::move_task(this, owner, session, request);
+        }
+    }
+
+    /// Reassigns a task: answers the function, then hands the task over.
+    fn move_task(
+        this: ArcBorrow<'_, Self>,
+        owner: &Owner<'_>,
+        session: &Arc<Session>,
+        request: Reassignment,
+    ) {
+        let tag = request.tag;
+        let collecting = this.rx.open(owner).and_then(|mut rx| rx.take(tag));
+        let mut finished = this.out.open(owner).and_then(|mut out| out.take(tag));
+        let mut answered = None;
+        if let Some(mut tx) = this.tx.open(owner) {
+            finished = finished.or_else(|| tx.take(tag));
+            if collecting.is_none() && finished.is_none() && !session.has_task(tag) {
+                answered = tx.take_response(tag);
+            }
+        }
+        let coming = match (collecting, finished, answered) {
+            (Some(task), _, _) => Some(Parcel::Collecting(task)),
+            (_, Some(task), _) => Some(Parcel::Finished(task)),
+            (_, _, Some(entry)) => KBox::new(entry, GFP_ATOMIC)
+                .ok()
+                .map(|entry| Parcel::Answered(entry, request.exp_data_sn)),
+            _ => None,
+        };
+        let to = request.to.id();
+        if coming.is_none() && !session.reassign(tag, this.id, to) {
+            // Another one may have answered it.
+            return match session.find_for_reassignment(tag, this.id) {
+                Reassign::From(next) => next.hand_over(request),
+                _ => request.to.reassigned(request.itt, false, None),
+            };
+        }
+        if let Some(Parcel::Collecting(task) | Parcel::Finished(task)) = &coming {
+            task.shared().reassign(to);
+        }
+        request.to.reassigned(request.itt, true, coming);
+    }
+
+    /// Takes in the tasks that came by another connection. What is to be sent
+    /// before them is queued first.
+    fn take_in(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        loop {
+            if let Some(mut out) = this.out.open(owner) {
+                this.take_posted(&mut out);
+            }
+            let full = this.out.open(owner).is_none_or(|out| out.is_high());
+            if full || !this.posted.lock().is_empty() {
+                // Their turn is later.
+                this.resume_wanted.store(1, Relaxed);
+                return;
+            }
+            let parcel = {
+                let mut coming = this.coming.lock();
+                if coming.is_empty() {
+                    this.arrivals.store(0, Relaxed);
+                    return;
+                }
+                coming.remove(0)
+            };
+            match parcel {
+                Ok(Parcel::Collecting(task)) => {
+                    if let Some(mut rx) = this.rx.open(owner) {
+                        rx.adopt(this, owner, task);
+                    }
+                }
+                Ok(Parcel::Finished(task)) => {
+                    if let Some(mut out) = this.out.open(owner) {
+                        out.task(task);
+                    }
+                }
+                Ok(Parcel::Answered(entry, exp_data_sn)) => {
+                    let note = Note::new(Answer::Resume(entry, exp_data_sn));
+                    if let Some(mut out) = this.out.open(owner) {
+                        let _ = out.note(note);
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends what came by other connections and was not taken in.
+    fn drop_coming(&self) {
+        let coming = core::mem::replace(&mut *self.coming.lock(), KVec::new());
+        for parcel in coming {
+            if let Parcel::Collecting(mut task) | Parcel::Finished(mut task) = parcel {
+                let session = task.shared().session.clone();
+                session.retire(&mut task);
+            }
         }
     }
 
@@ -426,9 +700,7 @@ impl Conn {
     pub(crate) fn tick(this: &Arc<Self>, now_ms: u64) -> bool {
         let closed = this.closed_ms.load(Relaxed);
         if closed != 0 {
-            if !this.done.is_empty() {
-                Self::discard_done(this.as_arc_borrow());
-            }
+            Self::discard_done(this.as_arc_borrow());
             let Some(session) = this.session.as_ref() else {
                 return false;
             };
@@ -440,6 +712,13 @@ impl Conn {
             return now_ms < closed.saturating_add(GRACE_MS);
         }
         if this.is_closing() {
+            if this.suspended.load(Relaxed) == SUSPENDED {
+                let link: Arc<dyn Link> = this.clone();
+                let session = this.session.as_ref();
+                if !session.is_some_and(|s| s.is_retained(&link, now_ms)) {
+                    this.clone().give_up();
+                }
+            }
             return true;
         }
         let Some(session) = this.session.as_ref() else {
@@ -604,7 +883,7 @@ impl WorkItem<BH> for Conn {
     fn run(this: Arc<Conn>) {
         // What was queued before the next kick is seen below.
         this.kicked.xchg(0, Full);
-        if this.is_closing() {
+        if this.is_closing() && this.suspended.load(Relaxed) != SUSPENDED {
             return Self::discard_done(this.as_arc_borrow());
         }
         let gone = this.sock.try_own().map(|owner| {
@@ -613,6 +892,7 @@ impl WorkItem<BH> for Conn {
         });
         match gone {
             Some(false) => {}
+            // It has been closed, if it is suspended.
             Some(true) => this.end(Why::Lost),
             None => {
                 stats::one(Stat::TxOwned);
@@ -653,6 +933,7 @@ impl WorkItem<CLOSE> for Conn {
             Why::AclChanged,
             Why::Reset,
             Why::Closed,
+            Why::Recovery,
         ]
         .iter()
         .any(|why| code == 1 + *why as i32);
@@ -665,12 +946,16 @@ impl WorkItem<CLOSE> for Conn {
         }
         this.sock.release(!gentle);
         let link: Arc<dyn Link> = this.clone();
-        if let Some(session) = this.session.as_ref() {
-            session.lose(&link);
-        }
+        let first = this.suspended.load(Relaxed) == 0;
         // Waits for a request that is being worked on; it takes its last look
         // at the connection there.
         this.control_state.lock().clear();
+        if first && Self::suspend(&this) {
+            return;
+        }
+        if let Some(session) = this.session.as_ref() {
+            session.lose(&link);
+        }
         {
             let owner = this.sock.own();
             if let Some(mut rx) = this.rx.open(&owner) {
@@ -839,5 +1124,74 @@ impl Link for Conn {
 
     fn is_ending(&self) -> bool {
         self.is_closing()
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn give_up(self: Arc<Self>) {
+        if self.suspended.cmpxchg(SUSPENDED, GIVEN_UP, Full).is_ok() {
+            if let Some(queue) = work::control() {
+                let _ = queue.enqueue::<Arc<Conn>, CLOSE>(self);
+            }
+        }
+    }
+
+    fn hand_over(self: Arc<Self>, request: Reassignment) {
+        let refused = {
+            let mut leaving = self.leaving.lock();
+            if leaving.len() >= MOVING || leaving.reserve(1, GFP_ATOMIC).is_err() {
+                Some(request)
+            } else {
+                leaving.push_within_capacity(request).err().map(|e| e.0)
+            }
+        };
+        match refused {
+            Some(request) => request.to.reassigned(request.itt, false, None),
+            None => self.kick(),
+        }
+    }
+
+    fn take_over(self: Arc<Self>, parcel: Parcel) {
+        let refused = {
+            let mut coming = self.coming.lock();
+            if self.closed_ms.load(Relaxed) != 0
+                || coming.len() >= MOVING
+                || coming.reserve(1, GFP_ATOMIC).is_err()
+            {
+                Some(parcel)
+            } else {
+                self.arrivals.store(1, Relaxed);
+                coming.push_within_capacity(parcel).err().map(|e| e.0)
+            }
+        };
+        if let Some(Parcel::Collecting(mut task) | Parcel::Finished(mut task)) = refused {
+            let session = task.shared().session.clone();
+            session.retire(&mut task);
+        }
+        self.kick();
+    }
+
+    fn reassigned(self: Arc<Self>, itt: u32, found: bool, parcel: Option<Parcel>) {
+        let note = Note::new(Answer::TaskMgmt(TaskMgmtResponse {
+            response: if found {
+                TmResponse::FunctionComplete
+            } else {
+                TmResponse::TaskDoesNotExist
+            },
+            additional: [0; 3],
+            itt,
+            stat_sn: Sn(0),
+            exp_cmd_sn: Sn(0),
+            max_cmd_sn: Sn(0),
+        }));
+        // RFC 7143 7.2.2: the response comes first.
+        if !self.clone().post(note) {
+            self.clone().end(Why::Protocol);
+        }
+        if let Some(parcel) = parcel {
+            self.take_over(parcel);
+        }
     }
 }

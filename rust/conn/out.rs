@@ -4,6 +4,7 @@
 
 use crate::{
     limits::Charge,
+    parcel::Entry,
     proto::wire::{
         AsyncMessage,
         LoginResponse,
@@ -13,7 +14,8 @@ use crate::{
         Reject,
         ScsiResponse,
         TaskMgmtResponse,
-        TextResponse, //
+        TextResponse,
+        BHS_LEN, //
     },
     session::Why,
     sys::{
@@ -59,6 +61,10 @@ pub(super) enum Answer {
     R2t(R2t),
     /// The response to a command that never became a task.
     Scsi(ScsiResponse),
+    /// No PDU: the header of a SNACK Request that asks for some again.
+    Snack([u8; BHS_LEN]),
+    /// The response of another connection, and its data from a DataSN on.
+    Resume(KBox<Entry>, u32),
 }
 
 /// An [`Answer`] and what goes with it.
@@ -209,6 +215,31 @@ impl Out {
             }
         }
         self.tasks = kept;
+    }
+
+    /// Drops the answers, and the tasks that are not to be kept: the connection
+    /// is gone.
+    pub(super) fn suspend(&mut self) {
+        for slot in self.ring.iter_mut() {
+            *slot = None;
+        }
+        self.len = 0;
+        self.sweep();
+    }
+
+    /// Takes a task.
+    pub(super) fn take(&mut self, itt: u32) -> Option<Task> {
+        let mut kept = Fifo::new();
+        let mut found = None;
+        while let Some(task) = self.tasks.pop() {
+            if found.is_none() && task.shared().itt == itt && !task.shared().is_aborted() {
+                found = Some(task);
+            } else {
+                kept.push(task);
+            }
+        }
+        self.tasks = kept;
+        found
     }
 
     /// How many more answers can be queued.

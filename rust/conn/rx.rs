@@ -31,8 +31,10 @@ use crate::{
             status::Status, //
         },
         serial::Sn,
+        snack::Run,
         transfer::{
             DataOutHdr,
+            R2tCut,
             TransferError,
             WriteParams,
             WritePlan,
@@ -57,8 +59,11 @@ use crate::{
             ScsiCommand,
             ScsiResponse,
             ScsiStatus,
+            SnackRequest,
+            SnackType,
             TaskMgmtRequest,
             TaskMgmtResponse,
+            TmFunction,
             TmResponse,
             BHS_LEN,
             MAX_TOTAL_AHS_LENGTH,
@@ -69,6 +74,7 @@ use crate::{
         is_same,
         log,
         Admission,
+        Reassign,
         Session,
         Why, //
     },
@@ -93,6 +99,7 @@ use crate::{
         Head,
         Link,
         Outcome,
+        Reassignment,
         Task,
         Verb, //
     },
@@ -182,6 +189,8 @@ struct Place {
     /// Since when no data has come for it, as far as is known; 0 when some has
     /// since the last look.
     quiet_ms: u64,
+    /// How often data was asked for again since some came.
+    asked: u32,
 }
 
 /// The receiving half of a connection.
@@ -210,6 +219,8 @@ pub(super) struct Rx {
     busy: bool,
     /// The session may have other connections.
     shared: bool,
+    /// ErrorRecoveryLevel.
+    level: u32,
 }
 
 impl Rx {
@@ -232,6 +243,7 @@ impl Rx {
             r2t_due: false,
             busy: false,
             shared: false,
+            level: 0,
         }
     }
 
@@ -258,9 +270,11 @@ impl Rx {
         max_data: u32,
         max_send: u32,
         shared: bool,
+        level: u32,
     ) {
         self.mode = Mode::Full;
         self.shared = shared;
+        self.level = level;
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data;
@@ -290,6 +304,57 @@ impl Rx {
         }
     }
 
+    /// The connection is gone; what may be reassigned is kept.
+    pub(super) fn suspend(&mut self) {
+        self.mode = Mode::Over;
+        if let Sink::Task { mut task, .. } = core::mem::replace(&mut self.sink, Sink::Discard) {
+            // What has come of the present PDU does not count.
+            let (offset, last) = match Request::parse(&self.head) {
+                Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
+                _ => (0, Bhs::cast(&self.head).final_bit()),
+            };
+            if let Some(plan) = task.get().plan.as_mut() {
+                let _ = plan.discard(offset, last);
+            }
+            self.park(task);
+        }
+        self.sweep();
+    }
+
+    /// Keeps a task that waits for data, and asks for nothing.
+    pub(super) fn park(&mut self, task: Task) {
+        match self.collecting.iter_mut().find(|p| p.task.is_none()) {
+            Some(place) => place.task = Some(task),
+            None => retire(task),
+        }
+    }
+
+    /// Takes a task that waits for data.
+    pub(super) fn take(&mut self, itt: u32) -> Option<Task> {
+        let is_meant = |t: &mut Task| t.shared().itt == itt && !t.shared().is_aborted();
+        self.collecting
+            .iter_mut()
+            .find_map(|place| place.task.take_if(is_meant))
+    }
+
+    /// Goes on with a task that waited for data on another connection: what is
+    /// missing is asked for.
+    pub(super) fn adopt(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, mut task: Task) {
+        let body = task.get();
+        let lost = match body.plan.as_mut() {
+            Some(plan) => !plan.is_settled() && !plan.lose(),
+            None => false,
+        };
+        if lost {
+            // It is not to be had.
+            if !matches!(body.verb, Verb::Refused(_)) {
+                body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+            }
+            body.plan = None;
+        }
+        self.progress(conn, owner, task, None);
+    }
+
     /// Ends the aborted ones of the tasks that wait for data.
     pub(super) fn sweep(&mut self) {
         for place in self.collecting.iter_mut() {
@@ -300,22 +365,51 @@ impl Rx {
         }
     }
 
-    /// Gives the connection up when a Data-Out PDU has been due for longer than
-    /// `patience_ms`: at ErrorRecoveryLevel 0 nothing can be asked for again,
-    /// and the task would hold its memory and its place in the window for as
-    /// long as the session lives.
-    pub(super) fn look_for_late(&mut self, conn: ArcBorrow<'_, Conn>, patience_ms: u64) {
+    /// Looks for Data-Out PDUs that have been due for longer than `once_ms`. At
+    /// ErrorRecoveryLevel 0 nothing can be asked for again: after `times` times
+    /// as long the connection is given up, as the task would hold its memory
+    /// and its place in the window for as long as the session lives. At higher
+    /// levels the data is asked for again in between.
+    pub(super) fn look_for_late(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        once_ms: u64,
+        times: u32,
+    ) {
         let now = misc::now_ms();
         let mut late = false;
-        for place in self.collecting.iter_mut() {
-            let due = |task: &Task| task.peek().plan.as_ref().is_some_and(|p| !p.is_settled());
-            if !place.task.as_ref().is_some_and(due) {
+        for at in 0..self.collecting.len() {
+            let Some(place) = self.collecting.get_mut(at) else {
+                break;
+            };
+            let Some(task) = place.task.as_mut() else {
+                continue;
+            };
+            if task.peek().plan.as_ref().is_none_or(|p| p.is_settled()) {
                 continue;
             }
             if place.quiet_ms == 0 {
                 place.quiet_ms = now;
             }
-            late |= now > place.quiet_ms.saturating_add(patience_ms);
+            let tries = place.asked.saturating_add(1);
+            let patience = match self.level {
+                0 => once_ms.saturating_mul(u64::from(times)),
+                _ => once_ms.saturating_mul(u64::from(tries)),
+            };
+            if now <= place.quiet_ms.saturating_add(patience) {
+                continue;
+            }
+            let lost = tries < times && task.get().plan.as_mut().is_some_and(WritePlan::lose);
+            if self.level == 0 || !lost {
+                late = true;
+                continue;
+            }
+            // What still comes for the old R2T finds nothing.
+            place.generation = place.generation.wrapping_add(1);
+            place.asked = tries;
+            stats::one(Stat::DataAskedAgain);
+            self.ask(conn, owner, at);
         }
         if late && self.mode == Mode::Full {
             self.fail(conn, Why::NoData);
@@ -613,7 +707,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref().cloned() else {
             return self.fail(conn, Why::Protocol);
         };
-        if self.shared {
+        if self.shared || self.level > 0 {
             conn.acknowledge(&session, Bhs::cast(&self.head).exp_stat_sn());
         }
         match request {
@@ -643,6 +737,7 @@ impl Rx {
             // They have no data, and are worked on at the end of the PDU.
             Request::TaskMgmt(_) | Request::Logout(_) => {}
             Request::Login(_) => self.reject(conn, owner, RejectReason::ProtocolError),
+            Request::Snack(pdu) if self.level > 0 => self.snack(conn, owner, pdu),
             // RFC 7143 11.16: nothing can be sent again at
             // ErrorRecoveryLevel 0.
             Request::Snack(_) => self.reject(conn, owner, RejectReason::SnackReject),
@@ -697,10 +792,19 @@ impl Rx {
                 _,
             ) => {
                 if !digest_good {
+                    let (offset, last) = match request {
+                        Request::DataOut(pdu) => (pdu.buffer_offset(), pdu.is_final()),
+                        _ => (0, Bhs::cast(&head).final_bit()),
+                    };
                     let body = task.get();
-                    body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
-                    if let Some(plan) = body.plan.as_mut() {
-                        plan.stop();
+                    let again = body.plan.as_mut().is_some_and(|p| p.discard(offset, last));
+                    if again {
+                        stats::one(Stat::DataAskedAgain);
+                    } else {
+                        body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+                        if let Some(plan) = body.plan.as_mut() {
+                            plan.stop();
+                        }
                     }
                 }
                 self.progress(conn, owner, task, place);
@@ -747,6 +851,17 @@ impl Rx {
 
     /// Rejects the present PDU (RFC 7143 11.17): its header goes back.
     fn reject(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, reason: RejectReason) {
+        self.reject_with(conn, owner, reason, 0);
+    }
+
+    /// The same, with the next DataSN or R2TSN where a SNACK is rejected.
+    fn reject_with(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        owner: &Owner<'_>,
+        reason: RejectReason,
+        data_sn: u32,
+    ) {
         stats::one(Stat::Rejects);
         if let Some(session) = conn.session.as_ref() {
             if misc::may_log() {
@@ -769,7 +884,7 @@ impl Rx {
             stat_sn: Sn(0),
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
-            data_sn: 0,
+            data_sn,
             data_len: 0,
         }))
         .with_data(data, GFP_ATOMIC);
@@ -838,12 +953,27 @@ impl Rx {
                 session.close_others(&link, Why::Logout);
                 LogoutResponseCode::Success
             }
-            LogoutReason::CloseConnection if own && !self.shared => LogoutResponseCode::Success,
-            LogoutReason::CloseConnection => match session.link_of(pdu.cid()) {
+            LogoutReason::CloseConnection if own && !self.shared && self.level < 2 => {
+                LogoutResponseCode::Success
+            }
+            LogoutReason::CloseConnection => match session
+                .link_of(pdu.cid())
+                .or_else(|| session.give_up_suspended(pdu.cid()))
+            {
                 Some(which) => return self.close_line(conn, session, link, which, pdu, release),
                 None => LogoutResponseCode::CidNotFound,
             },
-            LogoutReason::RemoveForRecovery => LogoutResponseCode::RecoveryNotSupported,
+            LogoutReason::RemoveForRecovery if self.level < 2 => {
+                LogoutResponseCode::RecoveryNotSupported
+            }
+            LogoutReason::RemoveForRecovery if own => LogoutResponseCode::Success,
+            LogoutReason::RemoveForRecovery => {
+                if session.log_out_for_recovery(pdu.cid()) {
+                    LogoutResponseCode::Success
+                } else {
+                    LogoutResponseCode::CidNotFound
+                }
+            }
             LogoutReason::Reserved(_) => {
                 if release {
                     session.answered();
@@ -858,10 +988,19 @@ impl Rx {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
             time2wait: 0,
-            time2retain: 0,
+            time2retain: if self.level == 2 && pdu.reason() == LogoutReason::RemoveForRecovery {
+                session.params().default_time2retain as u16
+            } else {
+                0
+            },
         }));
         note.release = release;
-        if response == LogoutResponseCode::Success {
+        if pdu.reason() == LogoutReason::RemoveForRecovery {
+            if response == LogoutResponseCode::Success && own {
+                note.then = Some(Why::Recovery);
+                self.mode = Mode::Over;
+            }
+        } else if response == LogoutResponseCode::Success {
             log(session.initiator(), Why::Logout.text());
             note.then = Some(Why::Logout);
             // RFC 7143 11.14: nothing more is taken on the connection.
@@ -897,9 +1036,10 @@ impl Rx {
             self.mode = Mode::Over;
         } else {
             which.clone().close(Why::Logout);
+            which.clone().give_up();
         }
         session.lose(&which);
-        session.wait_for(&waiter, &|head| is_same(&head.link, &which));
+        session.wait_for(&waiter, &|head| head.line() == which.id());
         if own {
             self.sweep();
             which.sweep();
@@ -953,6 +1093,23 @@ impl Rx {
         release: bool,
     ) {
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
+        if pdu.function() == TmFunction::TaskReassign && self.level == 2 {
+            let response = match session.find_for_reassignment(pdu.referenced_task_tag(), 0) {
+                // RFC 7143 11.5.1: it has to be immediate.
+                _ if !pdu.immediate() => TmResponse::FunctionRejected,
+                Reassign::From(other) => {
+                    return other.hand_over(Reassignment {
+                        tag: pdu.referenced_task_tag(),
+                        exp_data_sn: pdu.exp_data_sn(),
+                        itt: pdu.itt(),
+                        to: link,
+                    });
+                }
+                Reassign::StillAllegiant => TmResponse::TaskStillAllegiant,
+                Reassign::Unknown => TmResponse::TaskDoesNotExist,
+            };
+            return self.tell_function(conn, owner, pdu, release, response, [0; 3]);
+        }
         let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
             Verdict::Told(response, additional) => (response, additional),
@@ -1254,6 +1411,7 @@ impl Rx {
             Some((at, slot)) => {
                 slot.task = Some(task);
                 slot.quiet_ms = 0;
+                slot.asked = 0;
                 self.ask(conn, owner, at);
             }
             // There is a place for every task of the session.
@@ -1284,24 +1442,51 @@ impl Rx {
             let Some(cut) = body.plan.as_mut().and_then(WritePlan::next_r2t) else {
                 return;
             };
-            let tag = Tag {
-                generation,
-                place: at,
-                slot: cut.slot,
-            };
-            let note = Note::new(Answer::R2t(R2t {
-                lun: head.lun,
-                itt: head.itt,
-                ttt: tag.emit(),
-                stat_sn: Sn(0),
-                exp_cmd_sn: Sn(0),
-                max_cmd_sn: Sn(0),
-                r2t_sn: cut.r2t_sn,
-                offset: cut.offset,
-                desired_len: cut.len,
-            }));
+            let note = r2t_note(head, generation, at, &cut);
             // There is room, see above.
             let _ = out.note(note);
+        }
+    }
+
+    /// Works on a SNACK Request (RFC 7143 11.16): R2Ts are sent again from here,
+    /// all else by the sending half, which has kept it.
+    fn snack(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>, pdu: &SnackRequest) {
+        stats::one(Stat::Snacks);
+        let place = match pdu.kind() {
+            SnackType::DataOrR2t => self
+                .collecting
+                .iter()
+                .position(|p| p.task.as_ref().is_some_and(|t| t.shared().itt == pdu.itt())),
+            _ => None,
+        };
+        let Some(at) = place else {
+            let note = Note::new(Answer::Snack(*Bhs::cast(&self.head).as_array()));
+            return self.note(conn, owner, note);
+        };
+        let Some(place) = self.collecting.get(at) else {
+            return;
+        };
+        let Some((head, plan)) = place
+            .task
+            .as_ref()
+            .and_then(|t| Some((t.shared(), t.peek().plan.as_ref()?)))
+        else {
+            return;
+        };
+        let open = plan.open_r2t();
+        let next = plan.r2t_sn();
+        let oldest = open.map_or(next, |cut| cut.r2t_sn);
+        match (
+            Run::new(pdu.beg_run(), pdu.run_length(), oldest, next),
+            open,
+        ) {
+            (Err(reason), _) => self.reject_with(conn, owner, reason, next),
+            (Ok(_), Some(cut)) => {
+                let note = r2t_note(head, place.generation, at, &cut);
+                self.note(conn, owner, note);
+            }
+            // None is outstanding.
+            (Ok(_), None) => {}
         }
     }
 
@@ -1347,6 +1532,26 @@ impl Tag {
     }
 }
 
+/// An R2T of the task at `place`.
+fn r2t_note(head: &Head, generation: u16, place: usize, cut: &R2tCut) -> Note {
+    let tag = Tag {
+        generation,
+        place,
+        slot: cut.slot,
+    };
+    Note::new(Answer::R2t(R2t {
+        lun: head.lun,
+        itt: head.itt,
+        ttt: tag.emit(),
+        stat_sn: Sn(0),
+        exp_cmd_sn: Sn(0),
+        max_cmd_sn: Sn(0),
+        r2t_sn: cut.r2t_sn,
+        offset: cut.offset,
+        desired_len: cut.len,
+    }))
+}
+
 /// What a plan for the data of a write goes by.
 fn write_params(session: &Session, pdu: &ScsiCommand, wanted: u32, len: u32) -> WriteParams {
     let params = session.params();
@@ -1360,6 +1565,7 @@ fn write_params(session: &Session, pdu: &ScsiCommand, wanted: u32, len: u32) -> 
         first_burst: params.first_burst_length,
         max_burst: params.max_burst_length,
         max_outstanding_r2t: params.max_outstanding_r2t,
+        recovers: params.error_recovery_level > 0,
     }
 }
 

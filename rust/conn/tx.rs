@@ -7,6 +7,12 @@
 //! when its response is put into the list.
 
 use super::{
+    kept::{
+        set_numbers,
+        Again,
+        Kept,
+        Refusal, //
+    },
     out::{
         Answer,
         Item,
@@ -15,14 +21,22 @@ use super::{
     Conn, //
 };
 use crate::{
+    parcel::{
+        Entry,
+        Payload, //
+    },
     proto::{
         scsi::sense::SENSE_MAX_LEN,
         serial::Sn,
+        snack::Run,
         transfer::ReadPlan,
         wire::{
             pad_len,
             DataIn,
             NopIn,
+            Reject,
+            RejectReason,
+            Request,
             Residual,
             Response,
             ScsiResponse,
@@ -51,6 +65,7 @@ use crate::{
         Task, //
     }, //
 };
+
 use core::ops::ControlFlow;
 use kernel::{
     page::PAGE_SIZE,
@@ -98,8 +113,14 @@ pub(super) struct Tx {
     max_burst: u32,
     /// A task of which some Data-In PDUs are still to be sent.
     current: Option<Task>,
+    /// How long the Data-In PDUs of that task are at most, in bytes.
+    segment: u32,
     /// The connection ends when all that is gathered has been sent.
     then: Option<Why>,
+    /// What can be sent again: from ErrorRecoveryLevel 1 on.
+    kept: Option<KBox<Kept>>,
+    /// What is being sent again.
+    again: Option<Again>,
     pdus: u64,
 }
 
@@ -113,24 +134,36 @@ impl Tx {
             max_data: 8192,
             max_burst: 262_144,
             current: None,
+            segment: 0,
             then: None,
+            kept: None,
+            again: None,
             pdus: 0,
         })
     }
 
     /// What was negotiated holds for all PDUs from now on, save a Login
     /// Response.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, at ErrorRecoveryLevel 1 and above only.
     pub(super) fn activate(
         &mut self,
         header_digest: bool,
         data_digest: bool,
         max_data: u32,
         max_burst: u32,
-    ) {
+        level: u32,
+    ) -> Result {
+        if level > 0 {
+            self.kept = Some(Kept::new(self.stat_sn)?);
+        }
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data.min(MAX_SEGMENT);
         self.max_burst = max_burst;
+        Ok(())
     }
 
     /// The initiator takes longer or shorter data segments from now on.
@@ -141,10 +174,32 @@ impl Tx {
     /// Drops all, ending the task.
     pub(super) fn abandon(&mut self) {
         self.gather.clear();
+        self.again = None;
+        // Its tasks know the connection.
+        self.kept = None;
         if let Some(mut task) = self.current.take() {
             let session = task.shared().session.clone();
             session.retire(&mut task);
         }
+    }
+
+    /// The connection is gone; what may be reassigned is kept.
+    pub(super) fn suspend(&mut self) {
+        self.gather.clear();
+        self.again = None;
+        self.then = None;
+        self.sweep();
+    }
+
+    /// Takes the task whose data is being sent.
+    pub(super) fn take(&mut self, itt: u32) -> Option<Task> {
+        self.current
+            .take_if(|t| t.shared().itt == itt && !t.shared().is_aborted())
+    }
+
+    /// Takes a response that was sent.
+    pub(super) fn take_response(&mut self, itt: u32) -> Option<Entry> {
+        self.kept.as_mut()?.take_response(itt)
     }
 
     /// Ends the task whose data is being sent, if it has been aborted.
@@ -156,6 +211,9 @@ impl Tx {
 
     /// Sends what waits, as far as there is room.
     pub(super) fn flush(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        if let Some(kept) = self.kept.as_mut() {
+            kept.acknowledge(Sn(conn.acknowledged.load(Relaxed)));
+        }
         let mut spent = 0usize;
         loop {
             if self.gather.is_sent() {
@@ -176,7 +234,7 @@ impl Tx {
                 }
             }
             let before = self.gather.sent();
-            let more = self.current.is_some();
+            let more = self.current.is_some() || self.again.is_some();
             let sent = owner.send(&mut self.gather, more);
             let n = self.gather.sent().saturating_sub(before);
             spent = spent.saturating_add(n);
@@ -234,19 +292,7 @@ impl Tx {
                 data_len: 0,
             })));
         }
-        while out.room() > 0 {
-            let mut posted = conn.posted.lock();
-            if posted.is_empty() {
-                break;
-            }
-            let Ok(note) = posted.remove(0) else {
-                break;
-            };
-            drop(posted);
-            if out.note(note).is_err() {
-                break;
-            }
-        }
+        conn.take_posted(&mut out);
     }
 
     /// Gathers PDUs for one send.
@@ -258,6 +304,12 @@ impl Tx {
                     conn.starved.store(1, Relaxed);
                 }
                 return;
+            }
+            if let Some(again) = self.again.take() {
+                if self.send_again(conn, again).is_break() {
+                    return;
+                }
+                continue;
             }
             if let Some(task) = self.current.take() {
                 if self.data_in(conn, task).is_break() {
@@ -384,10 +436,27 @@ impl Tx {
             }};
         }
         let mut digests = true;
+        let mut taken = true;
         match &mut note.answer {
+            Answer::Snack(snack) => {
+                let snack = *snack;
+                self.snack(conn, &snack);
+                return None;
+            }
+            Answer::Resume(..) => {
+                if let Answer::Resume(entry, exp_data_sn) = note.answer {
+                    let stat_sn = self.next_stat_sn(conn);
+                    let max_data = self.max_data;
+                    if let Some(kept) = self.kept.as_mut() {
+                        let entry = KBox::into_inner(entry);
+                        self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
+                    }
+                }
+                return None;
+            }
             Answer::NopIn(pdu) => {
                 pdu.data_len = data_len;
-                let taken = pdu.itt != RESERVED_TAG;
+                taken = pdu.itt != RESERVED_TAG;
                 stamp!(pdu, taken).emit(&mut header);
             }
             Answer::Text(pdu) => {
@@ -409,7 +478,10 @@ impl Tx {
                 pdu.data_len = data_len;
                 stamp!(pdu, true).emit(&mut header);
             }
-            Answer::R2t(pdu) => stamp!(pdu, false).emit(&mut header),
+            Answer::R2t(pdu) => {
+                taken = false;
+                stamp!(pdu, taken).emit(&mut header);
+            }
             Answer::Scsi(pdu) => {
                 pdu.data_len = data_len;
                 stamp!(pdu, true).emit(&mut header);
@@ -420,6 +492,16 @@ impl Tx {
             None => self.frame(&header, &[], None, digests),
         }
         self.then = note.then;
+        if let (Some(kept), true) = (self.kept.as_mut(), taken) {
+            kept.keep(Entry {
+                header,
+                inline: KVec::new(),
+                payload: match (note.data, note.charge) {
+                    (Some(data), _charge) => Payload::Pages { data, _charge },
+                    (None, _) => Payload::None,
+                },
+            });
+        }
         None
     }
 
@@ -438,6 +520,7 @@ impl Tx {
         };
         if len != 0 {
             body.cut = Some(ReadPlan::new(len as u32, self.max_data, self.max_burst));
+            self.segment = self.max_data;
             // No room is no harm: the rest is sent with the next batch.
             let _ = self.data_in(conn, task);
             return None;
@@ -479,7 +562,10 @@ impl Tx {
                 return ControlFlow::Break(());
             }
             let status = ScsiStatus(body.outcome.status.code());
-            let with_status = cut.last && status.fits_data_in();
+            // What may have to be sent again is simpler with a response of its
+            // own.
+            let alone = self.kept.is_some();
+            let with_status = cut.last && status.fits_data_in() && !alone;
             let (itt, lun) = (head.itt, head.lun);
             let residual = Residual::new(body.edtl, body.asked);
             let mut stat_sn = Sn(0);
@@ -560,6 +646,191 @@ impl Tx {
             data_len: sense_len as u32,
         }
         .emit(&mut header);
-        self.frame(&header, sense.get(..sense_len).unwrap_or(&[]), None, true);
+        let sense = sense.get(..sense_len).unwrap_or(&[]);
+        self.frame(&header, sense, None, true);
+        if let Some(kept) = self.kept.as_mut() {
+            let mut inline = KVec::new();
+            let complete = inline.extend_from_slice(sense, GFP_ATOMIC).is_ok();
+            let count = body.cut.as_ref().map(ReadPlan::data_sn);
+            let payload = match count {
+                _ if !complete => Payload::Lost,
+                None => Payload::None,
+                Some(count) => Kept::data_of(task, count, self.segment, self.max_burst),
+            };
+            kept.keep(Entry {
+                header,
+                inline,
+                payload,
+            });
+        }
+    }
+
+    // ---- sending again -----------------------------------------------------
+
+    /// Rejects a SNACK.
+    fn refuse(&mut self, conn: ArcBorrow<'_, Conn>, snack: &[u8; BHS_LEN], why: Refusal) {
+        stats::one(Stat::Rejects);
+        let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+        let mut header = [0; BHS_LEN];
+        Reject {
+            reason: why.reason,
+            stat_sn: self.next_stat_sn(conn),
+            exp_cmd_sn,
+            max_cmd_sn,
+            data_sn: why.data_sn,
+            data_len: BHS_LEN as u32,
+        }
+        .emit(&mut header);
+        self.frame(&header, snack, None, true);
+        if let Some(kept) = self.kept.as_mut() {
+            let mut inline = KVec::new();
+            let complete = inline.extend_from_slice(snack, GFP_ATOMIC).is_ok();
+            kept.keep(Entry {
+                header,
+                inline,
+                payload: if complete {
+                    Payload::None
+                } else {
+                    Payload::Lost
+                },
+            });
+        }
+    }
+
+    /// Works on a SNACK Request (RFC 7143 11.16).
+    fn snack(&mut self, conn: ArcBorrow<'_, Conn>, header: &[u8; BHS_LEN]) {
+        let Ok(Request::Snack(pdu)) = Request::parse(header) else {
+            return;
+        };
+        let Some(kept) = self.kept.as_mut() else {
+            return self.refuse(conn, header, Refusal::of(RejectReason::SnackReject));
+        };
+        match kept.find(pdu, self.max_data) {
+            Ok(again) => self.again = Some(again),
+            Err(refusal) => self.refuse(conn, header, refusal),
+        }
+    }
+
+    /// Sends again what was asked for, until there is no room.
+    fn send_again(&mut self, conn: ArcBorrow<'_, Conn>, again: Again) -> ControlFlow<()> {
+        match again {
+            Again::Status(run) => self.status_again(conn, run),
+            Again::Data {
+                of,
+                plan,
+                run,
+                then,
+            } => self.data_again(conn, of, plan, run, then),
+        }
+    }
+
+    fn status_again(&mut self, conn: ArcBorrow<'_, Conn>, mut run: Run) -> ControlFlow<()> {
+        let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+        loop {
+            let rest = run;
+            let Some(sn) = run.take() else {
+                return ControlFlow::Continue(());
+            };
+            // It may have been acknowledged meanwhile.
+            let Some(mut entry) = self.kept.as_mut().and_then(|kept| kept.take(Sn(sn))) else {
+                continue;
+            };
+            let data = match &entry.payload {
+                Payload::Pages { data, .. } => Some((&**data, 0, data.len())),
+                _ => None,
+            };
+            let pieces = data.map_or(0, |(data, at, len)| Gather::pieces(data, at, len));
+            let room = self.gather.total() < BATCH_BYTES
+                && self.gather.ready(FRAME_BYTES, FRAME_PIECES)
+                && self.gather.room() >= pieces.saturating_add(FRAME_PIECES);
+            if room {
+                set_numbers(&mut entry.header, exp_cmd_sn, max_cmd_sn);
+                self.frame(&entry.header, &entry.inline, data, true);
+                stats::one(Stat::SentAgain);
+            }
+            if let Some(kept) = self.kept.as_mut() {
+                kept.put_back(Sn(sn), entry);
+            }
+            if !room {
+                self.again = Some(Again::Status(rest));
+                return ControlFlow::Break(());
+            }
+        }
+    }
+
+    fn data_again(
+        &mut self,
+        conn: ArcBorrow<'_, Conn>,
+        of: Sn,
+        mut plan: ReadPlan,
+        mut run: Run,
+        then: bool,
+    ) -> ControlFlow<()> {
+        // It may have been acknowledged meanwhile.
+        let Some(entry) = self.kept.as_mut().and_then(|kept| kept.take(of)) else {
+            return ControlFlow::Continue(());
+        };
+        let mut broken = false;
+        if let Payload::Data(data) = &entry.payload {
+            let (head, body) = (data.task.shared(), data.task.peek());
+            let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+            while run.count != 0 {
+                let saved = plan.clone();
+                let Some(cut) = plan.next() else {
+                    break;
+                };
+                if cut.data_sn != run.first {
+                    continue;
+                }
+                let (at, len) = (cut.offset as usize, cut.len as usize);
+                let pieces = Gather::pieces(&body.data, at, len);
+                if self.gather.total() >= BATCH_BYTES
+                    || !self.gather.ready(FRAME_BYTES, FRAME_PIECES)
+                    || self.gather.room() < pieces.saturating_add(FRAME_PIECES)
+                {
+                    plan = saved;
+                    broken = true;
+                    break;
+                }
+                let mut header = [0; BHS_LEN];
+                DataIn {
+                    final_bit: cut.end_of_burst || cut.last,
+                    ack: false,
+                    status: None,
+                    lun: head.lun,
+                    itt: head.itt,
+                    ttt: RESERVED_TAG,
+                    stat_sn: Sn(0),
+                    exp_cmd_sn,
+                    max_cmd_sn,
+                    data_sn: cut.data_sn,
+                    offset: cut.offset,
+                    data_len: cut.len,
+                }
+                .emit(&mut header);
+                self.frame(&header, &[], Some((&body.data, at, len)), true);
+                stats::one(Stat::SentAgain);
+                let _ = run.take();
+            }
+        }
+        if let Some(kept) = self.kept.as_mut() {
+            kept.put_back(of, entry);
+        }
+        if broken {
+            self.again = Some(Again::Data {
+                of,
+                plan,
+                run,
+                then,
+            });
+            return ControlFlow::Break(());
+        }
+        if then {
+            self.again = Some(Again::Status(Run {
+                first: of.0,
+                count: 1,
+            }));
+        }
+        ControlFlow::Continue(())
     }
 }

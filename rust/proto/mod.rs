@@ -24,6 +24,7 @@ pub mod login;
 pub mod name;
 pub mod scsi;
 pub mod serial;
+pub mod snack;
 pub mod text;
 pub mod transfer;
 pub mod window;

@@ -47,6 +47,10 @@ pub struct WriteParams {
     /// MaxOutstandingR2T as negotiated; above [`MAX_OUTSTANDING_R2T`] it is
     /// that.
     pub max_outstanding_r2t: u32,
+    /// Whether data that was lost is asked for again (ErrorRecoveryLevel 1 and
+    /// above). Then one R2T is outstanding at a time, so that what is missing
+    /// is always all from one offset on.
+    pub recovers: bool,
 }
 
 /// What a Data-Out PDU says of itself.
@@ -99,13 +103,23 @@ pub struct WritePlan {
     max_burst: u32,
     data_sn: u32,
     r2t_sn: u32,
+    /// Where the youngest R2T begins.
+    asked_from: u32,
     open: u32,
     head: u8,
     tail: u8,
     slots: u8,
+    /// How often data may still be asked for again.
+    recoveries: u8,
     unsolicited: bool,
     stopped: bool,
+    /// Something of the present sequence is missing: the rest of it is dropped,
+    /// and asked for again when it has ended.
+    hole: bool,
 }
+
+/// How often the data of one command is asked for again.
+const MAX_RECOVERIES: u8 = 16;
 
 impl WritePlan {
     /// A plan for a command that writes.
@@ -152,9 +166,11 @@ impl WritePlan {
         if !final_bit && params.initial_r2t {
             return Err(TransferError::UnexpectedUnsolicited);
         }
-        let slots = params
-            .max_outstanding_r2t
-            .clamp(1, u32::from(MAX_OUTSTANDING_R2T));
+        let slots = match params.recovers {
+            true => 1,
+            false => params.max_outstanding_r2t,
+        }
+        .clamp(1, u32::from(MAX_OUTSTANDING_R2T));
         Ok(WritePlan {
             limit: params.wanted.min(edtl),
             received: immediate_len,
@@ -163,12 +179,15 @@ impl WritePlan {
             max_burst: params.max_burst.clamp(MIN_LENGTH, MAX_LENGTH),
             data_sn: 0,
             r2t_sn: 0,
+            asked_from: 0,
             open: 0,
             head: 0,
             tail: 0,
             slots: u8::try_from(slots).unwrap_or(MAX_OUTSTANDING_R2T),
+            recoveries: if params.recovers { MAX_RECOVERIES } else { 0 },
             unsolicited: !final_bit,
             stopped: false,
+            hole: false,
         })
     }
 
@@ -189,18 +208,22 @@ impl WritePlan {
             max_burst: MIN_LENGTH,
             data_sn: 0,
             r2t_sn: 0,
+            asked_from: 0,
             open: 0,
             head: 0,
             tail: 0,
             slots: 1,
+            recoveries: 0,
             unsolicited: !final_bit,
             stopped: true,
+            hole: false,
         }
     }
 
     /// Takes a Data-Out PDU. Returns how many of its leading bytes belong into
     /// the buffer, at its Buffer Offset; the rest is to be dropped. Unless the
-    /// plan is stopped or more than `wanted` came, that is all of them.
+    /// plan is stopped, data before it is missing, or more than `wanted` came,
+    /// that is all of them.
     ///
     /// # Errors
     ///
@@ -212,13 +235,25 @@ impl WritePlan {
     pub fn data_out(&mut self, pdu: DataOutHdr) -> Result<u32, TransferError> {
         let checked = self.check(&pdu);
         match checked {
-            Ok(end) if !self.stopped => {
+            Ok(end) if !self.stopped && !self.hole => {
                 self.received = end;
                 // Fewer than 2^32 in a sequence (section 4.2.2.4), and one too
                 // many does no harm.
                 self.data_sn = self.data_sn.wrapping_add(1);
             }
             Ok(_) => {}
+            Err(TransferError::DataSn { .. } | TransferError::Offset { .. })
+                if self.may_recover() =>
+            {
+                // Section 7.9: a PDU before this one is missing. It is asked
+                // for when the initiator has sent the rest.
+                self.hole = true;
+                self.recoveries = self.recoveries.saturating_sub(1);
+                if pdu.final_bit {
+                    self.end_sequence(pdu.ttt_index);
+                }
+                return Ok(0);
+            }
             Err(error) => {
                 if error.sense().is_none() {
                     return Err(error);
@@ -226,11 +261,75 @@ impl WritePlan {
                 self.stopped = true;
             }
         }
+        let missing = self.hole;
         if pdu.final_bit {
             self.end_sequence(pdu.ttt_index);
         }
         checked?;
+        if missing {
+            return Ok(0);
+        }
         Ok(self.kept(pdu.offset, pdu.len))
+    }
+
+    /// Takes back the PDU that came last, as its data is bad: `offset` and
+    /// `final_bit` are its own, or 0 and the command's for immediate data. It is
+    /// asked for again. False, and nothing changes, where it cannot be: end the
+    /// task (section 7.8).
+    pub fn discard(&mut self, offset: u32, final_bit: bool) -> bool {
+        if !self.may_recover() {
+            return self.hole && !self.stopped;
+        }
+        self.recoveries = self.recoveries.saturating_sub(1);
+        self.received = self.received.min(offset);
+        if final_bit {
+            // Its sequence has ended; no other R2T was sent.
+            self.solicited = self.received;
+        } else {
+            self.hole = true;
+        }
+        true
+    }
+
+    /// Gives up waiting for the rest of a sequence: what is missing is asked for
+    /// by another R2T, and what still comes for the present one must not reach
+    /// this plan. False, and nothing changes, where that cannot be.
+    pub fn lose(&mut self) -> bool {
+        if self.stopped || self.is_settled() || !(self.hole || self.may_recover()) {
+            return false;
+        }
+        if !self.hole {
+            self.recoveries = self.recoveries.saturating_sub(1);
+        }
+        self.data_sn = 0;
+        self.hole = false;
+        self.unsolicited = false;
+        self.open = 0;
+        self.head = self.tail;
+        self.solicited = self.received;
+        true
+    }
+
+    /// The R2T that is outstanding, if there is just one as where data is
+    /// asked for again, to be sent once more with the same numbers.
+    #[must_use]
+    pub fn open_r2t(&self) -> Option<R2tCut> {
+        if self.open.count_ones() != 1 || self.stopped {
+            return None;
+        }
+        let slot = u8::try_from(self.open.trailing_zeros()).ok()?;
+        let len = self.solicited.saturating_sub(self.asked_from);
+        Some(R2tCut {
+            slot,
+            r2t_sn: self.r2t_sn.wrapping_sub(1),
+            offset: self.asked_from,
+            len,
+        })
+    }
+
+    #[inline]
+    fn may_recover(&self) -> bool {
+        self.recoveries != 0 && !self.stopped && !self.hole
     }
 
     /// How many leading bytes of `len` at `offset` belong into the buffer. For
@@ -261,6 +360,7 @@ impl WritePlan {
             return None;
         }
         self.solicited = offset.saturating_add(len);
+        self.asked_from = offset;
         if self.open == 0 {
             self.burst_end = self.solicited;
         }
@@ -347,7 +447,7 @@ impl WritePlan {
                 }
             }
         }
-        if self.stopped {
+        if self.stopped || self.hole {
             return Ok(self.received);
         }
         if pdu.data_sn != self.data_sn {
@@ -382,6 +482,14 @@ impl WritePlan {
     #[inline]
     fn end_sequence(&mut self, ttt_index: Option<u8>) {
         self.data_sn = 0;
+        if self.hole {
+            self.hole = false;
+            self.unsolicited = false;
+            self.open = 0;
+            self.head = self.tail;
+            self.solicited = self.received;
+            return;
+        }
         match ttt_index {
             None => {
                 self.unsolicited = false;
@@ -656,6 +764,7 @@ mod tests {
         first_burst: 16384,
         max_burst: 16384,
         max_outstanding_r2t: 2,
+        recovers: false,
     };
 
     fn unsolicited(data_sn: u32, offset: u32, len: u32, final_bit: bool) -> DataOutHdr {
@@ -1147,6 +1256,7 @@ mod tests {
                         first_burst: first.min(max),
                         max_burst: max,
                         max_outstanding_r2t: slots,
+                        recovers: false,
                     }
                 },
             )
@@ -1382,6 +1492,91 @@ mod tests {
             prop_assert!(model.kept.iter().all(|&times| times <= 1));
         }
 
+        /// Whatever is lost of the Data-Out PDUs, or arrives damaged, and
+        /// whichever sequences lose their end, in the end each byte has been
+        /// kept, the last time good, and the initiator was asked for no more
+        /// than is missing.
+        #[test]
+        fn any_loss_is_made_good(
+            params in params().prop_map(legal),
+            segment in 1..9000u32,
+            immediate_bad in any::<bool>(),
+            luck in prop::collection::vec(0..8u8, 0..200),
+        ) {
+            let params = WriteParams { recovers: true, ..params };
+            let wanted = params.wanted.min(params.edtl);
+            let mut plan = WritePlan::new(&params).unwrap();
+            let mut good = vec![false; params.edtl as usize];
+            let keep = |good: &mut Vec<bool>, at: u32, len: u32, ok: bool| {
+                for byte in &mut good[at as usize..][..len as usize] {
+                    *byte = ok;
+                }
+            };
+            if params.immediate_len != 0 {
+                keep(&mut good, 0, plan.kept(0, params.immediate_len), !immediate_bad);
+                if immediate_bad {
+                    prop_assert!(plan.discard(0, params.final_bit));
+                }
+            }
+            // At most so many may go wrong, see MAX_RECOVERIES.
+            let mut left = 14;
+            let mut luck = luck.into_iter().map(move |n| {
+                let n = if left == 0 { 7 } else { n };
+                left -= i32::from(n < 3);
+                n
+            }).chain(std::iter::repeat(7));
+            let mut sequence = (!params.final_bit).then(|| {
+                (None, params.immediate_len, params.first_burst.min(params.edtl))
+            });
+            for r2ts in 0..400 {
+                if let Some((slot, from, to)) = sequence.take() {
+                    let (mut at, mut data_sn) = (from, 0);
+                    loop {
+                        let len = segment.min(to - at);
+                        let last = at + len == to;
+                        let pdu = DataOutHdr {
+                            ttt_index: slot, data_sn, offset: at, len, final_bit: last,
+                        };
+                        match luck.next().unwrap() {
+                            // It never comes; without the last one the target
+                            // has to find out by itself.
+                            0 | 1 if last => {
+                                prop_assert!(plan.lose());
+                            }
+                            0 | 1 => {}
+                            2 => {
+                                let kept = plan.data_out(pdu).unwrap();
+                                keep(&mut good, at, kept, false);
+                                prop_assert!(plan.discard(at, last));
+                            }
+                            _ => {
+                                let kept = plan.data_out(pdu).unwrap();
+                                keep(&mut good, at, kept, true);
+                            }
+                        }
+                        at += len;
+                        data_sn += 1;
+                        if last { break; }
+                    }
+                }
+                prop_assert!(!plan.is_stopped());
+                if plan.is_complete() {
+                    break;
+                }
+                let cut = plan.next_r2t();
+                prop_assert!(cut.is_some(), "{:?}", plan);
+                let cut = cut.unwrap();
+                prop_assert_eq!(plan.open_r2t(), Some(cut));
+                prop_assert_eq!(plan.next_r2t(), None);
+                prop_assert_eq!(cut.r2t_sn, r2ts);
+                prop_assert_eq!(cut.offset, plan.received());
+                prop_assert!(cut.len != 0 && cut.offset + cut.len <= wanted);
+                sequence = Some((Some(cut.slot), cut.offset, cut.offset + cut.len));
+            }
+            prop_assert!(plan.is_complete());
+            prop_assert!(good[..wanted as usize].iter().all(|good| *good));
+        }
+
         /// A command is refused exactly where it is not legal.
         #[test]
         fn only_legal_commands_get_a_plan(params in params()) {
@@ -1462,6 +1657,44 @@ mod tests {
             assert_eq!(cut.last, end == u32::MAX);
         }
         assert_eq!(end, u32::MAX);
+    }
+
+    #[test]
+    fn what_is_lost_is_asked_for_again_so_often_only() {
+        let mut plan = WritePlan::new(&WriteParams {
+            immediate_len: 0,
+            final_bit: true,
+            recovers: true,
+            ..PARAMS
+        })
+        .unwrap();
+        let lost = |cut: R2tCut| DataOutHdr {
+            ttt_index: Some(cut.slot),
+            data_sn: 1,
+            offset: cut.offset,
+            len: cut.len,
+            final_bit: true,
+        };
+        for n in 0..16 {
+            let cut = plan.next_r2t().unwrap();
+            assert_eq!((cut.r2t_sn, cut.offset, cut.len), (n, 0, 16384));
+            assert_eq!(plan.data_out(lost(cut)), Ok(0));
+        }
+        let cut = plan.next_r2t().unwrap();
+        let error = TransferError::DataSn {
+            expected: 0,
+            got: 1,
+        };
+        assert_eq!(plan.data_out(lost(cut)), Err(error));
+        assert!(plan.is_stopped() && plan.is_settled());
+        assert!(!plan.discard(0, true) && !plan.lose());
+    }
+
+    #[test]
+    fn without_recovery_nothing_is_asked_for_again() {
+        let mut plan = WritePlan::new(&PARAMS).unwrap();
+        assert!(!plan.discard(0, false) && !plan.lose());
+        assert_eq!(plan.received(), 8192);
     }
 
     /// The plans are parts of every task.

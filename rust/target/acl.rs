@@ -59,8 +59,10 @@ const DATAOUT_TIMEOUT_S: i32 = 3;
 /// And how many times that long.
 const DATAOUT_RETRIES: i32 = 5;
 
-/// Seconds to wait for a Data-Out PDU of an initiator that has no entry.
-pub(crate) const DEFAULT_DATAOUT_PATIENCE_S: u32 = (DATAOUT_TIMEOUT_S * DATAOUT_RETRIES) as u32;
+/// Seconds to wait for a Data-Out PDU of an initiator that has no entry, and how
+/// many times that long.
+pub(crate) const DEFAULT_DATAOUT_PATIENCE: (u32, u32) =
+    (DATAOUT_TIMEOUT_S as u32, DATAOUT_RETRIES as u32);
 
 /// Whom an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,11 +232,14 @@ impl Acl {
         self.place(which).load(Relaxed)
     }
 
-    /// Seconds that a Data-Out PDU may be in coming.
-    pub(crate) fn dataout_patience_s(&self) -> u32 {
-        let once = self.attrib(AclAttrib::DataoutTimeout);
-        let times = self.attrib(AclAttrib::DataoutTimeoutRetries);
-        u32::try_from(once.saturating_mul(times)).unwrap_or(0)
+    /// Seconds to wait for a Data-Out PDU that is due, and how many times that
+    /// long.
+    pub(crate) fn dataout_patience(&self) -> (u32, u32) {
+        let attrib = |which| u32::try_from(self.attrib(which)).unwrap_or(0);
+        (
+            attrib(AclAttrib::DataoutTimeout),
+            attrib(AclAttrib::DataoutTimeoutRetries),
+        )
     }
 
     /// Writes an attribute; it counts from the next login or timeout on.

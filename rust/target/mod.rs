@@ -15,7 +15,7 @@ pub(crate) use acl::{
     Acl,
     AclAttrib,
     AclName,
-    DEFAULT_DATAOUT_PATIENCE_S, //
+    DEFAULT_DATAOUT_PATIENCE, //
 };
 pub(crate) use credentials::{
     CredentialField,

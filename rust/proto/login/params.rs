@@ -124,9 +124,6 @@ impl TpgParams {
                     Key::MaxConnections if n > MAX_CONNECTIONS => {
                         return Err(ParamError::Unsupported("at most 8 connections per session"));
                     }
-                    Key::ErrorRecoveryLevel if n != 0 => {
-                        return Err(ParamError::Unsupported("only error recovery level 0"));
-                    }
                     Key::MaxOutstandingR2T if n > MAX_OUTSTANDING_R2T => {
                         return Err(ParamError::Unsupported("at most 32 outstanding R2Ts"));
                     }

@@ -217,6 +217,7 @@ for file, good, bad in [
     ("param/MaxRecvDataSegmentLength", ["512", "16777215"], ["511", "16777216"]),
     ("param/InitialR2T", ["Yes", "No"], ["maybe", "1", "yes please"]),
     ("param/MaxConnections", ["8", "1"], ["0", "9"]),
+    ("param/ErrorRecoveryLevel", ["1", "2", "0"], ["3"]),
     ("param/MaxOutstandingR2T", ["1", "32"], ["0", "33"]),
     ("param/DefaultTime2Wait", ["0", "3600"], ["3601"]),
     ("param/HeaderDigest", ["None", "CRC32C", "CRC32C,None"], ["MD5", "None,None"]),

@@ -145,16 +145,6 @@ fn refused_values_name_the_rule() {
             "is not supported: at most 8 connections per session",
         ),
         ("ErrorRecoveryLevel", "3", "must be 0 to 2"),
-        (
-            "ErrorRecoveryLevel",
-            "1",
-            "is not supported: only error recovery level 0",
-        ),
-        (
-            "ErrorRecoveryLevel",
-            "2",
-            "is not supported: only error recovery level 0",
-        ),
         ("MaxOutstandingR2T", "0", "must be 1 to 65535"),
         (
             "MaxOutstandingR2T",

@@ -72,6 +72,7 @@ fn write(command: &Command, data: &mut Unstructured<'_>) {
         first_burst: command.first_burst.clamp(512, 0xff_ffff),
         max_burst: command.max_burst.clamp(512, 0xff_ffff),
         max_outstanding_r2t: command.max_outstanding_r2t.into(),
+        recovers: false,
     };
     let (mut plan, mut end) = match WritePlan::new(&params) {
         Ok(plan) => (plan, params.immediate_len),

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# ErrorRecoveryLevel 2: tasks outlive their connection, and go on by another one. No initiator in
+# the guest can do it, so it is the raw one.
+# time: 60
+# kernels: debug
+
+case_cleanup() {
+	dmsetup resume slow
+	i_forget
+	t_clear
+	dmsetup remove --retry slow
+} 2>/dev/null
+
+must modprobe dm_mod
+must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dmsetup mknodes
+t_load
+t_target "$IQN"
+t_backstore disk0 /dev/mapper/slow
+t_lun "$IQN" 0 disk0
+t_portal "$IQN" "$PORTAL"
+t_demo "$IQN"
+t_acl "$IQN" iqn.2026-01.org.example:raw
+t_set "$IQN" ErrorRecoveryLevel=2 MaxConnections=4
+t_enable "$IQN"
+py reassign
+check "open-iscsi, which is at level 0, logs in" i_login
+check "and all is well" fio_verify "$(i_disk)" --size=4m

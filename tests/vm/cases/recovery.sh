@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# ErrorRecoveryLevel 1: what was lost of the data, the R2Ts or the responses is sent or asked for
+# again. No initiator in the guest can do it (open-iscsi and libiscsi are at level 0), so it is the
+# raw one.
+# time: 60
+# kernels: debug
+
+t_load
+t_target "$IQN"
+t_backstore disk0 /dev/vda
+t_lun "$IQN" 0 disk0
+t_portal "$IQN" "$PORTAL"
+t_demo "$IQN"
+t_acl "$IQN" iqn.2026-01.org.example:raw
+t_set "$IQN" ErrorRecoveryLevel=1
+t_enable "$IQN"
+py recovery
+check "open-iscsi, which is at level 0, logs in" i_login
+check "and all is well" fio_verify "$(i_disk)" --size=4m
