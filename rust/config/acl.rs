@@ -249,6 +249,7 @@ const NO_MEMBERS: &[u8] = b"none";
 fn store_members(acl: &Arc<Acl>, value: &[u8]) -> Result<(), Refusal> {
     let mut members = KVec::new();
     let value = match value.trim_ascii() {
+        b"" => return Err(Refusal::invalid("must be names or patterns, or none")),
         NO_MEMBERS => b"",
         value => value,
     };

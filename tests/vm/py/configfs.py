@@ -380,7 +380,7 @@ values = [b"\0", b"\n", b" ", b"\xff" * 100, b"A" * 4095, b"1" * 4095, b"-", b"0
           b"1\0001", b"9" * 20, b"iqn." * 900, b"=" * 300, b",", bytes(range(256)), b"x" * 5000]
 values += [random.randbytes(random.randrange(9, 4096)) for _ in range(20)]
 text = {"userid", "password", "userid_mutual", "password_mutual", "alias", "tag", "TargetAlias",
-        "vendor_id", "product_id", "revision", "vpd_unit_serial"}
+        "vendor_id", "product_id", "revision", "vpd_unit_serial", "pd_text_id_info"}
 for where, _, files in os.walk(ROOT):
     for name in files:
         path = f"{where}/{name}"
