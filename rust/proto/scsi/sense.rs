@@ -3,12 +3,16 @@
 //! Sense data: why a command did not end well.
 
 use super::put::Put;
+use super::status::Status;
 
 /// The most bytes that [`Sense::emit`] produces.
-pub const SENSE_MAX_LEN: usize = 40;
+pub const SENSE_MAX_LEN: usize = 52;
 
 /// Bytes of fixed format sense data.
 pub const SENSE_FIXED_LEN: usize = 18;
+
+/// ADDITIONAL SENSE LENGTH of fixed format sense data without more.
+const FIXED_ADDITIONAL: u8 = 0x0a;
 
 /// Sense keys (SPC-4, "Sense key and additional sense code definitions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +63,29 @@ pub struct FieldPointer {
     pub bit: Option<u8>,
 }
 
+/// Which byte, and which bit of it, of a segment descriptor is wrong (SPC-4,
+/// "Segment pointer sense key specific data", SD one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SegmentPointer {
+    /// The first byte of the field, counted from the first of the descriptor.
+    pub byte: u16,
+    /// The most significant bit of the field, 7 to 0, when it does not fill
+    /// its byte.
+    pub bit: Option<u8>,
+}
+
+/// How a command ended that a copy manager sent to a source or a destination
+/// (SPC-4, "Errors detected during processing of segment descriptors").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Forwarded {
+    /// It was sent to the destination, against the source.
+    pub destination: bool,
+    /// Its status.
+    pub status: Status,
+    /// Sense key and codes, with CHECK CONDITION.
+    pub sense: Option<(SenseKey, u8, u8)>,
+}
+
 /// What the sense data of one command says.
 ///
 /// Built from the constants below and the `with_` methods:
@@ -84,6 +111,10 @@ pub struct Sense {
     /// Progress of a long operation in units of 1/65536. Only with NO SENSE
     /// and NOT READY.
     pub progress: Option<u16>,
+    /// The field of a segment descriptor at fault. Only with COPY ABORTED.
+    pub segment: Option<SegmentPointer>,
+    /// What a source or destination said. Only with COPY ABORTED.
+    pub forwarded: Option<Forwarded>,
 }
 
 macro_rules! senses {
@@ -142,6 +173,8 @@ senses! {
     WRONG_TRANSFER_LENGTH = IllegalRequest, 0x0e, 0x03;
     /// The parameter list is shorter than the CDB's fields need.
     PARAMETER_LIST_LENGTH_ERROR = IllegalRequest, 0x1a, 0x00;
+    /// A copy with this list identifier is under way.
+    COPY_OPERATION_IN_PROGRESS = IllegalRequest, 0x00, 0x16;
     /// The operation code is not supported.
     INVALID_COMMAND_OPERATION_CODE = IllegalRequest, 0x20, 0x00;
     /// An LBA is beyond the last one.
@@ -158,6 +191,16 @@ senses! {
     PARAMETER_VALUE_INVALID = IllegalRequest, 0x26, 0x02;
     /// RELEASE of a persistent reservation with the wrong scope or type.
     INVALID_RELEASE_OF_PERSISTENT_RESERVATION = IllegalRequest, 0x26, 0x04;
+    /// More CSCD descriptors than are supported.
+    TOO_MANY_CSCD_DESCRIPTORS = IllegalRequest, 0x26, 0x06;
+    /// A type of CSCD descriptor that is not supported.
+    UNSUPPORTED_CSCD_DESCRIPTOR_TYPE_CODE = IllegalRequest, 0x26, 0x07;
+    /// More segment descriptors than are supported.
+    TOO_MANY_SEGMENT_DESCRIPTORS = IllegalRequest, 0x26, 0x08;
+    /// A type of segment descriptor that is not supported.
+    UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE = IllegalRequest, 0x26, 0x09;
+    /// More inline data than is supported.
+    INLINE_DATA_LENGTH_EXCEEDED = IllegalRequest, 0x26, 0x0b;
     /// The commands came in an order that has no meaning.
     COMMAND_SEQUENCE_ERROR = IllegalRequest, 0x2c, 0x00;
     /// Saved mode pages are not supported.
@@ -209,6 +252,23 @@ senses! {
     /// A thin provisioned device has no space left for the write.
     SPACE_ALLOCATION_FAILED_WRITE_PROTECT = DataProtect, 0x27, 0x07;
 
+    /// A copy was aborted, nothing more to say.
+    COPY_ABORTED = CopyAborted, 0x00, 0x00;
+    /// A segment descriptor names no source or destination.
+    UNREACHABLE_COPY_TARGET = CopyAborted, 0x08, 0x04;
+    /// A command that the copy manager sent has failed.
+    THIRD_PARTY_DEVICE_FAILURE = CopyAborted, 0x0d, 0x01;
+    /// A source or destination is not there.
+    COPY_TARGET_DEVICE_NOT_REACHABLE = CopyAborted, 0x0d, 0x02;
+    /// A source or destination is not of the kind that its descriptor says.
+    INCORRECT_COPY_TARGET_DEVICE_TYPE = CopyAborted, 0x0d, 0x03;
+    /// A field of a segment descriptor is wrong.
+    COPY_INVALID_FIELD_IN_PARAMETER_LIST = CopyAborted, 0x26, 0x00;
+    /// A segment is no whole number of blocks.
+    UNEXPECTED_INEXACT_SEGMENT = CopyAborted, 0x26, 0x0a;
+    /// A copy found no memory.
+    COPY_INSUFFICIENT_RESOURCES = CopyAborted, 0x55, 0x03;
+
     /// The command was aborted, nothing more to say.
     ABORTED_NO_ADDITIONAL_SENSE = AbortedCommand, 0x00, 0x00;
     /// Data came unsolicited that was not allowed (RFC 7143 section 11.4.7.2).
@@ -254,6 +314,8 @@ impl Sense {
             command_specific: None,
             field: None,
             progress: None,
+            segment: None,
+            forwarded: None,
         }
     }
 
@@ -310,8 +372,8 @@ impl Sense {
         self.key == other.key && self.asc == other.asc && self.ascq == other.ascq
     }
 
-    /// Writes fixed format (SPC-4, "Fixed format sense data", 18 bytes) or
-    /// descriptor format sense data (SPC-4, "Descriptor format sense data", at
+    /// Writes fixed format (SPC-4, "Fixed format sense data", 18 bytes and what
+    /// is forwarded) or descriptor format sense data (SPC-4, "Descriptor format sense data", at
     /// most [`SENSE_MAX_LEN`] bytes), clipped to `out`; returns the full length.
     ///
     /// Fixed format has 32 bits for INFORMATION and COMMAND-SPECIFIC
@@ -328,18 +390,38 @@ impl Sense {
 
     fn emit_fixed(&self, put: &mut Put<'_>) {
         let info = self.info.and_then(|info| u32::try_from(info).ok());
-        let specific = self.command_specific.and_then(|v| u32::try_from(v).ok());
+        let mut specific = self.command_specific.and_then(|v| u32::try_from(v).ok());
+        let mut additional = FIXED_ADDITIONAL;
+        if let Some(forwarded) = &self.forwarded {
+            // Where the status and sense data of the source, or of the
+            // destination, begin, counted from the first byte.
+            let shift = if forwarded.destination { 16 } else { 24 };
+            let at = u32::from(super::put::len8(SENSE_FIXED_LEN)) << shift;
+            specific = Some(specific.unwrap_or(0) | at);
+            additional = additional.saturating_add(1).saturating_add(
+                forwarded
+                    .sense
+                    .map_or(0, |_| super::put::len8(SENSE_FIXED_LEN)),
+            );
+        }
         let valid = if info.is_some() { 0x80 } else { 0 };
         put.u8(valid | if self.deferred { 0x71 } else { 0x70 });
         put.u8(0);
         put.u8(self.key as u8);
         put.u32(info.unwrap_or(0));
-        put.u8(0x0a);
+        put.u8(additional);
         put.u32(specific.unwrap_or(0));
         put.u8(self.asc);
         put.u8(self.ascq);
         put.u8(0);
         put.bytes(&self.key_specific().unwrap_or([0; 3]));
+        if let Some(forwarded) = &self.forwarded {
+            put.u8(forwarded.status.code());
+            if let Some((key, asc, ascq)) = forwarded.sense {
+                put.bytes(&[0x70, 0, key as u8, 0, 0, 0, 0, FIXED_ADDITIONAL]);
+                put.bytes(&[0, 0, 0, 0, asc, ascq, 0, 0, 0, 0]);
+            }
+        }
     }
 
     fn emit_descriptor(&self, put: &mut Put<'_>) {
@@ -358,6 +440,9 @@ impl Sense {
         if self.key_specific().is_some() {
             additional = additional.saturating_add(8);
         }
+        if let Some(forwarded) = &self.forwarded {
+            additional = additional.saturating_add(forwarded.sense.map_or(4, |_| 12));
+        }
         put.u8(additional);
         if let Some(info) = self.info {
             put.bytes(&[0x00, 0x0a, 0x80, 0x00]);
@@ -369,6 +454,16 @@ impl Sense {
         }
         if let Some([a, b, c]) = self.key_specific() {
             put.bytes(&[0x02, 0x06, 0x00, 0x00, a, b, c, 0x00]);
+        }
+        if let Some(forwarded) = &self.forwarded {
+            // SPC-4, "Forwarded sense data sense data descriptor".
+            put.u8(0x0c);
+            put.u8(forwarded.sense.map_or(2, |_| 10));
+            put.u8(if forwarded.destination { 2 } else { 1 });
+            put.u8(forwarded.status.code());
+            if let Some((key, asc, ascq)) = forwarded.sense {
+                put.bytes(&[0x72, key as u8, asc, ascq, 0, 0, 0, 0]);
+            }
         }
     }
 
@@ -383,6 +478,15 @@ impl Sense {
                 flags |= 0x08 | (bit & 0x07);
             }
             let [hi, lo] = field.byte.to_be_bytes();
+            return Some([flags, hi, lo]);
+        }
+        if let Some(segment) = self.segment {
+            // SKSV, SD.
+            let mut flags = 0xa0;
+            if let Some(bit) = segment.bit {
+                flags |= 0x08 | (bit & 0x07);
+            }
+            let [hi, lo] = segment.byte.to_be_bytes();
             return Some([flags, hi, lo]);
         }
         let [hi, lo] = self.progress?.to_be_bytes();
@@ -475,18 +579,74 @@ mod tests {
         let mut sense = Sense::invalid_cdb(2, None);
         sense.info = Some(1);
         sense.command_specific = Some(2);
+        let mut fixed = sense;
+        fixed.command_specific = None;
+        assert_eq!(emit(&fixed, false).1, SENSE_FIXED_LEN);
+        sense.forwarded = Some(Forwarded {
+            destination: true,
+            status: Status::CheckCondition,
+            sense: Some((SenseKey::DataProtect, 0x27, 0)),
+        });
         check(
             sense,
             true,
             &[
-                0x72, 5, 0x24, 0, 0, 0, 0, 32, // header
+                0x72, 5, 0x24, 0, 0, 0, 0, 44, // header
                 0x00, 0x0a, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, // information
                 0x01, 0x0a, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 2, // command specific
                 0x02, 0x06, 0x00, 0, 0xc0, 0, 2, 0, // sense key specific
+                0x0c, 0x0a, 0x02, 0x02, 0x72, 7, 0x27, 0, 0, 0, 0, 0, // forwarded
             ],
         );
         assert_eq!(emit(&sense, true).1, SENSE_MAX_LEN);
-        assert_eq!(emit(&sense, false).1, SENSE_FIXED_LEN);
+        assert!(emit(&sense, false).1 < SENSE_MAX_LEN);
+    }
+
+    #[test]
+    fn copies_that_are_aborted() {
+        check(
+            Sense::COPY_ABORTED.in_segment(0x0102, Some((20, Some(3)))),
+            false,
+            &[
+                0x70, 0, 0x0a, 0, 0, 0, 0, 0x0a, 0, 0, 1, 2, 0, 0, 0, 0xab, 0, 20,
+            ],
+        );
+        let mut source = Sense::THIRD_PARTY_DEVICE_FAILURE.in_segment(3, None);
+        source.forwarded = Some(Forwarded {
+            destination: false,
+            status: Status::CheckCondition,
+            sense: Some((SenseKey::MediumError, 0x11, 0)),
+        });
+        check(
+            source.with_info(5),
+            false,
+            &[
+                0xf0, 0, 0x0a, 0, 0, 0, 5, 29, 18, 0, 0, 3, 0x0d, 1, 0, 0, 0, 0, // its own
+                0x02, 0x70, 0, 3, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0,
+            ],
+        );
+        let mut destination = Sense::THIRD_PARTY_DEVICE_FAILURE.in_segment(3, None);
+        destination.forwarded = Some(Forwarded {
+            destination: true,
+            status: Status::ReservationConflict,
+            sense: None,
+        });
+        check(
+            destination,
+            false,
+            &[
+                0x70, 0, 0x0a, 0, 0, 0, 0, 11, 0, 18, 0, 3, 0x0d, 1, 0, 0, 0, 0, 0x18,
+            ],
+        );
+        check(
+            destination,
+            true,
+            &[
+                0x72, 0x0a, 0x0d, 1, 0, 0, 0, 16, // header
+                0x01, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, // command specific
+                0x0c, 0x02, 0x02, 0x18, // forwarded
+            ],
+        );
     }
 
     #[test]
