@@ -113,6 +113,9 @@ impl Command {
             }
         };
         match *self {
+            Command::ExtendedCopy { .. }
+            | Command::CopyOperationAbort { .. }
+            | Command::ReceiveCopyResults { .. } => exists(Feature::ThirdPartyCopy),
             Command::Unmap { anchor, .. } => {
                 exists(Feature::Unmap)?;
                 flag(anchor, Feature::Anchor, 0)
@@ -206,6 +209,9 @@ impl Command {
                 Ok(())
             }
             Command::WriteSame { .. } => self.write_same_extent(info).map(|_| ()),
+            Command::ExtendedCopy { form, list_len } if list_len > form.max_list_len() => {
+                Err(Sense::PARAMETER_LIST_LENGTH_ERROR)
+            }
             _ => Ok(()),
         }
     }
@@ -239,6 +245,7 @@ impl Command {
 mod tests {
     use super::*;
     use crate::proto::scsi::opcodes::Groups;
+    use crate::proto::scsi::xcopy::Form;
     use crate::proto::scsi::SenseKey;
     use std::vec::Vec;
 
@@ -568,6 +575,24 @@ mod tests {
         info.atomic.max_len_with_boundary = 64;
         assert_eq!(command(0, 64, 8).check(&info), Ok(()));
         assert_eq!(command(0, 68, 8).check(&info), length);
+    }
+
+    #[test]
+    fn check_third_party_copies() {
+        let copy = |form, list_len| Command::ExtendedCopy { form, list_len };
+        let mut info = disk();
+        let unknown = Err(Sense::INVALID_COMMAND_OPERATION_CODE);
+        assert_eq!(copy(Form::Lid1, 0).check(&info), unknown);
+        info.third_party_copy = true;
+        // Others are written than the logical unit itself.
+        info.read_only = true;
+        for (form, most) in [(Form::Lid1, 2576), (Form::Lid4, 2608)] {
+            assert_eq!(copy(form, most).check(&info), Ok(()));
+            assert_eq!(
+                copy(form, most + 1).check(&info),
+                Err(Sense::PARAMETER_LIST_LENGTH_ERROR)
+            );
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::opcodes;
 use super::opcodes::Groups;
 use super::sense::Sense;
+use super::xcopy::Form;
 
 /// A command, read from its CDB once.
 ///
@@ -259,6 +260,43 @@ pub enum Command {
         /// Bytes of parameter list.
         list_len: u32,
     },
+    /// EXTENDED COPY(LID1) or (LID4).
+    ExtendedCopy {
+        /// Which of them.
+        form: Form,
+        /// Bytes of parameter list; 0 copies nothing.
+        list_len: u32,
+    },
+    /// COPY OPERATION ABORT.
+    CopyOperationAbort {
+        /// The list identifier of the copy.
+        list_id: u32,
+    },
+    /// RECEIVE COPY RESULTS and what SPC-4 made of it.
+    ReceiveCopyResults {
+        /// What to tell.
+        what: CopyResults,
+        /// The list identifier of the copy.
+        list_id: u32,
+        /// Most bytes to return.
+        alloc: u32,
+    },
+}
+
+/// Service actions of RECEIVE COPY RESULTS, by the names of the commands that
+/// they are in SPC-4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyResults {
+    /// 00h: RECEIVE COPY STATUS(LID1).
+    StatusLid1,
+    /// 01h: RECEIVE COPY DATA(LID1).
+    DataLid1,
+    /// 03h: RECEIVE COPY OPERATING PARAMETERS.
+    OperatingParameters,
+    /// 04h: RECEIVE COPY FAILURE DETAILS(LID1).
+    FailureDetailsLid1,
+    /// 05h: RECEIVE COPY STATUS(LID4).
+    StatusLid4,
 }
 
 /// The fields of MODE SENSE(6) and (10).
@@ -483,7 +521,8 @@ impl Command {
             | Command::ReportSupportedOpcodes { .. }
             | Command::ReportSupportedTmfs { .. }
             | Command::ReportTargetPortGroups { .. }
-            | Command::PersistentReserveIn { .. } => DataDirection::In,
+            | Command::PersistentReserveIn { .. }
+            | Command::ReceiveCopyResults { .. } => DataDirection::In,
             Command::Write { .. }
             | Command::WriteAndVerify { .. }
             | Command::CompareAndWrite { .. }
@@ -492,7 +531,8 @@ impl Command {
             | Command::Unmap { .. }
             | Command::ModeSelect { .. }
             | Command::SetTargetPortGroups { .. }
-            | Command::PersistentReserveOut { .. } => DataDirection::Out,
+            | Command::PersistentReserveOut { .. }
+            | Command::ExtendedCopy { .. } => DataDirection::Out,
             Command::WriteSame { ndob, .. } => match ndob {
                 true => DataDirection::None,
                 false => DataDirection::Out,
@@ -507,7 +547,8 @@ impl Command {
             | Command::StartStopUnit { .. }
             | Command::PreventAllowMediumRemoval { .. }
             | Command::Reserve
-            | Command::Release => DataDirection::None,
+            | Command::Release
+            | Command::CopyOperationAbort { .. } => DataDirection::None,
         }
     }
 
@@ -531,7 +572,8 @@ impl Command {
             | Command::ReportLuns { alloc, .. }
             | Command::ReportSupportedOpcodes { alloc, .. }
             | Command::ReportSupportedTmfs { alloc, .. }
-            | Command::ReportTargetPortGroups { alloc, .. } => u64::from(alloc),
+            | Command::ReportTargetPortGroups { alloc, .. }
+            | Command::ReceiveCopyResults { alloc, .. } => u64::from(alloc),
             Command::Read { blocks, .. }
             | Command::Write { blocks, .. }
             | Command::WriteAndVerify { blocks, .. }
@@ -551,14 +593,16 @@ impl Command {
                 u64::from(list_len)
             }
             Command::SetTargetPortGroups { list_len }
-            | Command::PersistentReserveOut { list_len, .. } => u64::from(list_len),
+            | Command::PersistentReserveOut { list_len, .. }
+            | Command::ExtendedCopy { list_len, .. } => u64::from(list_len),
             Command::TestUnitReady
             | Command::SynchronizeCache { .. }
             | Command::PreFetch { .. }
             | Command::StartStopUnit { .. }
             | Command::PreventAllowMediumRemoval { .. }
             | Command::Reserve
-            | Command::Release => 0,
+            | Command::Release
+            | Command::CopyOperationAbort { .. } => 0,
         }
     }
 
@@ -669,7 +713,11 @@ impl Command {
             | Command::Unmap { .. }
             | Command::ModeSense(_)
             | Command::ModeSelect { .. }
-            | Command::SetTargetPortGroups { .. } => false,
+            | Command::SetTargetPortGroups { .. }
+            // What they copy is checked by itself, on source and destination.
+            | Command::ExtendedCopy { .. }
+            | Command::CopyOperationAbort { .. }
+            | Command::ReceiveCopyResults { .. } => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::cdb::Cdb16;
 use super::cdb::Cdb6;
 use super::command::Command;
 use super::command::Compare;
+use super::command::CopyResults;
 use super::command::Identifying;
 use super::command::LogControl;
 use super::command::LogSense;
@@ -24,6 +25,7 @@ use super::command::ReadDefectData;
 use super::command::ReportingOptions;
 use super::command::SelectReport;
 use super::sense::Sense;
+use super::xcopy::Form;
 
 type Parsed = Result<Command, Sense>;
 
@@ -558,6 +560,44 @@ pub(crate) fn persistent_reserve_out(cdb: &[u8; 16]) -> Parsed {
     })
 }
 
+pub(crate) fn extended_copy(cdb: &[u8; 16]) -> Parsed {
+    let [_, action, ..] = *cdb;
+    let cdb: Cdb16 = view(cdb)?;
+    Ok(Command::ExtendedCopy {
+        form: match action & 0x1f {
+            0x00 => Form::Lid1,
+            0x01 => Form::Lid4,
+            _ => return Err(Sense::invalid_cdb(1, Some(4))),
+        },
+        list_len: cdb.length.get(),
+    })
+}
+
+pub(crate) fn copy_operation_abort(cdb: &[u8; 16]) -> Parsed {
+    let [_, _, a, b, c, d, ..] = *cdb;
+    Ok(Command::CopyOperationAbort {
+        list_id: u32::from_be_bytes([a, b, c, d]),
+    })
+}
+
+pub(crate) fn receive_copy_results(cdb: &[u8; 16]) -> Parsed {
+    let [_, action, a, b, c, d, ..] = *cdb;
+    let cdb: Cdb16 = view(cdb)?;
+    let (what, list_id) = match action & 0x1f {
+        0x00 => (CopyResults::StatusLid1, u32::from(a)),
+        0x01 => (CopyResults::DataLid1, u32::from(a)),
+        0x03 => (CopyResults::OperatingParameters, 0),
+        0x04 => (CopyResults::FailureDetailsLid1, u32::from(a)),
+        0x05 => (CopyResults::StatusLid4, u32::from_be_bytes([a, b, c, d])),
+        _ => return Err(Sense::invalid_cdb(1, Some(4))),
+    };
+    Ok(Command::ReceiveCopyResults {
+        what,
+        list_id,
+        alloc: cdb.length.get(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -629,6 +669,46 @@ mod tests {
             parse(&[0x8a, 0x10, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0]),
             write(9, 8, true, false)
         );
+    }
+
+    #[test]
+    fn third_party_copies() {
+        let mut cdb = [
+            0x83, 0x01, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0x0a, 0x30, 0, 0, //
+        ];
+        assert_eq!(
+            parse(&cdb),
+            Command::ExtendedCopy {
+                form: Form::Lid4,
+                list_len: 0x0a30
+            }
+        );
+        cdb[1] = 0x1c;
+        assert_eq!(
+            parse(&cdb),
+            Command::CopyOperationAbort {
+                list_id: 0x0102_0304
+            }
+        );
+        cdb[1] = 0x02;
+        assert_eq!(refuse(&cdb), Sense::invalid_cdb(1, Some(4)));
+        let mut results = |action, what, list_id| {
+            cdb[0] = 0x84;
+            cdb[1] = action;
+            assert_eq!(
+                parse(&cdb),
+                Command::ReceiveCopyResults {
+                    what,
+                    list_id,
+                    alloc: 0x0a30
+                }
+            );
+        };
+        results(0, CopyResults::StatusLid1, 1);
+        results(1, CopyResults::DataLid1, 1);
+        results(3, CopyResults::OperatingParameters, 0);
+        results(4, CopyResults::FailureDetailsLid1, 1);
+        results(5, CopyResults::StatusLid4, 0x0102_0304);
     }
 
     #[test]

@@ -202,6 +202,8 @@ pub enum Feature {
     TargetPortGroups,
     /// SET TARGET PORT GROUPS.
     ExplicitTargetPortGroups,
+    /// Third-party copy commands.
+    ThirdPartyCopy,
 }
 
 impl<'a> DeviceInfo<'a> {
@@ -278,6 +280,7 @@ impl<'a> DeviceInfo<'a> {
             Feature::WriteAtomic => self.atomic.max_len != 0,
             Feature::TargetPortGroups => self.tpgs != 0,
             Feature::ExplicitTargetPortGroups => self.tpgs & 0b10 != 0,
+            Feature::ThirdPartyCopy => self.third_party_copy,
         }
     }
 
@@ -336,6 +339,7 @@ mod tests {
             Feature::WriteAtomic,
             Feature::TargetPortGroups,
             Feature::ExplicitTargetPortGroups,
+            Feature::ThirdPartyCopy,
         ] {
             assert!(!info.has(feature), "{feature:?}");
         }

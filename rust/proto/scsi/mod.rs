@@ -35,6 +35,7 @@ pub mod status;
 pub mod ua;
 pub mod unmap;
 pub mod vpd;
+pub mod xcopy;
 
 pub use check::ReadWriteLimits;
 pub use command::Command;

@@ -471,6 +471,7 @@ mod tests {
         info.atomic.max_len = 1;
         info.thin.unmap = true;
         info.tpgs = 3;
+        info.third_party_copy = true;
         let all = commands(Groups::ALL, &info);
         assert_eq!(all.len(), opcodes::TABLE.len());
         for (code, action, servactv, len) in all {

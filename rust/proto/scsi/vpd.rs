@@ -9,6 +9,7 @@ use super::put::len16;
 use super::put::len8;
 use super::put::Put;
 use super::sense::Sense;
+use super::xcopy;
 
 /// Supported VPD Pages.
 pub const SUPPORTED: u8 = 0x00;
@@ -18,6 +19,8 @@ pub const SERIAL: u8 = 0x80;
 pub const DEVICE_ID: u8 = 0x83;
 /// Extended INQUIRY Data.
 pub const EXTENDED_INQUIRY: u8 = 0x86;
+/// Third-party Copy.
+pub const THIRD_PARTY_COPY: u8 = 0x8f;
 /// Block Limits.
 pub const BLOCK_LIMITS: u8 = 0xb0;
 /// Block Device Characteristics.
@@ -26,11 +29,12 @@ pub const BLOCK_CHARACTERISTICS: u8 = 0xb1;
 pub const PROVISIONING: u8 = 0xb2;
 
 /// The page codes of a disk, in ascending order as SPC-4 wants them listed.
-pub const PAGES: [u8; 7] = [
+pub const PAGES: [u8; 8] = [
     SUPPORTED,
     SERIAL,
     DEVICE_ID,
     EXTENDED_INQUIRY,
+    THIRD_PARTY_COPY,
     BLOCK_LIMITS,
     BLOCK_CHARACTERISTICS,
     PROVISIONING,
@@ -47,10 +51,11 @@ pub fn page(
     out: &mut [u8],
 ) -> Result<usize, Sense> {
     match code {
-        SUPPORTED => Ok(supported(out)),
+        SUPPORTED => Ok(supported(info, out)),
         SERIAL => Ok(serial(info, out)),
         DEVICE_ID => Ok(device_id(info, port, out)),
         EXTENDED_INQUIRY => Ok(extended_inquiry(info, out)),
+        THIRD_PARTY_COPY if info.third_party_copy => Ok(third_party_copy(info, out)),
         BLOCK_LIMITS => Ok(block_limits(info, out)),
         BLOCK_CHARACTERISTICS => Ok(block_characteristics(info, out)),
         PROVISIONING => Ok(provisioning(info, out)),
@@ -73,8 +78,14 @@ pub fn no_unit_page(code: u8, out: &mut [u8]) -> Result<usize, Sense> {
 }
 
 /// 00h, Supported VPD Pages.
-pub fn supported(out: &mut [u8]) -> usize {
-    write(SUPPORTED, out, |put| put.bytes(&PAGES))
+pub fn supported(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    write(SUPPORTED, out, |put| {
+        for page in PAGES {
+            if page != THIRD_PARTY_COPY || info.third_party_copy {
+                put.u8(page);
+            }
+        }
+    })
 }
 
 /// 80h, Unit Serial Number.
@@ -153,6 +164,11 @@ pub fn extended_inquiry(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
         put.u8(if volatile { 0x01 } else { 0 });
         put.zeros_to(64);
     })
+}
+
+/// 8Fh, Third-party Copy.
+pub fn third_party_copy(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
+    write(THIRD_PARTY_COPY, out, |put| xcopy::page(info, put))
 }
 
 /// B0h, Block Limits.
@@ -325,6 +341,13 @@ mod tests {
         let list = build(SUPPORTED, &info, &PORT);
         assert_eq!(list[4..], [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2]);
         assert!(list[4..].windows(2).all(|pair| pair[0] < pair[1]));
+        let mut copies = disk(b"s");
+        copies.third_party_copy = true;
+        assert_eq!(
+            build(SUPPORTED, &copies, &PORT)[4..],
+            [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2]
+        );
+        assert_eq!(build(THIRD_PARTY_COPY, &copies, &PORT).len(), 108);
         for code in 0..=255 {
             let exists = page(code, &info, &PORT, &mut []).is_ok();
             assert_eq!(exists, list[4..].contains(&code), "{code:02x}");
