@@ -244,6 +244,15 @@ pub(crate) fn run(mut task: Task) {
         | Command::CompareAndWrite { .. }
         | Command::OrWrite { .. }
         | Command::PreFetch { .. } => task::slow(task, slow),
+        Command::ExtendedCopy { .. } => task::slow(task, backend::copy),
+        Command::CopyOperationAbort { list_id } => {
+            let done = match head.nexus.as_ref() {
+                Some(nexus) => nexus.copies().abort(list_id),
+                None => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED),
+            };
+            let outcome = done.map_or_else(Outcome::from, |()| Outcome::GOOD);
+            task::finish(task, outcome);
+        }
         Command::ModeSelect { .. } => task::slow(task, mode_select),
         Command::StartStopUnit { start: false, .. } => task::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
@@ -472,6 +481,9 @@ fn with_unit(
             return Ok(device.text_id(|text| report::identifying(kind, text, out)));
         }
         Command::ReadDefectData(command) => return Ok(report::defects(&command, out)?),
+        Command::ReceiveCopyResults { what, list_id, .. } => {
+            return Ok(backend::results(nexus, what, list_id, out)?);
+        }
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),
         _ => {}
     }

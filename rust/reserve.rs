@@ -53,6 +53,9 @@ const MAX_ANSWER: usize = 0xffff;
 /// Milliseconds between two looks at tasks that are being aborted.
 const LOOK_MS: u32 = 2;
 
+/// Milliseconds that the part of a copy may take which is under way.
+const COPY_MS: u64 = 12_000;
+
 /// Carries a command out.
 pub(crate) fn run(mut task: Task) {
     let (head, body) = task.both();
@@ -168,6 +171,18 @@ fn change(
             return Ok(());
         }
         Waiter::expire(&waiter, misc::now_ms());
+        misc::sleep_ms(LOOK_MS);
+    }
+    // What they copied from elsewhere is no task of theirs on this unit; but
+    // nothing new is copied any more.
+    let deadline = misc::now_ms().saturating_add(COPY_MS);
+    while victims.iter().any(|victim| victim.copies().is_busy()) {
+        if head.is_aborted() {
+            return Ok(());
+        }
+        if misc::now_ms() > deadline {
+            return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+        }
         misc::sleep_ms(LOOK_MS);
     }
     if waiter.has_failed() {

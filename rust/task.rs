@@ -42,6 +42,7 @@ use crate::{
         work, //
     },
     target::{
+        Copying,
         Device,
         Nexus,
         Pass, //
@@ -49,6 +50,7 @@ use crate::{
     tmf::Waiter, //
 };
 use kernel::{
+    prelude::*,
     sync::{
         atomic::{
             Atomic,
@@ -286,6 +288,8 @@ pub(crate) struct Body {
     pub(crate) pass: Option<Pass>,
     /// When its work on the disk began, see `misc::ticks`.
     pub(crate) started: u64,
+    /// How far an EXTENDED COPY is.
+    pub(crate) copying: Option<KBox<Copying>>,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
     /// What the slow workqueue is to do with it.
@@ -308,6 +312,7 @@ impl Body {
             data_in: 0,
             may_block: false,
             pass: None,
+            copying: None,
             started: 0,
             hold: false,
             slow: None,
@@ -328,6 +333,16 @@ pub(crate) fn slow(mut task: Task, what: fn(Task)) {
     leave(&mut task);
     task.get().slow = Some(what);
     work::slow(task, in_lane);
+}
+
+/// Puts a task that [`slow`] runs at the end of its device's line, to go on with
+/// `what`: others of the device come first. Its worker goes on with the line.
+pub(crate) fn again(mut task: Task, what: fn(Task)) {
+    task.get().slow = Some(what);
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return run_slow(task);
+    };
+    device.slow_lane(|lane| lane.waiting.push(task));
 }
 
 /// As [`slow`], and not in the device's line: for what does not touch the

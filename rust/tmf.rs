@@ -355,6 +355,11 @@ fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
 /// `except` are told.
 fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, except: Option<u64>) {
     abort_unit(waiter, device);
+    let mut n = 0usize;
+    while let Some(nexus) = device.nth_nexus(n) {
+        nexus.copies().forget_ended();
+        n = n.saturating_add(1);
+    }
     device.release_any();
     device.reset_mode();
     device.post_all(Ua::LogicalUnitReset, except);

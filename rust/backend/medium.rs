@@ -44,13 +44,13 @@ use kernel::page::PAGE_SIZE;
 const PIECE: usize = 1 << 20;
 
 /// Memory of the host that is given back after the command.
-struct Scratch {
+pub(super) struct Scratch {
     data: PageBuf,
     _charge: Charge,
 }
 
 impl Scratch {
-    fn new(bytes: usize) -> Result<Self, Outcome> {
+    pub(super) fn new(bytes: usize) -> Result<Self, Outcome> {
         const BUSY: Outcome = Outcome::status(Status::Busy);
         let charge = Charge::take(bytes.div_ceil(PAGE_SIZE)).ok_or(BUSY)?;
         let data = PageBuf::new(bytes, Gfp::Sleep).map_err(|_| BUSY)?;
@@ -58,6 +58,14 @@ impl Scratch {
             data,
             _charge: charge,
         })
+    }
+
+    pub(super) fn peek(&self) -> &PageBuf {
+        &self.data
+    }
+
+    pub(super) fn buf(&mut self) -> &mut PageBuf {
+        &mut self.data
     }
 }
 

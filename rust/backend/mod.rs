@@ -3,9 +3,14 @@
 //! What carries commands out on a medium. There is one kind: a block device.
 
 mod bdev;
+mod copy;
 mod medium;
 
 pub(crate) use bdev::{
     carry_out,
     start, //
+};
+pub(crate) use copy::{
+    copy,
+    results, //
 };

@@ -315,6 +315,11 @@ impl Dir for AttribDir {
         Attr::rw(c"emulate_tpu", show!(Tpu), store!(Tpu, 0..=1)),
         Attr::rw(c"emulate_tpws", show!(Tpws), store!(Tpws, 0..=1)),
         Attr::rw(c"emulate_caw", show!(Caw), store!(Caw, 0..=1)),
+        Attr::rw(
+            c"emulate_3pc",
+            show!(ThirdPartyCopy),
+            store!(ThirdPartyCopy, 0..=1),
+        ),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
         Attr::rw(c"emulate_model_alias", show_model_alias, store_model_alias),
         Attr::rw(c"is_nonrot", show!(IsNonrot), store!(IsNonrot, 0..=1)),

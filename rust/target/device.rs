@@ -145,9 +145,11 @@ pub(crate) enum DeviceAttrib {
     MaxWriteSameLen,
     /// COMPARE AND WRITE is supported.
     Caw,
+    /// Third-party copy commands are supported (3PC).
+    ThirdPartyCopy,
 }
 
-const ATTRIBS: usize = DeviceAttrib::Caw as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::ThirdPartyCopy as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -977,6 +979,7 @@ impl Inner {
         );
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
         self.put(A::Caw, 1);
+        self.put(A::ThirdPartyCopy, 1);
     }
 
     fn describe(&self, info: &mut DeviceInfo<'_>) {
@@ -999,6 +1002,7 @@ impl Inner {
         if self.attrib(A::Caw) != 0 {
             info.max_compare_and_write = MAX_COMPARE_AND_WRITE;
         }
+        info.third_party_copy = self.attrib(A::ThirdPartyCopy) != 0;
         info.dpo_fua = self.attrib(A::FuaWrite) != 0;
         info.rotation_rate = u16::from(self.attrib(A::IsNonrot) != 0);
         let unmap = self.attrib(A::Tpu) != 0;

@@ -4,6 +4,7 @@
 //! the I_T_L nexus through which one session sees one.
 
 use super::{
+    copies::Copies,
     device::Device,
     tpg::Tpg, //
 };
@@ -194,6 +195,8 @@ pub(crate) struct Nexus {
     /// holder.
     standing: Atomic<i32>,
     #[pin]
+    copies: Copies,
+    #[pin]
     pending: SpinLockBh<Pending>,
 }
 
@@ -214,6 +217,7 @@ impl Nexus {
                 gone: Atomic::new(0),
                 attention: Atomic::new(1),
                 standing: Atomic::new(0),
+                copies <- Copies::new(),
                 pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
             }),
             GFP_KERNEL,
@@ -257,6 +261,11 @@ impl Nexus {
     pub(super) fn set_standing(&self, standing: Standing) {
         let bits = i32::from(standing.registered) | i32::from(standing.holder) << 1;
         self.standing.store(bits, Relaxed);
+    }
+
+    /// Its third-party copies.
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// Marks the nexus as ended: commands that still come find no LUN.

@@ -3,6 +3,7 @@
 //! The running objects: what configuration makes, and sessions use.
 
 mod acl;
+mod copies;
 mod credentials;
 mod device;
 mod lun;
@@ -16,6 +17,11 @@ pub(crate) use acl::{
     AclAttrib,
     AclName,
     DEFAULT_DATAOUT_PATIENCE, //
+};
+pub(crate) use copies::{
+    Copying,
+    NoCopy,
+    Noted, //
 };
 pub(crate) use credentials::{
     CredentialField,
