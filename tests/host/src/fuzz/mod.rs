@@ -15,6 +15,7 @@ pub mod text_exchange;
 pub mod text_pairs;
 pub mod transfer_plan;
 pub mod window;
+pub mod xcopy;
 
 /// What a target does with an input. It panics where a rule is broken.
 pub type Target = fn(&[u8]);
@@ -28,4 +29,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("text_pairs", text_pairs::run),
     ("transfer_plan", transfer_plan::run),
     ("window", window::run),
+    ("xcopy", xcopy::run),
 ];
