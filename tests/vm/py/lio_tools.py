@@ -89,7 +89,7 @@ check_eq("enabled, too", True, next(root.tpgs).enable)
 root.clear_existing(confirm=True)
 
 # What LIO has and we have not is told, and the rest is restored.
-saved["storage_objects"][0]["attributes"]["emulate_3pc"] = 1
+saved["storage_objects"][0]["attributes"]["pi_prot_type"] = 0
 saved["targets"][0]["tpgs"][0]["attributes"]["t10_pi"] = 0
 errors = root.restore(saved)
 check_eq("what LIO saved beyond is told", 2, sum("Cannot find attribute" in e for e in errors))
