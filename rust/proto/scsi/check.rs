@@ -7,6 +7,7 @@ use super::command::Compare;
 use super::device::DeviceInfo;
 use super::device::Feature;
 use super::range::check_range;
+use super::rod;
 use super::sense::Sense;
 
 /// What READ and WRITE are checked against.
@@ -114,6 +115,8 @@ impl Command {
         };
         match *self {
             Command::ExtendedCopy { .. }
+            | Command::PopulateToken { .. }
+            | Command::WriteUsingToken { .. }
             | Command::CopyOperationAbort { .. }
             | Command::ReceiveCopyResults { .. } => exists(Feature::ThirdPartyCopy),
             Command::Unmap { anchor, .. } => {
@@ -210,6 +213,12 @@ impl Command {
             }
             Command::WriteSame { .. } => self.write_same_extent(info).map(|_| ()),
             Command::ExtendedCopy { form, list_len } if list_len > form.max_list_len() => {
+                Err(Sense::PARAMETER_LIST_LENGTH_ERROR)
+            }
+            Command::PopulateToken { list_len, .. } if list_len > rod::MAX_POPULATE_LEN => {
+                Err(Sense::PARAMETER_LIST_LENGTH_ERROR)
+            }
+            Command::WriteUsingToken { list_len, .. } if list_len > rod::MAX_WRITE_LEN => {
                 Err(Sense::PARAMETER_LIST_LENGTH_ERROR)
             }
             _ => Ok(()),
@@ -403,6 +412,7 @@ mod tests {
             info.thin.write_same16 = true;
             info.max_compare_and_write = 1;
             info.atomic.max_len = 1;
+            info.third_party_copy = true;
             let mut protected = 0;
             for command in row_commands() {
                 let got = command.check(&info);
@@ -414,7 +424,7 @@ mod tests {
                     assert_eq!(sense.key, SenseKey::IllegalRequest, "{command:?}");
                 }
             }
-            assert_eq!(protected, 13);
+            assert_eq!(protected, 14);
             assert_eq!(read(0, 1, false, false).check(&info), Ok(()));
         }
     }

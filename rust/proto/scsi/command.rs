@@ -267,6 +267,20 @@ pub enum Command {
         /// Bytes of parameter list; 0 copies nothing.
         list_len: u32,
     },
+    /// POPULATE TOKEN.
+    PopulateToken {
+        /// The list identifier.
+        list_id: u32,
+        /// Bytes of parameter list; 0 makes no token.
+        list_len: u32,
+    },
+    /// WRITE USING TOKEN.
+    WriteUsingToken {
+        /// The list identifier.
+        list_id: u32,
+        /// Bytes of parameter list; 0 writes nothing.
+        list_len: u32,
+    },
     /// COPY OPERATION ABORT.
     CopyOperationAbort {
         /// The list identifier of the copy.
@@ -297,6 +311,8 @@ pub enum CopyResults {
     FailureDetailsLid1,
     /// 05h: RECEIVE COPY STATUS(LID4).
     StatusLid4,
+    /// 07h: RECEIVE ROD TOKEN INFORMATION.
+    RodTokenInformation,
 }
 
 /// The fields of MODE SENSE(6) and (10).
@@ -532,7 +548,9 @@ impl Command {
             | Command::ModeSelect { .. }
             | Command::SetTargetPortGroups { .. }
             | Command::PersistentReserveOut { .. }
-            | Command::ExtendedCopy { .. } => DataDirection::Out,
+            | Command::ExtendedCopy { .. }
+            | Command::PopulateToken { .. }
+            | Command::WriteUsingToken { .. } => DataDirection::Out,
             Command::WriteSame { ndob, .. } => match ndob {
                 true => DataDirection::None,
                 false => DataDirection::Out,
@@ -594,7 +612,9 @@ impl Command {
             }
             Command::SetTargetPortGroups { list_len }
             | Command::PersistentReserveOut { list_len, .. }
-            | Command::ExtendedCopy { list_len, .. } => u64::from(list_len),
+            | Command::ExtendedCopy { list_len, .. }
+            | Command::PopulateToken { list_len, .. }
+            | Command::WriteUsingToken { list_len, .. } => u64::from(list_len),
             Command::TestUnitReady
             | Command::SynchronizeCache { .. }
             | Command::PreFetch { .. }
@@ -633,7 +653,9 @@ impl Command {
             Command::TestUnitReady
             | Command::ReadCapacity10
             | Command::ReadCapacity16 { .. }
-            | Command::Unmap { .. } => true,
+            | Command::Unmap { .. }
+            | Command::PopulateToken { .. }
+            | Command::WriteUsingToken { .. } => true,
             _ => self.extent().is_some(),
         }
     }
@@ -650,6 +672,7 @@ impl Command {
                 | Command::WriteAtomic { .. }
                 | Command::WriteSame { .. }
                 | Command::Unmap { .. }
+                | Command::WriteUsingToken { .. }
         )
     }
 
@@ -701,7 +724,8 @@ impl Command {
             | Command::Verify { .. }
             | Command::PreFetch { .. }
             | Command::ReadDefectData(_)
-            | Command::GetLbaStatus { .. } => may_read,
+            | Command::GetLbaStatus { .. }
+            | Command::PopulateToken { .. } => may_read,
             Command::Reserve
             | Command::Write { .. }
             | Command::WriteAndVerify { .. }
@@ -716,6 +740,7 @@ impl Command {
             | Command::SetTargetPortGroups { .. }
             // What they copy is checked by itself, on source and destination.
             | Command::ExtendedCopy { .. }
+            | Command::WriteUsingToken { .. }
             | Command::CopyOperationAbort { .. }
             | Command::ReceiveCopyResults { .. } => false,
         }

@@ -573,6 +573,23 @@ pub(crate) fn extended_copy(cdb: &[u8; 16]) -> Parsed {
     })
 }
 
+pub(crate) fn populate_token(cdb: &[u8; 16]) -> Parsed {
+    let (list_id, list_len) = token_fields(cdb)?;
+    Ok(Command::PopulateToken { list_id, list_len })
+}
+
+pub(crate) fn write_using_token(cdb: &[u8; 16]) -> Parsed {
+    let (list_id, list_len) = token_fields(cdb)?;
+    Ok(Command::WriteUsingToken { list_id, list_len })
+}
+
+/// LIST IDENTIFIER and PARAMETER LIST LENGTH.
+fn token_fields(cdb: &[u8; 16]) -> Result<(u32, u32), Sense> {
+    let [_, _, _, _, _, _, a, b, c, d, ..] = *cdb;
+    let cdb: Cdb16 = view(cdb)?;
+    Ok((u32::from_be_bytes([a, b, c, d]), cdb.length.get()))
+}
+
 pub(crate) fn copy_operation_abort(cdb: &[u8; 16]) -> Parsed {
     let [_, _, a, b, c, d, ..] = *cdb;
     Ok(Command::CopyOperationAbort {
@@ -589,6 +606,10 @@ pub(crate) fn receive_copy_results(cdb: &[u8; 16]) -> Parsed {
         0x03 => (CopyResults::OperatingParameters, 0),
         0x04 => (CopyResults::FailureDetailsLid1, u32::from(a)),
         0x05 => (CopyResults::StatusLid4, u32::from_be_bytes([a, b, c, d])),
+        0x07 => (
+            CopyResults::RodTokenInformation,
+            u32::from_be_bytes([a, b, c, d]),
+        ),
         _ => return Err(Sense::invalid_cdb(1, Some(4))),
     };
     Ok(Command::ReceiveCopyResults {
@@ -709,6 +730,17 @@ mod tests {
         results(3, CopyResults::OperatingParameters, 0);
         results(4, CopyResults::FailureDetailsLid1, 1);
         results(5, CopyResults::StatusLid4, 0x0102_0304);
+        results(7, CopyResults::RodTokenInformation, 0x0102_0304);
+        let token = |action| [0x83, action, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 2, 0x28, 0, 0];
+        let (list_id, list_len) = (0x0102_0304, 0x0228);
+        assert_eq!(
+            parse(&token(0x10)),
+            Command::PopulateToken { list_id, list_len }
+        );
+        assert_eq!(
+            parse(&token(0x11)),
+            Command::WriteUsingToken { list_id, list_len }
+        );
     }
 
     #[test]

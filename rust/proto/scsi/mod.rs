@@ -30,6 +30,7 @@ pub mod opcodes;
 pub mod persist;
 pub mod range;
 pub mod report;
+pub mod rod;
 pub mod sense;
 pub mod status;
 pub mod ua;

@@ -177,6 +177,16 @@ senses! {
     COPY_OPERATION_IN_PROGRESS = IllegalRequest, 0x00, 0x16;
     /// The operation code is not supported.
     INVALID_COMMAND_OPERATION_CODE = IllegalRequest, 0x20, 0x00;
+    /// A token operation that is not possible, and why is not told.
+    INVALID_TOKEN_OPERATION = IllegalRequest, 0x23, 0x00;
+    /// A type of token that is not supported.
+    UNSUPPORTED_TOKEN_TYPE = IllegalRequest, 0x23, 0x01;
+    /// A token that is not known.
+    TOKEN_UNKNOWN = IllegalRequest, 0x23, 0x04;
+    /// A token that has not been used for too long.
+    TOKEN_EXPIRED = IllegalRequest, 0x23, 0x07;
+    /// A token that is not as long as tokens are.
+    INVALID_TOKEN_LENGTH = IllegalRequest, 0x23, 0x0a;
     /// An LBA is beyond the last one.
     LBA_OUT_OF_RANGE = IllegalRequest, 0x21, 0x00;
     /// A field of the CDB is wrong.
@@ -207,6 +217,8 @@ senses! {
     SAVING_PARAMETERS_NOT_SUPPORTED = IllegalRequest, 0x39, 0x00;
     /// Medium removal is prevented.
     MEDIUM_REMOVAL_PREVENTED = IllegalRequest, 0x53, 0x02;
+    /// No room for one more token.
+    INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN = IllegalRequest, 0x55, 0x0d;
     /// No room to register one more I_T nexus.
     INSUFFICIENT_REGISTRATION_RESOURCES = IllegalRequest, 0x55, 0x04;
 

@@ -347,7 +347,7 @@ mod tests {
             build(SUPPORTED, &copies, &PORT)[4..],
             [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2]
         );
-        assert_eq!(build(THIRD_PARTY_COPY, &copies, &PORT).len(), 108);
+        assert_eq!(build(THIRD_PARTY_COPY, &copies, &PORT).len(), 312);
         for code in 0..=255 {
             let exists = page(code, &info, &PORT, &mut []).is_ok();
             assert_eq!(exists, list[4..].contains(&code), "{code:02x}");

@@ -14,6 +14,8 @@ use super::put::len32;
 use super::put::len8;
 use super::put::Put;
 use super::range::check_range;
+use super::rod;
+use super::rod::Token;
 use super::sense::FieldPointer;
 use super::sense::SegmentPointer;
 use super::sense::Sense;
@@ -597,6 +599,10 @@ pub struct Record {
     pub bytes: u64,
     /// How often something has been written.
     pub operations: u16,
+    /// What is told is in blocks of `1 << shift` bytes.
+    pub shift: Option<u32>,
+    /// The token that was made.
+    pub token: Option<Token>,
 }
 
 impl Record {
@@ -609,6 +615,8 @@ impl Record {
             segments: 0,
             bytes: 0,
             operations: 0,
+            shift: None,
+            token: None,
         }
     }
 
@@ -699,6 +707,22 @@ pub fn status_lid4(record: &Record, descriptor: bool, out: &mut [u8]) -> usize {
     put.len()
 }
 
+/// RECEIVE ROD TOKEN INFORMATION data.
+pub fn rod_token_information(
+    record: &Record,
+    info: &DeviceInfo<'_>,
+    descriptor: bool,
+    out: &mut [u8],
+) -> usize {
+    let mut put = Put::new(out);
+    put.zeros(4);
+    status(record, descriptor, &mut put);
+    rod::put_descriptors(record.token.as_ref(), info, &mut put);
+    let len = len32(put.len().saturating_sub(4));
+    put.patch(0, &len.to_be_bytes());
+    put.len()
+}
+
 fn status(record: &Record, descriptor: bool, put: &mut Put<'_>) {
     let (sense, len) = record.sense(descriptor);
     put.u8(record.action);
@@ -722,9 +746,9 @@ fn status(record: &Record, descriptor: bool, put: &mut Put<'_>) {
     });
     put.u8(len8(len));
     put.u8(len8(len));
-    // TRANSFER COUNT UNITS: bytes.
-    put.u8(0x00);
-    put.u64(record.bytes);
+    // TRANSFER COUNT UNITS: logical blocks, or bytes.
+    put.u8(record.shift.map_or(0x00, |_| 0xf1));
+    put.u64(record.bytes.wrapping_shr(record.shift.unwrap_or(0)));
     put.u16(record.segments);
     put.zeros(6);
     put.bytes(sense.get(..len).unwrap_or(&[]));
@@ -763,12 +787,14 @@ fn granularity(info: &DeviceInfo<'_>) -> u8 {
 
 /// The descriptors of the Third-party Copy VPD page.
 pub(super) fn page(info: &DeviceInfo<'_>, put: &mut Put<'_>) {
+    // Block Device ROD Limits.
+    descriptor(put, 0x0000, |put| rod::put_limits(info, put));
     // Supported Commands.
     descriptor(put, 0x0001, |put| {
         let start = put.len();
         put.u8(0);
-        put.bytes(&[0x83, 3, 0x00, 0x01, 0x1c]);
-        put.bytes(&[0x84, 5, 0x00, 0x01, 0x03, 0x04, 0x05]);
+        put.bytes(&[0x83, 5, 0x00, 0x01, 0x10, 0x11, 0x1c]);
+        put.bytes(&[0x84, 6, 0x00, 0x01, 0x03, 0x04, 0x05, 0x07]);
         let len = put.len().saturating_sub(start).saturating_sub(1);
         put.patch(start, &[len8(len)]);
     });
@@ -791,6 +817,8 @@ pub(super) fn page(info: &DeviceInfo<'_>, put: &mut Put<'_>) {
         put.u16(2);
         put.u16(OWN_UNIT);
     });
+    descriptor(put, 0x0106, rod::put_features);
+    descriptor(put, 0x0108, rod::put_types);
     // General Copy Operations.
     descriptor(put, 0x8001, |put| {
         put.u32(u32::from(MAX_CONCURRENT));
@@ -1261,11 +1289,11 @@ mod tests {
     /// The full data, checked to be clipped right at every length.
     #[track_caller]
     fn full(build: impl Fn(&mut [u8]) -> usize) -> Vec<u8> {
-        let mut full = [0xa5; 512];
+        let mut full = [0xa5; 1024];
         let len = build(&mut full);
         assert!(full[len..].iter().all(|byte| *byte == 0xa5));
         for clip in 0..len {
-            let mut part = [0xa5; 512];
+            let mut part = [0xa5; 1024];
             assert_eq!(build(&mut part[..clip]), len);
             assert_eq!(part[..clip], full[..clip]);
             assert!(part[clip..].iter().all(|byte| *byte == 0xa5));
@@ -1357,20 +1385,40 @@ mod tests {
     fn the_page() {
         let info = DeviceInfo::new(b"s", 512, 8);
         let page = full(|out| vpd::third_party_copy(&info, out));
-        assert_eq!(
-            page,
-            [
-                0x00, 0x8f, 0x00, 0x68, // header
-                0x00, 0x01, 0x00, 0x10, 12, // commands
-                0x83, 3, 0x00, 0x01, 0x1c, 0x84, 5, 0x00, 0x01, 0x03, 0x04, 0x05, 0, 0, 0, //
-                0x00, 0x04, 0x00, 0x1c, 0, 0, 0, 0, 0, 16, 0, 64, 0, 0, 0x0a, 0, // parameters
-                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, //
-                0x00, 0x08, 0x00, 0x04, 3, 0x02, 0x0a, 0xe4, // descriptors
-                0x00, 0x0c, 0x00, 0x04, 0x00, 0x02, 0xff, 0xff, // identifiers
-                0x80, 0x01, 0x00, 0x20, 0, 0, 0, 32, 0, 0, 0, 16, 0x10, 0, 0, 0, 9, 0, 0, 0, 0, 0,
-                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-            ]
-        );
+        let mut want = std::vec![0x00, 0x8f, 0x01, 0x34];
+        // Block device ROD limits: ranges, timeouts, blocks of a token.
+        want.extend([0x00, 0x00, 0x00, 0x20, 0, 0, 0, 0, 0, 0, 0, 64]);
+        want.extend([0, 0, 0x02, 0x58, 0, 0, 0, 60]);
+        want.extend([[0, 0, 0, 0, 0, 0x08, 0, 0]; 2].concat());
+        // Commands.
+        want.extend([0x00, 0x01, 0x00, 0x10, 15]);
+        want.extend([0x83, 5, 0x00, 0x01, 0x10, 0x11, 0x1c]);
+        want.extend([0x84, 6, 0x00, 0x01, 0x03, 0x04, 0x05, 0x07]);
+        // Parameters.
+        want.extend([
+            0x00, 0x04, 0x00, 0x1c, 0, 0, 0, 0, 0, 16, 0, 64, 0, 0, 0x0a, 0,
+        ]);
+        want.extend([0; 16]);
+        // Descriptors, and identifiers of them.
+        want.extend([0x00, 0x08, 0x00, 0x04, 3, 0x02, 0x0a, 0xe4]);
+        want.extend([0x00, 0x0c, 0x00, 0x04, 0x00, 0x02, 0xff, 0xff]);
+        // ROD tokens.
+        want.extend([0x01, 0x06, 0x00, 0x5c]);
+        want.extend([0; 16]);
+        want.extend([0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0x58]);
+        want.extend([0; 18]);
+        want.extend([0, 48, 0x00, 0x00, 0x00, 0x2c, 0, 0, 0, 0]);
+        want.extend([[0, 0, 0, 0, 0x10, 0, 0, 0]; 4].concat());
+        want.extend([0; 8]);
+        want.extend([
+            0x01, 0x08, 0x00, 0x44, 0, 0, 0, 64, 0x00, 0x01, 0x00, 0x00, 0x03,
+        ]);
+        want.extend([0; 59]);
+        // General copy operations.
+        want.extend([0x80, 0x01, 0x00, 0x20, 0, 0, 0, 32, 0, 0, 0, 16]);
+        want.extend([0x10, 0, 0, 0, 9]);
+        want.extend([0; 19]);
+        assert_eq!(page, want);
     }
 
     /// Every command of the page is one that REPORT SUPPORTED OPERATION CODES
@@ -1381,7 +1429,9 @@ mod tests {
         let info = DeviceInfo::new(b"s", 512, 8);
         let page = full(|out| vpd::third_party_copy(&info, out));
         let mut listed = Vec::new();
-        let mut rest = &page[9..9 + usize::from(page[8])];
+        // After the header and the ROD limits.
+        let page = &page[4 + 36..];
+        let mut rest = &page[5..5 + usize::from(page[4])];
         while let [code, count, tail @ ..] = rest {
             let (actions, tail) = tail.split_at(usize::from(*count));
             listed.extend(actions.iter().map(|action| (*code, u16::from(*action))));
