@@ -244,7 +244,9 @@ pub(crate) fn run(mut task: Task) {
         | Command::CompareAndWrite { .. }
         | Command::OrWrite { .. }
         | Command::PreFetch { .. } => task::slow(task, slow),
-        Command::ExtendedCopy { .. } => task::slow(task, backend::copy),
+        Command::ExtendedCopy { .. }
+        | Command::PopulateToken { .. }
+        | Command::WriteUsingToken { .. } => task::slow(task, backend::copy),
         Command::CopyOperationAbort { list_id } => {
             let done = match head.nexus.as_ref() {
                 Some(nexus) => nexus.copies().abort(list_id),

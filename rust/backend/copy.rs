@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! EXTENDED COPY: copies from one unit to another, or within one. Slow
-//! workqueue.
+//! EXTENDED COPY and WRITE USING TOKEN: copies from one unit to another, or
+//! within one. Slow workqueue.
 //!
 //! The copy manager is the unit that got the command. It reads and writes as the
 //! session would: what the session does not see does not exist, what it may not
@@ -26,15 +26,21 @@ use crate::{
             CopyResults,
             Reservation, //
         },
+        rod::{
+            self,
+            Extent, //
+        },
         sense::{
             Forwarded,
-            Sense, //
+            Sense,
+            SenseKey, //
         },
         status::Status,
         xcopy::{
             self,
             End,
             Form,
+            ListId,
             Part,
             Plan,
             Segment,
@@ -54,6 +60,7 @@ use crate::{
     target::{
         Copying,
         Device,
+        Job,
         Nexus,
         NoCopy,
         Noted, //
@@ -80,14 +87,20 @@ const PART: u64 = 1 << 20;
 /// come.
 const ROUND_MS: u64 = 100;
 
-/// Begins an EXTENDED COPY.
+const BUSY: Outcome = Outcome::status(Status::Busy);
+
+/// Begins an EXTENDED COPY or WRITE USING TOKEN; or makes a token.
 pub(crate) fn copy(mut task: Task) {
     stats::one(Stat::Slow);
     let (head, body) = task.both();
     if head.is_aborted() {
         return task::finish(task, Outcome::GOOD);
     }
-    match begin(head, body) {
+    let begun = match (head.nexus.as_ref(), body.verb) {
+        (Some(nexus), Verb::Command(command)) => begin(head, nexus, &command, body),
+        _ => Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into()),
+    };
+    match begun {
         Ok(true) => go_on(task),
         Ok(false) => task::finish(task, Outcome::GOOD),
         Err(outcome) => task::finish(task, outcome),
@@ -95,46 +108,160 @@ pub(crate) fn copy(mut task: Task) {
 }
 
 /// Reads the parameter list; false when there is nothing to copy.
-fn begin(head: &Head, body: &mut Body) -> Result<bool, Outcome> {
-    const BUSY: Outcome = Outcome::status(Status::Busy);
-    let (Some(nexus), Verb::Command(Command::ExtendedCopy { form, list_len })) =
-        (head.nexus.as_ref(), body.verb)
-    else {
-        return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+fn begin(
+    head: &Head,
+    nexus: &Arc<Nexus>,
+    command: &Command,
+    body: &mut Body,
+) -> Result<bool, Outcome> {
+    let (list_len, most) = match *command {
+        Command::ExtendedCopy { form, list_len } => (list_len, form.max_list_len()),
+        Command::PopulateToken { list_len, .. } => (list_len, rod::MAX_POPULATE_LEN),
+        Command::WriteUsingToken { list_len, .. } => (list_len, rod::MAX_WRITE_LEN),
+        _ => return Err(Sense::INTERNAL_TARGET_FAILURE.into()),
     };
     if list_len == 0 {
         return Ok(false);
     }
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
-    if body.data.len() < len || list_len > form.max_list_len() {
+    if body.data.len() < len || list_len > most {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
     let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| BUSY)?;
     body.data
         .read_at(0, &mut list)
         .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
-    let list_id = xcopy::parse(form, &list)?.list_id;
-    let action = match form {
-        Form::Lid1 => 0x00,
-        Form::Lid4 => 0x01,
-    };
-    let noted = match list_id {
-        None => None,
-        Some(list_id) => match Noted::new(nexus, list_id, action) {
-            Ok(noted) => Some(noted),
-            Err(NoCopy::Duplicate) => return Err(Sense::COPY_OPERATION_IN_PROGRESS.into()),
-            Err(NoCopy::NoRoom) => return Err(BUSY),
-        },
+    let (job, noted) = match *command {
+        Command::PopulateToken { list_id, .. } => {
+            populate(head, nexus, list_id, &list)?;
+            return Ok(false);
+        }
+        Command::WriteUsingToken { list_id, .. } => write_using(head, nexus, list_id, &list)?,
+        Command::ExtendedCopy { form, .. } => {
+            let action = match form {
+                Form::Lid1 => 0x00,
+                Form::Lid4 => 0x01,
+            };
+            let noted = match xcopy::parse(form, &list)?.list_id {
+                Some(list_id) => Some(note(nexus, list_id, action)?),
+                None => None,
+            };
+            (Job::Segments { form, segment: 0 }, noted)
+        }
+        _ => return Err(Sense::INTERNAL_TARGET_FAILURE.into()),
     };
     let copying = Copying {
-        form,
+        job,
         list,
-        segment: 0,
         walk: Walk::default(),
         noted,
     };
     body.copying = Some(KBox::new(copying, GFP_KERNEL).map_err(|_| BUSY)?);
     Ok(true)
+}
+
+fn note(nexus: &Arc<Nexus>, list_id: ListId, action: u8) -> Result<Noted, Outcome> {
+    Noted::new(nexus, list_id, action).map_err(|why| match why {
+        NoCopy::Duplicate => Sense::COPY_OPERATION_IN_PROGRESS.into(),
+        NoCopy::NoRoom => BUSY,
+    })
+}
+
+/// What is told of a token operation: it has a list identifier always.
+fn note_token(nexus: &Arc<Nexus>, id: u32, action: u8) -> Result<Noted, Outcome> {
+    let noted = note(nexus, ListId { id, hold: true }, action)?;
+    let shift = nexus.device().block_shift();
+    noted.note(|record| record.shift = Some(shift));
+    Ok(noted)
+}
+
+/// POPULATE TOKEN.
+fn populate(head: &Head, nexus: &Arc<Nexus>, id: u32, list: &[u8]) -> Result<(), Outcome> {
+    let device = nexus.device();
+    let mut extents =
+        KVec::with_capacity(usize::from(rod::MAX_RANGES), GFP_KERNEL).map_err(|_| BUSY)?;
+    let (timeout, blocks) = device.with_info(nexus.read_only(), |info| {
+        let asked = rod::parse_populate(list, info)?;
+        for extent in asked.extents.iter() {
+            let _ = extents.push_within_capacity(extent);
+        }
+        Ok::<_, Sense>((asked.timeout, asked.extents.blocks()))
+    })?;
+    let bytes = blocks.wrapping_shl(device.block_shift());
+    let noted = note_token(nexus, id, 0x10)?;
+    let made = device
+        .tokens()
+        .give(head.session.id(), extents, bytes, timeout);
+    if nexus.is_gone() {
+        // The session has ended meanwhile, or lost the LUN.
+        device.tokens().forget(head.session.id());
+        return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    }
+    noted.note(|record| match made {
+        Ok(token) => {
+            record.token = Some(token);
+            record.bytes = bytes;
+            record.state = State::Done;
+        }
+        Err(sense) => record.state = State::Failed(sense),
+    });
+    made?;
+    Ok(())
+}
+
+/// WRITE USING TOKEN: what it is to copy.
+fn write_using(
+    head: &Head,
+    nexus: &Arc<Nexus>,
+    id: u32,
+    list: &[u8],
+) -> Result<(Job, Option<Noted>), Outcome> {
+    let asked = nexus
+        .device()
+        .with_info(nexus.read_only(), |info| rod::parse_write(list, info))?;
+    let noted = note_token(nexus, id, 0x11)?;
+    match source_of(head, nexus, &asked) {
+        Ok((source, from)) => Ok((Job::Token { source, from }, Some(noted))),
+        Err(sense) => {
+            noted.note(|record| record.state = State::Failed(sense));
+            Err(sense.into())
+        }
+    }
+}
+
+/// What a token stands for, if the session sees it.
+fn source_of(
+    head: &Head,
+    own: &Arc<Nexus>,
+    asked: &rod::Write<'_>,
+) -> Result<(Arc<Nexus>, KVec<Extent>), Sense> {
+    rod::check_token(asked.token)?;
+    let mut next = 0;
+    while let Some(nexus) = head.session.nexus_from(next) {
+        let device = nexus.device();
+        if let Some(from) = device.tokens().take(device, asked.token)? {
+            if device.block_shift() != own.device().block_shift() {
+                return Err(Sense::INVALID_TOKEN_OPERATION.of_token());
+            }
+            let blocks = rod::total(from.iter().copied());
+            let end = asked.offset.checked_add(asked.extents.blocks());
+            if end.is_none_or(|end| end > blocks) {
+                // OFFSET INTO ROD.
+                return Err(Sense::invalid_parameter(8, None));
+            }
+            // What is written before it has been read would be read as written.
+            let same = Arc::ptr_eq(device, own.device());
+            if same && rod::meet(from.iter().copied(), asked.extents.iter()) {
+                return Err(Sense::INVALID_TOKEN_OPERATION.of_token());
+            }
+            return Ok((nexus.clone(), from));
+        }
+        match nexus.number().checked_add(1) {
+            Some(n) => next = n,
+            None => break,
+        }
+    }
+    Err(Sense::TOKEN_UNKNOWN.of_token())
 }
 
 /// Goes on with a copy for a while.
@@ -225,26 +352,85 @@ impl<'a> Round<'a> {
     fn run(&mut self, copying: &mut Copying) -> Result<bool, Outcome> {
         // It borrows the list, of which nothing is changed.
         let bytes = core::mem::replace(&mut copying.list, KVec::new());
-        let done = match xcopy::parse(copying.form, &bytes) {
-            Ok(list) => self.segments(copying, &list),
-            Err(sense) => Err(sense.into()),
+        let done = match copying.job {
+            Job::Segments { form, segment } => match xcopy::parse(form, &bytes) {
+                Ok(list) => self.segments(copying, segment, &list),
+                Err(sense) => Err(sense.into()),
+            },
+            Job::Token { .. } => self.token(copying, &bytes),
         };
         copying.list = bytes;
         done
     }
 
-    fn segments(&mut self, copying: &mut Copying, list: &xcopy::List<'_>) -> Result<bool, Outcome> {
-        while let Some(segment) = list.segment(copying.segment) {
+    fn segments(
+        &mut self,
+        copying: &mut Copying,
+        first: u16,
+        list: &xcopy::List<'_>,
+    ) -> Result<bool, Outcome> {
+        let mut number = first;
+        while let Some(segment) = list.segment(number) {
             if !self.segment(copying, &segment)? {
                 return Ok(false);
             }
-            copying.segment = copying.segment.saturating_add(1);
+            number = number.saturating_add(1);
+            if let Job::Segments { segment, .. } = &mut copying.job {
+                *segment = number;
+            }
             copying.walk = Walk::default();
             if let Some(noted) = &copying.noted {
-                noted.note(|record| record.segments = copying.segment);
+                noted.note(|record| record.segments = number);
             }
         }
         Ok(true)
+    }
+
+    /// Writes what a token stands for; false when there is more to be done.
+    fn token(&mut self, copying: &mut Copying, list: &[u8]) -> Result<bool, Outcome> {
+        let device = self.own.device();
+        let shift = device.block_shift();
+        let asked = device.with_info(self.own.read_only(), |info| rod::parse_write(list, info))?;
+        let destination = Side {
+            nexus: self.own.clone(),
+            destination: true,
+        };
+        loop {
+            self.still_wanted(copying)?;
+            let Job::Token { source, from } = &copying.job else {
+                return Err(Sense::INTERNAL_TARGET_FAILURE.into());
+            };
+            let skip = copying.walk.done.wrapping_shr(shift);
+            let Some((to, there)) = rod::locate(asked.extents.iter(), skip) else {
+                if asked.delete {
+                    source.device().tokens().delete(asked.token);
+                }
+                return Ok(true);
+            };
+            if misc::now_ms() > self.until_ms {
+                return Ok(false);
+            }
+            let here = rod::locate(from.iter().copied(), asked.offset.saturating_add(skip));
+            let (at, here) = here.ok_or(Outcome::from(Sense::INTERNAL_TARGET_FAILURE))?;
+            let blocks = here.min(there).min(PART.wrapping_shr(shift));
+            let source = Side {
+                nexus: source.clone(),
+                destination: false,
+            };
+            if let Err(failure) = self.read(&source, at, blocks) {
+                return Err(failed_side(failure, &source)?.into());
+            }
+            self.write(&destination, to, blocks)
+                .map_err(|failure| match failure {
+                    Failure::Ends(outcome) | Failure::Told(outcome) => outcome,
+                    Failure::Unreachable => Sense::LOGICAL_UNIT_NOT_SUPPORTED.into(),
+                })?;
+            let bytes = blocks.wrapping_shl(shift);
+            copying.walk.done = copying.walk.done.saturating_add(bytes);
+            if let Some(noted) = &copying.noted {
+                noted.note(|record| record.wrote(bytes));
+            }
+        }
     }
 
     /// Copies a segment; false when there is more of it to be done.
@@ -276,15 +462,18 @@ impl<'a> Round<'a> {
             copying.walk.backward = same && segment.is_backward(&plan);
         }
         while let Some(part) = copying.walk.next(plan.bytes, PART) {
-            self.go_on(copying, segment, &plan)?;
+            self.still_wanted(copying)
+                .map_err(|outcome| in_segment(outcome, segment, &plan, &copying.walk))?;
             if misc::now_ms() > self.until_ms {
                 return Ok(false);
             }
+            let from = place(segment.source_lba, part, &source);
+            let to = place(segment.destination_lba, part, &destination);
             let done = self
-                .read(&source, segment, part)
+                .read(&source, from.0, from.1)
                 .map_err(|failure| (&source, failure))
                 .and_then(|()| {
-                    self.write(&destination, segment, part)
+                    self.write(&destination, to.0, to.1)
                         .map_err(|failure| (&destination, failure))
                 });
             if let Err((side, failure)) = done {
@@ -299,7 +488,7 @@ impl<'a> Round<'a> {
     }
 
     /// Whether the command is still wanted.
-    fn go_on(&self, copying: &Copying, segment: &Segment<'_>, plan: &Plan) -> Result<(), Outcome> {
+    fn still_wanted(&self, copying: &Copying) -> Result<(), Outcome> {
         if self.head.is_aborted() {
             // Nobody is told anything.
             return Err(Outcome::GOOD);
@@ -308,9 +497,7 @@ impl<'a> Round<'a> {
             return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
         }
         if copying.noted.as_ref().is_some_and(Noted::is_aborted) {
-            let mut sense = Sense::COPY_ABORTED.in_segment(segment.number, None);
-            sense.info = copying.walk.residual_blocks(plan);
-            return Err(sense.into());
+            return Err(Sense::COPY_ABORTED.into());
         }
         Ok(())
     }
@@ -349,30 +536,29 @@ impl<'a> Round<'a> {
         found
     }
 
-    fn read(&mut self, side: &Side, segment: &Segment<'_>, part: Part) -> Result<(), Failure> {
+    fn read(&mut self, side: &Side, lba: u64, blocks: u64) -> Result<(), Failure> {
         let device = side.nexus.device();
-        let (lba, blocks) = place(segment.source_lba, part, device);
+        let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
         let _part = side.nexus.copies().begin_part();
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
-        bio::read_wait(bdev, sector, self.data.buf(), 0..part.len as usize)
+        bio::read_wait(bdev, sector, self.data.buf(), 0..len)
             .map_err(|error| Failure::Told(failed(error, lba, true)))
     }
 
-    fn write(&self, side: &Side, segment: &Segment<'_>, part: Part) -> Result<(), Failure> {
+    fn write(&self, side: &Side, lba: u64, blocks: u64) -> Result<(), Failure> {
         let device = side.nexus.device();
-        let (lba, blocks) = place(segment.destination_lba, part, device);
+        let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
         let _part = side.nexus.copies().begin_part();
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
-        let range = 0..part.len as usize;
         bio::write_wait(
             bdev,
             sector,
             self.data.peek(),
-            range,
+            0..len,
             device.write_through(),
         )
         .map_err(|error| Failure::Told(failed(error, lba, false)))
@@ -416,8 +602,8 @@ impl<'a> Round<'a> {
 }
 
 /// The blocks of a part.
-fn place(first: u64, part: Part, device: &Device) -> (u64, u64) {
-    let shift = device.block_shift();
+fn place(first: u64, part: Part, side: &Side) -> (u64, u64) {
+    let shift = side.nexus.device().block_shift();
     (
         first.saturating_add(part.at.wrapping_shr(shift)),
         part.len.wrapping_shr(shift),
@@ -432,9 +618,17 @@ fn aborted(
     side: &Side,
     failure: Failure,
 ) -> Outcome {
-    let mut sense = match failure {
-        Failure::Ends(outcome) => return outcome,
-        Failure::Unreachable => Sense::COPY_TARGET_DEVICE_NOT_REACHABLE,
+    match failed_side(failure, side) {
+        Ok(sense) => in_segment(sense.into(), segment, plan, walk),
+        Err(outcome) => outcome,
+    }
+}
+
+/// What is told of a failure of a side, unless the command ends otherwise.
+fn failed_side(failure: Failure, side: &Side) -> Result<Sense, Outcome> {
+    match failure {
+        Failure::Ends(outcome) => Err(outcome),
+        Failure::Unreachable => Ok(Sense::COPY_TARGET_DEVICE_NOT_REACHABLE),
         Failure::Told(outcome) => {
             let mut sense = Sense::THIRD_PARTY_DEVICE_FAILURE;
             sense.forwarded = Some(Forwarded {
@@ -442,12 +636,22 @@ fn aborted(
                 status: outcome.status,
                 sense: outcome.sense.map(|told| (told.key, told.asc, told.ascq)),
             });
-            sense
+            Ok(sense)
         }
     }
-    .in_segment(segment.number, None);
-    sense.info = walk.residual_blocks(plan);
-    sense.into()
+}
+
+/// Adds the segment, and what is left of it, to what is told of a copy that was
+/// aborted.
+fn in_segment(outcome: Outcome, segment: &Segment<'_>, plan: &Plan, walk: &Walk) -> Outcome {
+    match outcome.sense {
+        Some(sense) if sense.key == SenseKey::CopyAborted => {
+            let mut sense = sense.in_segment(segment.number, None);
+            sense.info = walk.residual_blocks(plan);
+            sense.into()
+        }
+        _ => outcome,
+    }
 }
 
 /// RECEIVE COPY RESULTS. Softirq.
@@ -469,6 +673,12 @@ pub(crate) fn results(
         CopyResults::DataLid1 => copies.with(list_id, |r| xcopy::data_lid1(r, out))?,
         CopyResults::FailureDetailsLid1 => {
             copies.with(list_id, |r| xcopy::failure_details(r, descriptor, out))?
+        }
+        CopyResults::RodTokenInformation => {
+            let record = copies.with(list_id, |record| *record)?;
+            Ok(device.with_info(false, |info| {
+                xcopy::rod_token_information(&record, info, descriptor, out)
+            }))
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::lun::Nexus;
 use crate::{
     proto::scsi::{
+        rod::Extent,
         sense::Sense,
         xcopy::{
             Form,
@@ -231,15 +232,31 @@ impl Drop for Noted {
     }
 }
 
-/// An EXTENDED COPY that is under way: it is worked on for a while at a time.
+/// What is being copied.
+pub(crate) enum Job {
+    /// EXTENDED COPY: segment after segment.
+    Segments {
+        /// Which form the parameter list has.
+        form: Form,
+        /// The segment that is being copied.
+        segment: u16,
+    },
+    /// WRITE USING TOKEN.
+    Token {
+        /// The session's way to what the token stands for.
+        source: Arc<Nexus>,
+        /// What it stands for.
+        from: KVec<Extent>,
+    },
+}
+
+/// A copy that is under way: it is worked on for a while at a time.
 pub(crate) struct Copying {
-    /// Which form the parameter list has.
-    pub(crate) form: Form,
+    /// What is being copied.
+    pub(crate) job: Job,
     /// The parameter list, which has been checked.
     pub(crate) list: KVec<u8>,
-    /// The segment that is being copied.
-    pub(crate) segment: u16,
-    /// How far it is copied.
+    /// How far the segment, or all of it, is copied.
     pub(crate) walk: Walk,
     /// What is told of it, if it has a list identifier.
     pub(crate) noted: Option<Noted>,

@@ -9,6 +9,7 @@ use super::{
         Registrants, //
     },
     ranges::Ranges,
+    tokens::Tokens,
     traffic::Traffic, //
 };
 use crate::{
@@ -177,6 +178,8 @@ pub(crate) struct Device {
     /// What initiators have read and written.
     traffic: Traffic,
     #[pin]
+    tokens: Tokens,
+    #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
     #[pin]
@@ -281,6 +284,7 @@ impl Device {
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
                 ranges <- ranges,
+                tokens <- Tokens::new(),
                 traffic: Traffic::new()?,
                 inner <- new_spinlock_bh!(
                     Inner {
@@ -659,6 +663,11 @@ impl Device {
         self.traffic.values(self.ranges.under_way())
     }
 
+    /// The tokens that were given out for its blocks.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
@@ -800,6 +809,7 @@ impl Device {
         drop(inner);
         drop(gone);
         self.release(nexus.session().id());
+        self.tokens.forget(nexus.session().id());
     }
 
     /// Establishes a unit attention for every session, save one.

@@ -9,6 +9,7 @@ mod device;
 mod lun;
 mod persist;
 mod ranges;
+mod tokens;
 mod tpg;
 mod traffic;
 
@@ -20,6 +21,7 @@ pub(crate) use acl::{
 };
 pub(crate) use copies::{
     Copying,
+    Job,
     NoCopy,
     Noted, //
 };
