@@ -32,6 +32,7 @@ pub mod range;
 pub mod report;
 pub mod sense;
 pub mod status;
+pub mod taskset;
 pub mod ua;
 pub mod unmap;
 pub mod vpd;
