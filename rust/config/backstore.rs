@@ -315,6 +315,13 @@ impl Dir for AttribDir {
         Attr::rw(c"emulate_tpu", show!(Tpu), store!(Tpu, 0..=1)),
         Attr::rw(c"emulate_tpws", show!(Tpws), store!(Tpws, 0..=1)),
         Attr::rw(c"emulate_caw", show!(Caw), store!(Caw, 0..=1)),
+        Attr::rw(c"emulate_tas", show!(Tas), store!(Tas, 0..=1)),
+        Attr::rw(
+            c"emulate_ua_intlck_ctrl",
+            show!(UaIntlck),
+            store!(UaIntlck, 0..=2)
+        ),
+        Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
         Attr::rw(c"emulate_model_alias", show_model_alias, store_model_alias),
         Attr::rw(c"is_nonrot", show!(IsNonrot), store!(IsNonrot, 0..=1)),

@@ -6,6 +6,7 @@ mod acl;
 mod credentials;
 mod device;
 mod lun;
+mod order;
 mod persist;
 mod ranges;
 mod tpg;
