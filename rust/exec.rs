@@ -110,7 +110,7 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
     };
     let device = nexus.device();
     if nexus.has_attention() && !parsed.as_ref().is_ok_and(Command::allowed_while_ua) {
-        if let Some(sense) = nexus.take_attention() {
+        if let Some(sense) = nexus.report_attention() {
             return Prepared::refused(sense);
         }
     }
@@ -192,9 +192,69 @@ fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sens
     }
 }
 
-/// Carries out a task whose data is complete. Softirq or process context.
+/// Takes a place among the commands that the device takes at once.
+///
+/// # Errors
+///
+/// What the command ends with if there is none: TASK SET FULL, or BUSY for a
+/// nexus that has no other command there (SAM-5, "Status codes").
+pub(crate) fn take_place(task: &mut Task) -> Result<(), Outcome> {
+    let (head, body) = task.both();
+    let Some(nexus) = head.nexus.as_ref() else {
+        return Ok(());
+    };
+    match nexus.device().take_place() {
+        Some(placed) => {
+            body.placed = placed;
+            Ok(())
+        }
+        None => {
+            stats::one(Stat::TaskSetFull);
+            let status = if head.session.has_others(nexus, head) {
+                Status::TaskSetFull
+            } else {
+                Status::Busy
+            };
+            Err(Outcome::status(status))
+        }
+    }
+}
+
+/// A command comes into the task set of its unit, unless it is refused.
+pub(crate) fn arrive(task: &mut Task) {
+    let (head, body) = task.both();
+    let (Some(nexus), Verb::Command(_)) = (head.nexus.as_ref(), body.verb) else {
+        return;
+    };
+    if nexus.device().enter_task_set(head).is_err() {
+        stats::one(Stat::Busy);
+        body.verb = Verb::Refused(Outcome::status(Status::Busy));
+    }
+}
+
+/// Carries out a task whose data is complete, when its task attribute and those
+/// of the others allow it. Softirq or process context.
 pub(crate) fn run(mut task: Task) {
     stats::one(Stat::Commands);
+    if core::mem::take(&mut task.get().hold) {
+        task.shared().set_held(false);
+        arrive(&mut task);
+    }
+    let head = task.shared();
+    if head.is_in_order() && matches!(task.peek().verb, Verb::Command(_)) {
+        if let Some(nexus) = head.nexus.clone() {
+            task::plan(&mut task, go);
+            return match nexus.device().start_in_order(task) {
+                Some(task) => go(task),
+                None => stats::one(Stat::OrderWaits),
+            };
+        }
+    }
+    go(task);
+}
+
+/// Carries out a task.
+fn go(mut task: Task) {
     let (head, body) = task.both();
     if head.is_aborted() {
         return task::finish(task, Outcome::GOOD);

@@ -160,7 +160,8 @@ fn change(
         return Ok(());
     }
     for victim in victims.iter() {
-        victim.session().abort_tasks(&waiter, &|other| {
+        let tell = device.task_aborted_status() && !Arc::ptr_eq(victim, nexus);
+        victim.session().abort_tasks(Some(&waiter), tell, &|other| {
             other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
         });
     }

@@ -45,6 +45,7 @@ use crate::{
         View, //
     },
     task::{
+        self,
         Head,
         Link,
         Seen,
@@ -97,7 +98,7 @@ pub(crate) enum Why {
     Removed,
     /// The initiator's entry was removed or changed.
     AclChanged,
-    /// An I_T nexus or target reset.
+    /// TARGET COLD RESET.
     Reset,
     /// The administrator closed it.
     Closed,
@@ -120,7 +121,7 @@ impl Why {
             Why::Disabled => "portal group disabled",
             Why::Removed => "target removed",
             Why::AclChanged => "access changed",
-            Why::Reset => "reset",
+            Why::Reset => "target cold reset",
             Why::Closed => "closed by the administrator",
         }
     }
@@ -285,6 +286,15 @@ struct Slot {
     task: Option<Seen>,
     itt: u32,
     waiters: KVec<Arc<Waiter>>,
+}
+
+/// How many tasks an abort has met.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Aborted {
+    /// All.
+    pub(crate) found: usize,
+    /// Those that nobody had aborted before.
+    pub(crate) lost: usize,
 }
 
 /// What to do with a command, by its CmdSN.
@@ -1013,7 +1023,10 @@ impl Session {
                 while inner.window.advance() {}
                 Admission::Now
             }
-            Admit::Hold => Admission::Hold,
+            Admit::Hold => {
+                head.set_held(true);
+                Admission::Hold
+            }
         };
         head.set_slot(slot as u32);
         if let Some(entry) = inner.slots.get_mut(slot) {
@@ -1088,6 +1101,7 @@ impl Session {
     /// waited for its end are told.
     pub(crate) fn retire(&self, task: &mut Task) {
         let charged = core::mem::take(&mut task.get().charged);
+        task::give_place(task);
         let head: &Head = task.shared();
         let slot = head.slot() as usize;
         let mut waiters = KVec::new();
@@ -1109,7 +1123,7 @@ impl Session {
                 if !head.immediate {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
                         let closed = inner.window.is_closed();
-                        if inner.window.release(1) && closed && head.is_aborted() {
+                        if inner.window.release(1) && closed && head.is_silent() {
                             // Its own connection may be gone.
                             moved = inner.lines.first().map(|l| l.link.clone());
                         }
@@ -1129,20 +1143,85 @@ impl Session {
         if let (Some(link), false) = (moved, self.has_ended()) {
             link.window_moved();
         }
-        for waiter in waiters.iter() {
-            Waiter::one_ended(waiter);
-        }
+        Self::tell_ended(head, &waiters);
         self.uncharge(charged);
     }
 
-    /// Marks tasks as aborted and lets `waiter` wait for their end. Returns
-    /// how many there were.
+    /// A task has ended, but for its response: those who wait for its end are
+    /// told, so that they need not wait for the initiator to read what it is
+    /// sent. For the owner of the task.
+    pub(crate) fn settle(&self, head: &Head) {
+        let mut waiters = KVec::new();
+        {
+            let mut inner = self.inner.lock();
+            let slot = inner.slots.get_mut(head.slot() as usize);
+            if let Some(entry) = slot.filter(|s| s.task.is_some()) {
+                core::mem::swap(&mut waiters, &mut entry.waiters);
+            }
+        }
+        Self::tell_ended(head, &waiters);
+    }
+
+    fn tell_ended(head: &Head, waiters: &KVec<Arc<Waiter>>) {
+        for waiter in waiters.iter() {
+            Waiter::one_ended(waiter);
+        }
+        if head.is_in_order() {
+            if let Some(nexus) = head.nexus.as_ref() {
+                nexus.device().leave_task_set(head);
+            }
+        }
+    }
+
+    /// Gives an age to each SIMPLE task of a nexus that has none of `base` or
+    /// more; returns how many there were.
+    pub(crate) fn age_tasks(&self, nexus: &Arc<Nexus>, age: u64, base: u64) -> u32 {
+        let mut count = 0u32;
+        {
+            let inner = self.inner.lock();
+            let high = inner.high;
+            for task in inner.slots.iter().take(high) {
+                let Some(task) = task.task.as_ref() else {
+                    continue;
+                };
+                let of = task.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus));
+                if of && task.kind.is_none() && !task.is_held() && task.age() < base {
+                    task.set_age(age);
+                    count = count.saturating_add(1);
+                }
+            }
+        }
+        // What has ended already, and waits to be sent, is not to be waited
+        // for.
+        if count != 0 {
+            for link in self.links().into_iter().flatten() {
+                link.sweep();
+            }
+        }
+        count
+    }
+
+    /// Whether a nexus has another task than `head`.
+    pub(crate) fn has_others(&self, nexus: &Arc<Nexus>, head: &Head) -> bool {
+        let inner = self.inner.lock();
+        let mut all = inner
+            .slots
+            .iter()
+            .take(inner.high)
+            .filter_map(|s| s.task.as_ref());
+        all.any(|t| t.itt != head.itt && t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
+    }
+
+    /// Marks tasks as aborted and lets `waiter` wait for their end. With `tell`
+    /// they end TASK ABORTED, else without a response.
     pub(crate) fn abort_tasks(
         &self,
-        waiter: &Arc<Waiter>,
+        waiter: Option<&Arc<Waiter>>,
+        tell: bool,
         matching: &dyn Fn(&Head) -> bool,
-    ) -> usize {
-        let mut count = 0usize;
+    ) -> Aborted {
+        let mut count = Aborted::default();
+        let mut device = None;
         {
             let mut inner = self.inner.lock();
             let high = inner.high;
@@ -1153,24 +1232,38 @@ impl Session {
                 if !matching(task) {
                     continue;
                 }
-                // Without memory to wait, the function is reported as
-                // rejected: it may not claim what it has not seen.
-                if entry.waiters.push(waiter.clone(), GFP_ATOMIC).is_err() {
-                    waiter.fail();
-                    continue;
+                if let Some(waiter) = waiter {
+                    // Without memory to wait, the function is reported as
+                    // rejected: it may not claim what it has not seen.
+                    if entry.waiters.push(waiter.clone(), GFP_ATOMIC).is_err() {
+                        waiter.fail();
+                        continue;
+                    }
+                    waiter.one_more();
                 }
-                waiter.one_more();
-                task.abort();
-                count = count.saturating_add(1);
+                count.found = count.found.saturating_add(1);
+                if !task.is_aborted() {
+                    count.lost = count.lost.saturating_add(1);
+                }
+                if tell {
+                    task.abort_told();
+                } else {
+                    task.abort();
+                }
+                device = task.nexus.clone();
             }
         }
-        if count != 0 {
+        if count.found != 0 {
             for link in self.links().into_iter().flatten() {
                 link.sweep();
             }
             for link in self.suspended_links().into_iter().flatten() {
                 link.sweep();
             }
+        }
+        if let Some(nexus) = device {
+            // What waits in line ends at once.
+            task::end_hopeless(nexus.device());
         }
         count
     }
@@ -1194,6 +1287,14 @@ impl Session {
     /// Whether a task with this tag is under way.
     pub(crate) fn has_task(&self, itt: u32) -> bool {
         self.inner.lock().find(itt).is_some()
+    }
+
+    /// Whether a task with this tag is under way for the LUN.
+    pub(crate) fn has_task_for(&self, itt: u32, lun: u64) -> bool {
+        let inner = self.inner.lock();
+        let slot = inner.find(itt).and_then(|at| inner.slots.get(at));
+        slot.and_then(|s| s.task.as_ref())
+            .is_some_and(|t| t.lun == lun)
     }
 
     /// Whether the session has any task for the LUN.
@@ -1334,6 +1435,12 @@ impl Session {
         if let Some(link) = self.links().into_iter().flatten().next() {
             link.scsi_event(lun::encode(number), sense);
         }
+    }
+
+    /// Lets the session end after so many milliseconds, if it has not before.
+    pub(crate) fn end_within(&self, ms: u64) {
+        let by = misc::now_ms().saturating_add(ms);
+        self.logout_by_ms.store(by.max(1), Relaxed);
     }
 
     /// Whether the initiator was asked to log out, and its time is over.

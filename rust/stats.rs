@@ -46,6 +46,10 @@ pub(crate) enum Stat {
     SubmitBatches,
     /// Commands that ended BUSY for want of memory.
     Busy,
+    /// Commands that found the task set of their device full.
+    TaskSetFull,
+    /// Commands that had to wait for others because of a task attribute.
+    OrderWaits,
     /// Commands.
     Commands,
     /// PDUs rejected.
@@ -92,6 +96,8 @@ pub(crate) const ALL: &[(&str, Stat)] = &[
     ("slow_waits", Stat::SlowWaits),
     ("submit_batches", Stat::SubmitBatches),
     ("busy", Stat::Busy),
+    ("task_set_full", Stat::TaskSetFull),
+    ("order_waits", Stat::OrderWaits),
     ("commands", Stat::Commands),
     ("rejects", Stat::Rejects),
     ("header_digest_errors", Stat::HeaderDigest),

@@ -14,6 +14,11 @@ use crate::{
     parcel::Parcel,
     proto::{
         scsi::{
+            taskset::{
+                Kind,
+                ENDED,
+                NO_AGE, //
+            },
             Command,
             Sense,
             Status, //
@@ -147,12 +152,32 @@ pub(crate) struct Head {
     /// The connection that it belongs to now: at first that of `link`, later
     /// maybe one that it was reassigned to.
     line: Atomic<u64>,
+    /// Whether its task attribute is ORDERED or HEAD OF QUEUE.
+    pub(crate) kind: Option<Kind>,
     /// Its place in the session's list.
     slot: Atomic<u32>,
+    /// 0, [`SILENT`], [`LOST`] or [`TOLD`].
     aborted: Atomic<i32>,
+    /// Whether it waits for commands with lower CmdSNs, and is in no task set
+    /// yet.
+    held: Atomic<i32>,
+    /// Its age in the task set, see `proto::scsi::taskset`. Written under the
+    /// lock of the task set only.
+    age: Atomic<u64>,
+    /// Whether `age` is the number of an entry of its own.
+    entry: Atomic<i32>,
     /// When it will be sent, among all that waits to be sent.
     pub(crate) order: Atomic<u32>,
 }
+
+/// Aborted, and no response will be sent.
+const SILENT: i32 = 1;
+
+/// Its connection is lost.
+const LOST: i32 = 2;
+
+/// Aborted by another I_T nexus, and the initiator is told by TASK ABORTED.
+const TOLD: i32 = 3;
 
 impl Head {
     /// The head of a new task.
@@ -174,8 +199,12 @@ impl Head {
             line: Atomic::new(link.id()),
             link,
             nexus,
+            kind: None,
             slot: Atomic::new(u32::MAX),
             aborted: Atomic::new(0),
+            held: Atomic::new(0),
+            age: Atomic::new(NO_AGE),
+            entry: Atomic::new(0),
             order: Atomic::new(0),
         }
     }
@@ -190,6 +219,12 @@ impl Head {
         self.line.store(line, Relaxed);
     }
 
+    /// With a task attribute that is not SIMPLE.
+    pub(crate) fn of_kind(mut self, kind: Option<Kind>) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Its place in the session's list of tasks.
     pub(crate) fn slot(&self) -> u32 {
         self.slot.load(Relaxed)
@@ -201,17 +236,73 @@ impl Head {
 
     /// Aborts it: no response will be sent.
     pub(crate) fn abort(&self) {
-        let _ = self.aborted.cmpxchg(0, 1, Full);
+        // One that is lost stays lost.
+        if self.aborted.cmpxchg(0, SILENT, Full).is_err() {
+            let _ = self.aborted.cmpxchg(TOLD, SILENT, Full);
+        }
     }
 
     /// Aborts it: its connection is lost. False when it was aborted before.
     pub(crate) fn lose(&self) -> bool {
-        self.aborted.cmpxchg(0, 2, Full).is_ok()
+        self.aborted.cmpxchg(0, LOST, Full).is_ok()
     }
 
     /// Whether it was lost with its connection.
     pub(crate) fn is_lost(&self) -> bool {
-        self.aborted.load(Relaxed) == 2
+        self.aborted.load(Relaxed) == LOST
+    }
+
+    /// Aborts it; it will end TASK ABORTED (SAM-5, "Aborting commands").
+    pub(crate) fn abort_told(&self) {
+        // One that was aborted already stays what it is.
+        let _ = self.aborted.cmpxchg(0, TOLD, Full);
+    }
+
+    /// Whether it was aborted, and nobody is told.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.aborted.load(Relaxed), SILENT | LOST)
+    }
+
+    /// Whether it waits for commands with lower CmdSNs.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Relaxed) != 0
+    }
+
+    /// It waits for commands with lower CmdSNs, or does no more.
+    pub(crate) fn set_held(&self, on: bool) {
+        self.held.store(i32::from(on), Relaxed);
+    }
+
+    /// Its age in the task set.
+    pub(crate) fn age(&self) -> u64 {
+        self.age.load(Relaxed)
+    }
+
+    /// Gives it an age. With the lock of the task set only.
+    pub(crate) fn set_age(&self, age: u64) {
+        self.age.store(age, Relaxed);
+    }
+
+    /// Gives it an entry of the task set. With its lock only.
+    pub(crate) fn set_entry(&self, number: u64) {
+        self.entry.store(1, Relaxed);
+        self.set_age(number);
+    }
+
+    /// Whether it has an entry of the task set.
+    pub(crate) fn has_entry(&self) -> bool {
+        self.entry.load(Relaxed) != 0
+    }
+
+    /// Whether others have to hear of it when it is over: those who have aborted
+    /// it, or the task set.
+    pub(crate) fn matters(&self) -> bool {
+        self.is_aborted() || self.is_in_order()
+    }
+
+    /// Whether it counts in the task set.
+    pub(crate) fn is_in_order(&self) -> bool {
+        !matches!(self.age(), NO_AGE | ENDED)
     }
 
     /// Whether it was aborted.
@@ -241,6 +332,9 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// GOOD.
     pub(crate) const GOOD: Outcome = Outcome::status(Status::Good);
+
+    /// TASK ABORTED.
+    pub(crate) const ABORTED: Outcome = Outcome::status(Status::TaskAborted);
 
     /// A status without sense data.
     pub(crate) const fn status(status: Status) -> Self {
@@ -292,8 +386,10 @@ pub(crate) struct Body {
     pub(crate) copying: Option<KBox<Copying>>,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
-    /// What the slow workqueue is to do with it.
-    slow: Option<fn(Task)>,
+    /// Whether it has a place among the commands that its device takes at once.
+    pub(crate) placed: bool,
+    /// What the slow workqueue, or the task set, is to do with it.
+    next: Option<fn(Task)>,
 }
 
 impl Body {
@@ -315,7 +411,8 @@ impl Body {
             copying: None,
             started: 0,
             hold: false,
-            slow: None,
+            placed: false,
+            next: None,
         }
     }
 }
@@ -331,19 +428,41 @@ impl Body {
 /// may wait until there is none.
 pub(crate) fn slow(mut task: Task, what: fn(Task)) {
     leave(&mut task);
-    task.get().slow = Some(what);
+    task.get().next = Some(what);
     work::slow(task, in_lane);
 }
 
 /// Puts a task that [`slow`] runs at the end of its device's line, to go on with
 /// `what`: others of the device come first. Its worker goes on with the line.
 pub(crate) fn again(mut task: Task, what: fn(Task)) {
-    task.get().slow = Some(what);
+    task.get().next = Some(what);
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
-        return run_slow(task);
+        return run_next(task);
     };
     device.slow_lane(|lane| lane.waiting.push(task));
 }
+
+/// Says what is to be done with a task that waits.
+pub(crate) fn plan(task: &mut Task, what: fn(Task)) {
+    task.get().next = Some(what);
+}
+
+/// Goes on with tasks that have waited. Any context but hardirq.
+pub(crate) fn go_on(mut tasks: Fifo<Head, Body>) {
+    let mut budget = GO_ON_AT_ONCE;
+    while let Some(task) = tasks.pop() {
+        match budget.checked_sub(1) {
+            Some(left) => {
+                budget = left;
+                run_next(task);
+            }
+            None => work::slow(task, run_next),
+        }
+    }
+}
+
+/// Tasks that [`go_on`] runs itself.
+const GO_ON_AT_ONCE: u32 = 32;
 
 /// As [`slow`], and not in the device's line: for what does not touch the
 /// disk, and must not wait for it.
@@ -353,7 +472,7 @@ pub(crate) fn aside(task: Task, what: fn(Task)) {
 
 fn in_lane(task: Task) {
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
-        return run_slow(task);
+        return run_next(task);
     };
     let mut next = device.slow_lane(|lane| {
         if lane.running < SLOW_AT_ONCE {
@@ -365,7 +484,7 @@ fn in_lane(task: Task) {
         None
     });
     while let Some(task) = next {
-        run_slow(task);
+        run_next(task);
         next = device.slow_lane(|lane| {
             let next = lane.waiting.pop();
             if next.is_none() {
@@ -376,8 +495,8 @@ fn in_lane(task: Task) {
     }
 }
 
-fn run_slow(mut task: Task) {
-    match task.get().slow.take() {
+fn run_next(mut task: Task) {
+    match task.get().next.take() {
         Some(what) => what(task),
         None => finish(task, Outcome::GOOD),
     }
@@ -402,15 +521,18 @@ impl SlowLane {
     }
 }
 
-/// Ends those in a device's line that nobody waits for any more: aborted ones,
+fn is_hopeless(head: &Head) -> bool {
+    head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone())
+}
+
+/// Ends those in a device's lines that nobody waits for any more: aborted ones,
 /// and those whose session or LUN is gone. Any context but hardirq.
 pub(crate) fn end_hopeless(device: &Device) {
     let mut hopeless = Fifo::new();
     device.slow_lane(|lane| {
         let mut kept = Fifo::new();
         while let Some(task) = lane.waiting.pop() {
-            let head = task.shared();
-            if head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone()) {
+            if is_hopeless(task.shared()) {
                 hopeless.push(task);
             } else {
                 kept.push(task);
@@ -418,6 +540,7 @@ pub(crate) fn end_hopeless(device: &Device) {
         }
         lane.waiting = kept;
     });
+    device.take_blocked(&mut |head| is_hopeless(head), &mut hopeless);
     while let Some(task) = hopeless.pop() {
         finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     }
@@ -427,9 +550,20 @@ pub(crate) fn end_hopeless(device: &Device) {
 /// Any context, hardirq included.
 pub(crate) fn finish(mut task: Task, outcome: Outcome) {
     leave(&mut task);
+    give_place(&mut task);
     task.get().outcome = outcome;
     let link = task.shared().link.clone();
     link.done(task);
+}
+
+/// The device has room for one more command. Any context.
+pub(crate) fn give_place(task: &mut Task) {
+    let (head, body) = task.both();
+    if core::mem::take(&mut body.placed) {
+        if let Some(nexus) = head.nexus.as_ref() {
+            nexus.device().give_place();
+        }
+    }
 }
 
 /// The task's I/O is not under way any more, for those who wait for blocks of

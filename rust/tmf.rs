@@ -9,7 +9,12 @@
 use crate::{
     proto::{
         scsi::{
+            device::{
+                QueueError,
+                UaInterlock, //
+            },
             lun,
+            status::Status,
             ua::Ua, //
         },
         serial::Sn,
@@ -20,6 +25,7 @@ use crate::{
         }, //
     },
     session::{
+        Aborted,
         Session,
         Why, //
     },
@@ -28,7 +34,11 @@ use crate::{
         Device,
         Nexus, //
     },
-    task::Link, //
+    task::{
+        self,
+        Head,
+        Link, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -252,26 +262,34 @@ pub(crate) fn run(
     match (function, nexus) {
         (TmFunction::AbortTaskSet, Some(nexus)) => {
             let before = session.is_shared().then_some(request.cmd_sn());
-            abort_nexus(&waiter, &nexus, before);
+            abort_nexus(Some(&waiter), &nexus, false, before);
         }
         (TmFunction::ClearTaskSet, Some(nexus)) => {
-            abort_unit(&waiter, nexus.device());
-            let id = session.id();
-            nexus.device().post_all(Ua::CommandsCleared, Some(id));
+            abort_unit(Some(&waiter), nexus.device(), session.id(), true);
         }
-        (TmFunction::LogicalUnitReset, Some(nexus)) => reset_unit(&waiter, nexus.device(), None),
+        (TmFunction::LogicalUnitReset, Some(nexus)) => {
+            reset_unit(&waiter, nexus.device(), session.id(), Ua::LogicalUnitReset);
+        }
         (TmFunction::ItNexusReset, _) => {
-            session.abort_tasks(&waiter, &|_| true);
+            session.abort_tasks(Some(&waiter), false, &|_| true);
             each_nexus(session, &mut |nexus| {
+                task::end_hopeless(nexus.device());
                 nexus.device().release(session.id());
                 nexus.post(Ua::NexusLoss);
             });
         }
-        // The units that this session sees; what it does not see is not its
-        // to reset. It knows of the reset by the response.
-        _ => each_nexus(session, &mut |nexus| {
-            reset_unit(&waiter, nexus.device(), Some(session.id()));
-        }),
+        // A hard reset (SAM-5, "Hard reset") of the units that this session
+        // sees; what it does not see is not its to reset. RFC 7143 11.5.1
+        // has TARGET COLD RESET taken for a power on.
+        (function, _) => {
+            let ua = match function {
+                TmFunction::TargetColdReset => Ua::PowerOn,
+                _ => Ua::BusReset,
+            };
+            each_nexus(session, &mut |nexus| {
+                reset_unit(&waiter, nexus.device(), session.id(), ua);
+            });
+        }
     }
     // Ends the setting up; the answer may be given here.
     Waiter::one_ended(&waiter);
@@ -299,8 +317,8 @@ fn abort_task(
         return Verdict::Now(TmResponse::FunctionRejected);
     };
     let lun = request.lun();
-    let found = session.abort_tasks(&waiter, &|h| h.itt == tag && h.lun == lun);
-    if found == 0 && waiter.failed.load(Relaxed) == 0 {
+    let found = session.abort_tasks(Some(&waiter), false, &|h| h.itt == tag && h.lun == lun);
+    if found.found == 0 && waiter.failed.load(Relaxed) == 0 {
         return Verdict::Now(TmResponse::TaskDoesNotExist);
     }
     Waiter::one_ended(&waiter);
@@ -308,11 +326,13 @@ fn abort_task(
 }
 
 fn query_task(session: &Arc<Session>, request: &TaskMgmtRequest) -> Verdict {
-    Verdict::Now(if session.has_task(request.referenced_task_tag()) {
-        TmResponse::FunctionSucceeded
-    } else {
-        TmResponse::FunctionComplete
-    })
+    Verdict::Now(
+        if session.has_task_for(request.referenced_task_tag(), request.lun()) {
+            TmResponse::FunctionSucceeded
+        } else {
+            TmResponse::FunctionComplete
+        },
+    )
 }
 
 /// SPC-4, "QUERY ASYNCHRONOUS EVENT": the sense key and codes of the pending
@@ -334,27 +354,66 @@ fn query_event(nexus: Option<&Nexus>) -> Verdict {
 /// Aborts the tasks of one session for a unit. With `before`, those only that
 /// are older (RFC 7143 11.5.1): others may have overtaken the function on
 /// another connection.
-fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>, before: Option<Sn>) {
-    nexus.session().abort_tasks(waiter, &|head| {
+fn abort_nexus(
+    waiter: Option<&Arc<Waiter>>,
+    nexus: &Arc<Nexus>,
+    tell: bool,
+    before: Option<Sn>,
+) -> Aborted {
+    nexus.session().abort_tasks(waiter, tell, &|head| {
         let older =
             before.is_none_or(|sn| head.cmd_sn.lt(sn) || (head.immediate && head.cmd_sn == sn));
         older && head.nexus.as_ref().is_some_and(|of| Arc::ptr_eq(of, nexus))
+    })
+}
+
+/// Aborts the tasks of all sessions for a unit, by order of the session `by`.
+///
+/// SAM-5, "Aborting commands": the others are told by TASK ABORTED if TAS is
+/// set, and else, with `post`, by a unit attention.
+fn abort_unit(waiter: Option<&Arc<Waiter>>, device: &Arc<Device>, by: u64, post: bool) {
+    let tas = device.task_aborted_status();
+    device.for_each_nexus(&mut |nexus| {
+        let other = nexus.session().id() != by;
+        let aborted = abort_nexus(waiter, nexus, tas && other, None);
+        if aborted.lost != 0 && other && post && !tas {
+            nexus.post(Ua::CommandsCleared);
+        }
     });
 }
 
-/// Aborts the tasks of all sessions for a unit.
-fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
-    let mut n = 0usize;
-    while let Some(nexus) = device.nth_nexus(n) {
-        abort_nexus(waiter, &nexus, None);
-        n = n.saturating_add(1);
+/// A command has ended with another status than GOOD: does to the other commands
+/// of the unit what QERR says, and establishes the unit attention that
+/// UA_INTLCK_CTRL asks for (SPC-4, "Control mode page").
+pub(crate) fn unsuccessful(head: &Head, status: Status) {
+    let Some(nexus) = head.nexus.as_ref() else {
+        return;
+    };
+    let device = nexus.device();
+    let ua = match status {
+        Status::CheckCondition => {
+            match device.queue_error() {
+                QueueError::Keep => {}
+                QueueError::AbortAll => abort_unit(None, device, head.session.id(), true),
+                QueueError::AbortSameNexus => {
+                    abort_nexus(None, nexus, false, None);
+                }
+            }
+            return;
+        }
+        Status::Busy => Ua::PreviousBusy,
+        Status::TaskSetFull => Ua::PreviousTaskSetFull,
+        Status::ReservationConflict => Ua::PreviousReservationConflict,
+        _ => return,
+    };
+    if device.ua_interlock() == UaInterlock::Establish {
+        nexus.post(ua);
     }
 }
 
-/// Logical unit reset (SAM-5, "Logical unit reset"); all sessions but
-/// `except` are told.
-fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, except: Option<u64>) {
-    abort_unit(waiter, device);
+/// Resets a unit (SAM-5, "Logical unit reset"); all sessions are told why.
+fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, by: u64, why: Ua) {
+    abort_unit(Some(waiter), device, by, false);
     let mut n = 0usize;
     while let Some(nexus) = device.nth_nexus(n) {
         nexus.copies().forget_ended();
@@ -362,7 +421,7 @@ fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, except: Option<u64>) {
     }
     device.release_any();
     device.reset_mode();
-    device.post_all(Ua::LogicalUnitReset, except);
+    device.post_all(why, None);
 }
 
 fn each_nexus(session: &Arc<Session>, each: &mut dyn FnMut(&Arc<Nexus>)) {

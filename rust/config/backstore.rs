@@ -320,6 +320,13 @@ impl Dir for AttribDir {
             show!(ThirdPartyCopy),
             store!(ThirdPartyCopy, 0..=1),
         ),
+        Attr::rw(c"emulate_tas", show!(Tas), store!(Tas, 0..=1)),
+        Attr::rw(
+            c"emulate_ua_intlck_ctrl",
+            show!(UaIntlck),
+            store!(UaIntlck, 0..=2)
+        ),
+        Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
         Attr::rw(c"emulate_model_alias", show_model_alias, store_model_alias),
         Attr::rw(c"is_nonrot", show!(IsNonrot), store!(IsNonrot, 0..=1)),

@@ -141,6 +141,11 @@ const BH: u64 = 0;
 const WORKER: u64 = 1;
 const CONTROL: u64 = 2;
 const CLOSE: u64 = 3;
+const RESET: u64 = 4;
+
+/// Milliseconds that the initiator of a TARGET COLD RESET has to take its
+/// answer.
+const RESET_MS: u64 = 2000;
 
 /// A connection.
 #[pin_data]
@@ -212,6 +217,8 @@ pub(crate) struct Conn {
     control: Work<Conn, CONTROL>,
     #[pin]
     close: Work<Conn, CLOSE>,
+    #[pin]
+    reset: Work<Conn, RESET>,
 }
 
 impl_has_work! {
@@ -219,6 +226,7 @@ impl_has_work! {
     impl HasWork<Self, WORKER> for Conn { self.worker }
     impl HasWork<Self, CONTROL> for Conn { self.control }
     impl HasWork<Self, CLOSE> for Conn { self.close }
+    impl HasWork<Self, RESET> for Conn { self.reset }
 }
 
 impl Conn {
@@ -280,6 +288,7 @@ impl Conn {
                 worker <- new_work!("ferrite_worker"),
                 control <- new_work!("ferrite_control"),
                 close <- new_work!("ferrite_close"),
+                reset <- new_work!("ferrite_reset"),
             }? Error),
             GFP_KERNEL,
         )
@@ -421,14 +430,19 @@ impl Conn {
         if this.arrivals.load(Relaxed) != 0 {
             Self::take_in(this, owner);
         }
+        if !this.done.is_empty() {
+            // Also when nothing can be sent: others may wait for their end.
+            if let Some(mut out) = this.out.open(owner) {
+                for task in this.done.take() {
+                    out.task(task);
+                }
+            }
+        }
         if this.sweep.xchg(0, Full) != 0 {
             if let Some(mut rx) = this.rx.open(owner) {
                 rx.sweep();
             }
             if let Some(mut out) = this.out.open(owner) {
-                for task in this.done.take() {
-                    out.task(task);
-                }
                 out.sweep();
             }
             if let Some(mut tx) = this.tx.open(owner) {
@@ -997,6 +1011,22 @@ impl WorkItem<CONTROL> for Conn {
     }
 }
 
+/// TARGET COLD RESET: all other sessions of the target end, too (RFC 7143
+/// 11.5.1, 11.6.1).
+impl WorkItem<RESET> for Conn {
+    type Pointer = Arc<Conn>;
+
+    fn run(this: Arc<Conn>) {
+        if let Some(session) = this.session.as_ref() {
+            if let Some(tpg) = session.tpg() {
+                tpg.target().end_sessions(Why::Reset, session);
+            }
+            let link: Arc<dyn Link> = this.clone();
+            session.close_others(&link, Why::Reset);
+        }
+    }
+}
+
 impl Link for Conn {
     fn done(self: Arc<Self>, task: Task) {
         self.done.push(task);
@@ -1041,6 +1071,14 @@ impl Link for Conn {
         });
         note.release = waiter.release;
         note.then = waiter.then;
+        if waiter.then == Some(Why::Reset) {
+            if let Some(session) = self.session.as_ref() {
+                session.end_within(RESET_MS);
+            }
+            if let Some(queue) = work::control() {
+                let _ = queue.enqueue::<Arc<Conn>, RESET>(self.clone());
+            }
+        }
         if !self.clone().post(note) {
             // Too many answers wait: a peer that does not read them.
             self.end(Why::Protocol);

@@ -159,7 +159,12 @@ impl Out {
 
     /// Queues a finished task.
     pub(super) fn task(&mut self, task: Task) {
-        task.shared().order.store(self.order, Relaxed);
+        let head = task.shared();
+        if head.matters() {
+            // Nobody shall wait until the initiator takes the response.
+            head.session.settle(head);
+        }
+        head.order.store(self.order, Relaxed);
         self.order = self.order.wrapping_add(1);
         self.tasks.push(task);
     }
@@ -203,16 +208,20 @@ impl Out {
         }
     }
 
-    /// Ends the aborted ones of the tasks.
+    /// Ends the aborted ones of the tasks, but for those that have to be told of
+    /// it.
     pub(super) fn sweep(&mut self) {
         let mut kept = Fifo::new();
         while let Some(mut task) = self.tasks.pop() {
-            if task.shared().is_aborted() {
-                let session = task.shared().session.clone();
+            let session = task.shared().session.clone();
+            if task.shared().is_silent() {
                 session.retire(&mut task);
-            } else {
-                kept.push(task);
+                continue;
             }
+            if task.shared().matters() {
+                session.settle(task.shared());
+            }
+            kept.push(task);
         }
         self.tasks = kept;
     }

@@ -28,7 +28,8 @@ use crate::{
                 Sense,
                 SenseKey, //
             },
-            status::Status, //
+            status::Status,
+            taskset::Kind, //
         },
         serial::Sn,
         snack::Run,
@@ -61,6 +62,7 @@ use crate::{
             ScsiStatus,
             SnackRequest,
             SnackType,
+            TaskAttr,
             TaskMgmtRequest,
             TaskMgmtResponse,
             TmFunction,
@@ -96,6 +98,7 @@ use crate::{
         }, //
     },
     task::{
+        self,
         Head,
         Link,
         Outcome,
@@ -360,7 +363,7 @@ impl Rx {
         for place in self.collecting.iter_mut() {
             if let Some(task) = place.task.take_if(|t| t.shared().is_aborted()) {
                 place.generation = place.generation.wrapping_add(1);
-                retire(task);
+                aborted(task);
             }
         }
     }
@@ -1206,6 +1209,11 @@ impl Rx {
             }
         }
         let nexus = lun::decode(pdu.lun()).and_then(|n| session.nexus(n));
+        let kind = match pdu.attr() {
+            TaskAttr::Ordered => Some(Kind::Ordered),
+            TaskAttr::HeadOfQueue => Some(Kind::HeadOfQueue),
+            TaskAttr::Untagged | TaskAttr::Simple | TaskAttr::Aca => None,
+        };
         let head = Head::new(
             pdu.itt(),
             pdu.lun(),
@@ -1214,8 +1222,9 @@ impl Rx {
             session.clone(),
             Arc::<Conn>::from(conn),
             nexus,
-        );
-        let body = crate::task::Body::new(Verb::Refused(Outcome::GOOD), pdu.edtl(), pdu.is_read());
+        )
+        .of_kind(kind);
+        let body = task::Body::new(Verb::Refused(Outcome::GOOD), pdu.edtl(), pdu.is_read());
         let Ok(mut task) = Owned::new(head, body, GFP_ATOMIC) else {
             return self.busy(conn, owner, session, pdu);
         };
@@ -1230,15 +1239,26 @@ impl Rx {
         }
         let mut cdb = [0u8; MAX_CDB];
         let cdb_len = self.cdb(pdu, &mut cdb);
-        let (shared, _) = task.both();
-        let prepared = match cdb_len {
-            Some(n) => exec::prepare(session, shared.nexus.as_ref(), cdb.get(..n).unwrap_or(&[])),
+        let prepared = match (exec::take_place(&mut task), cdb_len) {
+            (Err(outcome), _) => exec::Prepared::refused(outcome),
+            // There is never an ACA condition that it could be meant for.
+            (Ok(()), _) if pdu.attr() == TaskAttr::Aca => {
+                exec::Prepared::refused(Sense::INVALID_MESSAGE_ERROR)
+            }
+            (Ok(()), Some(n)) => {
+                let nexus = task.shared().nexus.as_ref();
+                exec::prepare(session, nexus, cdb.get(..n).unwrap_or(&[]))
+            }
             // A longer CDB than any command has.
-            None => exec::Prepared::refused(Sense::INVALID_COMMAND_OPERATION_CODE),
+            (Ok(()), None) => exec::Prepared::refused(Sense::INVALID_COMMAND_OPERATION_CODE),
         };
         let body = task.get();
         body.verb = prepared.verb;
         body.asked = prepared.asked;
+        if !body.hold {
+            exec::arrive(&mut task);
+        }
+        let body = task.get();
         if pdu.is_read() && pdu.is_write() {
             // No command that we have moves data both ways.
             body.verb = Verb::Refused(Sense::INVALID_FIELD_IN_CDB.into());
@@ -1336,7 +1356,7 @@ impl Rx {
             return;
         };
         if task.shared().is_aborted() {
-            return retire(task);
+            return aborted(task);
         }
         let body = task.get();
         let hdr = DataOutHdr {
@@ -1588,6 +1608,15 @@ fn copy_into(to: &mut [u8], at: usize, n: usize, slice: &SkbSlice<'_>) -> bool {
 fn retire(mut task: Task) {
     let session = task.shared().session.clone();
     session.retire(&mut task);
+}
+
+/// Ends a task that was aborted while it waited for data.
+fn aborted(task: Task) {
+    if task.shared().is_silent() {
+        retire(task);
+    } else {
+        task::finish(task, Outcome::ABORTED);
+    }
 }
 
 /// Runs a task whose data is complete, when those before it have come.

@@ -62,8 +62,10 @@ use crate::{
     },
     task::{
         Link,
+        Outcome,
         Task, //
-    }, //
+    },
+    tmf, //
 };
 
 use core::ops::ControlFlow;
@@ -202,10 +204,14 @@ impl Tx {
         self.kept.as_mut()?.take_response(itt)
     }
 
-    /// Ends the task whose data is being sent, if it has been aborted.
+    /// Ends the task whose data is being sent, if it has been aborted; one that
+    /// has to be told of it ends when there is room.
     pub(super) fn sweep(&mut self) {
-        if let Some(task) = self.current.take_if(|t| t.shared().is_aborted()) {
+        if let Some(task) = self.current.take_if(|t| t.shared().is_silent()) {
             self.retire(task);
+        }
+        if let Some(task) = self.current.as_ref().filter(|t| t.shared().matters()) {
+            task.shared().session.settle(task.shared());
         }
     }
 
@@ -275,8 +281,10 @@ impl Tx {
         let Some(mut out) = conn.out.open(owner) else {
             return;
         };
-        for task in conn.done.take() {
-            out.task(task);
+        if !conn.done.is_empty() {
+            for task in conn.done.take() {
+                out.task(task);
+            }
         }
         if conn.window_moved.load(Relaxed) != 0 && out.room() > 0 {
             conn.window_moved.store(0, Relaxed);
@@ -510,7 +518,7 @@ impl Tx {
     fn task(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) -> Option<Task> {
         let (head, body) = task.both();
         if head.is_aborted() {
-            self.retire(task);
+            self.aborted(conn, task);
             return None;
         }
         let len = if body.read && body.outcome.sense.is_none() {
@@ -529,6 +537,16 @@ impl Tx {
         None
     }
 
+    /// Ends an aborted task, with TASK ABORTED or without a response. There is
+    /// room for a frame.
+    fn aborted(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) {
+        if task.shared().is_silent() {
+            return self.retire(task);
+        }
+        task.get().outcome = Outcome::ABORTED;
+        self.response(conn, task);
+    }
+
     fn retire(&mut self, mut task: Task) {
         let session = task.shared().session.clone();
         session.retire(&mut task);
@@ -538,8 +556,14 @@ impl Tx {
     /// is no room: then the task stays in `current`.
     fn data_in(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) -> ControlFlow<()> {
         loop {
+            let full =
+                self.gather.total() >= BATCH_BYTES || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
             if task.shared().is_aborted() {
-                self.retire(task);
+                if full && !task.shared().is_silent() {
+                    self.current = Some(task);
+                    return ControlFlow::Break(());
+                }
+                self.aborted(conn, task);
                 return ControlFlow::Continue(());
             }
             let (head, body) = task.both();
@@ -547,8 +571,6 @@ impl Tx {
                 self.response(conn, task);
                 return ControlFlow::Continue(());
             };
-            let full =
-                self.gather.total() >= BATCH_BYTES || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
             let saved = plan.clone();
             let Some(cut) = plan.next() else {
                 self.response(conn, task);
@@ -622,6 +644,9 @@ impl Tx {
             sense_len = n.saturating_add(2);
         }
         let good = body.outcome.sense.is_none() && body.outcome.status.code() == 0;
+        if !good {
+            tmf::unsuccessful(head, body.outcome.status);
+        }
         // A command that failed has moved nothing; but that it asked for more
         // than was expected is told all the same.
         let over = body.asked > u64::from(body.edtl);

@@ -4,6 +4,7 @@
 
 use super::{
     lun::Nexus,
+    order::Order,
     persist::{
         Glance,
         Registrants, //
@@ -19,7 +20,9 @@ use crate::{
             Changeable,
             DeviceInfo,
             ModeState,
+            QueueError,
             Thin,
+            UaInterlock,
             COMPANY_ID, //
         },
         log::LogValues,
@@ -148,9 +151,16 @@ pub(crate) enum DeviceAttrib {
     Caw,
     /// Third-party copy commands are supported (3PC).
     ThirdPartyCopy,
+    /// TAS after a reset: commands that another nexus has aborted end TASK
+    /// ABORTED.
+    Tas,
+    /// UA_INTLCK_CTRL after a reset: 0, 1 (10b) or 2 (11b).
+    UaIntlck,
+    /// Commands that the device takes at once; 0 is no limit.
+    MaxTasks,
 }
 
-const ATTRIBS: usize = DeviceAttrib::ThirdPartyCopy as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::MaxTasks as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -169,6 +179,10 @@ pub(crate) struct Device {
     no_dpo_fua: Atomic<i32>,
     /// An initiator has switched writing off (SWP).
     write_protect: Atomic<i32>,
+    /// TAS, QERR and UA_INTLCK_CTRL as they are now.
+    tas: Atomic<i32>,
+    queue_error: Atomic<i32>,
+    ua_interlock: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -184,6 +198,8 @@ pub(crate) struct Device {
     glance: Glance,
     #[pin]
     slow: SpinLockBh<SlowLane>,
+    #[pin]
+    order: Order,
     #[pin]
     inner: SpinLockBh<Inner>,
 }
@@ -278,11 +294,15 @@ impl Device {
                 cache_off: Atomic::new(0),
                 no_dpo_fua: Atomic::new(0),
                 write_protect: Atomic::new(0),
+                tas: Atomic::new(0),
+                queue_error: Atomic::new(0),
+                ua_interlock: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
+                order <- Order::new(),
                 ranges <- ranges,
                 tokens <- Tokens::new(),
                 traffic: Traffic::new()?,
@@ -443,6 +463,8 @@ impl Device {
         {
             let mut inner = self.inner.lock();
             inner.adopt(&limits);
+            inner.mode = inner.default_mode();
+            self.publish(&inner.mode);
             let shift = inner.block_size().trailing_zeros();
             self.block_shift.store(shift, Relaxed);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
@@ -553,6 +575,18 @@ impl Device {
             _ => {}
         }
         inner.put(which, value);
+        let default = inner.default_mode();
+        match which {
+            DeviceAttrib::Tas => inner.mode.task_aborted_status = default.task_aborted_status,
+            DeviceAttrib::UaIntlck => inner.mode.ua_interlock = default.ua_interlock,
+            DeviceAttrib::MaxTasks => self.order.set_most(value),
+            _ => return Ok(()),
+        }
+        self.publish(&inner.mode);
+        drop(inner);
+        if which != DeviceAttrib::MaxTasks {
+            self.post_all(Ua::ModeParametersChanged, None);
+        }
         Ok(())
     }
 
@@ -699,26 +733,66 @@ impl Device {
         self.post_all(Ua::CapacityChanged, None);
     }
 
+    /// Lets the data path know what it has to know of the mode parameters.
+    fn publish(&self, mode: &ModeState) {
+        self.tas.store(i32::from(mode.task_aborted_status), Relaxed);
+        self.queue_error.store(mode.queue_error as i32, Relaxed);
+        self.ua_interlock.store(mode.ua_interlock as i32, Relaxed);
+        let protect = i32::from(mode.software_write_protect);
+        self.write_protect.store(protect, Relaxed);
+    }
+
+    /// Whether commands that another nexus has aborted end TASK ABORTED (TAS).
+    pub(crate) fn task_aborted_status(&self) -> bool {
+        self.tas.load(Relaxed) != 0
+    }
+
+    /// What a CHECK CONDITION does to other commands (QERR).
+    pub(crate) fn queue_error(&self) -> QueueError {
+        match self.queue_error.load(Relaxed) {
+            0b01 => QueueError::AbortAll,
+            0b11 => QueueError::AbortSameNexus,
+            _ => QueueError::Keep,
+        }
+    }
+
+    /// How long unit attentions stay (UA_INTLCK_CTRL).
+    pub(crate) fn ua_interlock(&self) -> UaInterlock {
+        match self.ua_interlock.load(Relaxed) {
+            0b10 => UaInterlock::Keep,
+            0b11 => UaInterlock::Establish,
+            _ => UaInterlock::Clear,
+        }
+    }
+
+    pub(super) fn order(&self) -> &Order {
+        &self.order
+    }
+
     /// Changes what MODE SELECT may change. `before` is what the initiator saw:
     /// a cache that there is not cannot be switched off.
     pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
         let mut inner = self.inner.lock();
         inner.mode = mode;
-        let protect = i32::from(mode.software_write_protect);
-        self.write_protect.store(protect, Relaxed);
+        self.publish(&mode);
         if before.write_cache != mode.write_cache {
             let off = i32::from(!mode.write_cache);
             self.cache_off.store(off, Relaxed);
         }
+        drop(inner);
+        self.order.restrict(mode.restricted_reordering);
     }
 
     /// Mode parameters are as after a power cycle: what a logical unit reset
     /// does (SPC-4, "Mode parameters": none are saved).
     pub(crate) fn reset_mode(&self) {
         let mut inner = self.inner.lock();
-        inner.mode = ModeState::DEFAULT;
+        inner.mode = inner.default_mode();
         self.cache_off.store(0, Relaxed);
-        self.write_protect.store(0, Relaxed);
+        self.publish(&inner.mode);
+        let restricted = inner.mode.restricted_reordering;
+        drop(inner);
+        self.order.restrict(restricted);
     }
 
     /// What READ and WRITE are checked against: the same as
@@ -833,6 +907,20 @@ impl Device {
     /// How many sessions see the device.
     pub(crate) fn nexus_count(&self) -> usize {
         self.inner.lock().nexuses.len()
+    }
+
+    /// Calls `each` with every session that sees the device, with no lock held.
+    /// One that comes meanwhile may be left out, no other.
+    pub(crate) fn for_each_nexus(&self, each: &mut dyn FnMut(&Arc<Nexus>)) {
+        // From the end: when one is removed, those after it move down, and
+        // they have been seen.
+        let mut left = self.nexus_count();
+        while let Some(n) = left.checked_sub(1) {
+            left = n;
+            if let Some(nexus) = self.nth_nexus(n) {
+                each(&nexus);
+            }
+        }
     }
 
     /// The `n`-th session that sees the device.
@@ -990,6 +1078,20 @@ impl Inner {
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
         self.put(A::Caw, 1);
         self.put(A::ThirdPartyCopy, 1);
+        self.put(A::Tas, 1);
+    }
+
+    /// The mode parameters after a power cycle or reset, but for WCE.
+    fn default_mode(&self) -> ModeState {
+        ModeState {
+            task_aborted_status: self.attrib(DeviceAttrib::Tas) != 0,
+            ua_interlock: match self.attrib(DeviceAttrib::UaIntlck) {
+                1 => UaInterlock::Keep,
+                2 => UaInterlock::Establish,
+                _ => UaInterlock::Clear,
+            },
+            ..ModeState::DEFAULT
+        }
     }
 
     fn describe(&self, info: &mut DeviceInfo<'_>) {
@@ -1000,11 +1102,19 @@ impl Inner {
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
         info.mode = self.mode;
+        info.mode_default = self.default_mode();
         info.changeable = Changeable {
+            // Depends on the block device.
+            write_cache: false,
             descriptor_sense: true,
             software_write_protect: true,
-            ..Changeable::default()
+            task_aborted_status: true,
+            queue_error: true,
+            ua_interlock: true,
+            restricted_reordering: true,
         };
+        info.head_of_queue = true;
+        info.ordered = true;
         info.max_transfer = MAX_TRANSFER.wrapping_shr(shift);
         info.optimal_transfer = self.attrib(A::OptimalSectors).min(info.max_transfer);
         info.max_write_same = u64::from(self.attrib(A::MaxWriteSameLen));

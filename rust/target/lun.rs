@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     proto::scsi::{
+        device::UaInterlock,
         persist::Standing,
         sense::Sense,
         ua::{
@@ -303,6 +304,15 @@ impl Nexus {
             self.attention.store(0, Relaxed);
         }
         sense
+    }
+
+    /// Reports the first unit attention, and clears it unless UA_INTLCK_CTRL
+    /// says that it stays (SPC-4, "Control mode page").
+    pub(crate) fn report_attention(&self) -> Option<Sense> {
+        if self.device.ua_interlock() == UaInterlock::Clear {
+            return self.take_attention();
+        }
+        self.pending.lock().first().map(Ua::sense)
     }
 
     /// Clears one kind, because the initiator has learnt of it otherwise

@@ -7,6 +7,7 @@ mod copies;
 mod credentials;
 mod device;
 mod lun;
+mod order;
 mod persist;
 mod ranges;
 mod tokens;

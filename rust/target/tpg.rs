@@ -157,6 +157,13 @@ impl Target {
         self.tpgs.lock().iter().find(|t| each(t)).cloned()
     }
 
+    /// Ends the sessions of all portal groups, save one.
+    pub(crate) fn end_sessions(&self, why: Why, except: &Session) {
+        for tpg in self.tpgs.lock().iter() {
+            tpg.end_matching(why, &|s| s.id() != except.id());
+        }
+    }
+
     pub(super) fn shut(&self) {
         let tpgs = core::mem::replace(&mut *self.tpgs.lock(), KVec::new());
         for tpg in tpgs.iter() {

@@ -139,6 +139,11 @@ pub struct ModeState {
     pub task_aborted_status: bool,
     /// QERR, Control: what a CHECK CONDITION does to the other commands.
     pub queue_error: QueueError,
+    /// UA_INTLCK_CTRL, Control: how long a unit attention condition stays.
+    pub ua_interlock: UaInterlock,
+    /// QUEUE ALGORITHM MODIFIER, Control, is 0: SIMPLE commands keep their
+    /// order.
+    pub restricted_reordering: bool,
 }
 
 /// QERR (SPC-4, "Control mode page").
@@ -151,6 +156,31 @@ pub enum QueueError {
     AbortAll = 0b01,
     /// Aborts all commands of the same I_T nexus.
     AbortSameNexus = 0b11,
+}
+
+/// UA_INTLCK_CTRL (SPC-4, "Control mode page").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UaInterlock {
+    /// A unit attention condition ends when it is reported.
+    Clear = 0b00,
+    /// Only REQUEST SENSE ends one.
+    Keep = 0b10,
+    /// The same, and BUSY, RESERVATION CONFLICT and TASK SET FULL establish
+    /// one.
+    Establish = 0b11,
+}
+
+impl UaInterlock {
+    /// The field as a value of this type; none for what is reserved.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0b00 => Some(UaInterlock::Clear),
+            0b10 => Some(UaInterlock::Keep),
+            0b11 => Some(UaInterlock::Establish),
+            _ => None,
+        }
+    }
 }
 
 /// Which members of [`ModeState`] MODE SELECT may change.
@@ -166,6 +196,10 @@ pub struct Changeable {
     pub task_aborted_status: bool,
     /// QERR.
     pub queue_error: bool,
+    /// UA_INTLCK_CTRL.
+    pub ua_interlock: bool,
+    /// The lowest bit of QUEUE ALGORITHM MODIFIER.
+    pub restricted_reordering: bool,
 }
 
 /// The target port that a command came through, for identifiers.
@@ -264,6 +298,8 @@ impl<'a> DeviceInfo<'a> {
                 software_write_protect: false,
                 task_aborted_status: false,
                 queue_error: false,
+                ua_interlock: false,
+                restricted_reordering: false,
             },
         }
     }
@@ -303,6 +339,8 @@ impl ModeState {
         software_write_protect: false,
         task_aborted_status: false,
         queue_error: QueueError::Keep,
+        ua_interlock: UaInterlock::Clear,
+        restricted_reordering: false,
     };
 }
 

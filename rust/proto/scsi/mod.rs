@@ -33,6 +33,7 @@ pub mod report;
 pub mod rod;
 pub mod sense;
 pub mod status;
+pub mod taskset;
 pub mod ua;
 pub mod unmap;
 pub mod vpd;

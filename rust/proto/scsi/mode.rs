@@ -12,6 +12,7 @@ use super::device::Changeable;
 use super::device::DeviceInfo;
 use super::device::ModeState;
 use super::device::QueueError;
+use super::device::UaInterlock;
 use super::put::len16;
 use super::put::len8;
 use super::put::Put;
@@ -93,8 +94,9 @@ const CONTROL: Page = Page {
         page[2] = flag(mode.descriptor_sense, D_SENSE) | 0x02;
         // QUEUE ALGORITHM MODIFIER 0001b: unrestricted reordering, which is
         // what a block device does.
-        page[3] = 0x10 | ((mode.queue_error as u8) << 1);
-        page[4] = flag(mode.software_write_protect, SWP);
+        page[3] =
+            flag(!mode.restricted_reordering, QUEUE_ALGORITHM) | ((mode.queue_error as u8) << 1);
+        page[4] = flag(mode.software_write_protect, SWP) | ((mode.ua_interlock as u8) << 4);
         page[5] = flag(mode.task_aborted_status, TAS);
         // BUSY TIMEOUT PERIOD: no limit.
         page[8] = 0xff;
@@ -102,8 +104,8 @@ const CONTROL: Page = Page {
     },
     changeable: |may, page| {
         page[2] = flag(may.descriptor_sense, D_SENSE);
-        page[3] = flag(may.queue_error, QERR);
-        page[4] = flag(may.software_write_protect, SWP);
+        page[3] = flag(may.restricted_reordering, QUEUE_ALGORITHM) | flag(may.queue_error, QERR);
+        page[4] = flag(may.software_write_protect, SWP) | flag(may.ua_interlock, UA_INTLCK_CTRL);
         page[5] = flag(may.task_aborted_status, TAS);
     },
     read: |page, mode| {
@@ -114,6 +116,9 @@ const CONTROL: Page = Page {
             0b11 => QueueError::AbortSameNexus,
             _ => return Err(Sense::invalid_parameter(3, Some(2))),
         };
+        mode.restricted_reordering = page[3] & QUEUE_ALGORITHM == 0;
+        mode.ua_interlock = UaInterlock::from_code((page[4] & UA_INTLCK_CTRL) >> 4)
+            .ok_or(Sense::invalid_parameter(4, Some(5)))?;
         mode.software_write_protect = page[4] & SWP != 0;
         mode.task_aborted_status = page[5] & TAS != 0;
         Ok(())
@@ -123,6 +128,9 @@ const CONTROL: Page = Page {
 const WCE: u8 = 0x04;
 const D_SENSE: u8 = 0x04;
 const QERR: u8 = 0x06;
+/// Of the four bits only this one may change: 0000b is restricted reordering.
+const QUEUE_ALGORITHM: u8 = 0x10;
+const UA_INTLCK_CTRL: u8 = 0x30;
 const SWP: u8 = 0x08;
 const TAS: u8 = 0x40;
 
@@ -385,6 +393,8 @@ mod tests {
             software_write_protect: true,
             task_aborted_status: true,
             queue_error: true,
+            ua_interlock: true,
+            restricted_reordering: true,
         };
         info
     }
@@ -459,11 +469,16 @@ mod tests {
             software_write_protect: true,
             task_aborted_status: true,
             queue_error: QueueError::AbortSameNexus,
+            ua_interlock: UaInterlock::Keep,
+            restricted_reordering: false,
         };
         assert_eq!(current(0x08, 0, &info)[2], 0x00);
-        assert_eq!(current(0x0a, 0, &info)[2..6], [0x06, 0x16, 0x08, 0x40]);
+        assert_eq!(current(0x0a, 0, &info)[2..6], [0x06, 0x16, 0x28, 0x40]);
         info.mode.queue_error = QueueError::AbortAll;
-        assert_eq!(current(0x0a, 0, &info)[3], 0x12);
+        info.mode.ua_interlock = UaInterlock::Establish;
+        assert_eq!(current(0x0a, 0, &info)[3..5], [0x12, 0x38]);
+        info.mode.restricted_reordering = true;
+        assert_eq!(current(0x0a, 0, &info)[3], 0x02);
         // The default values are others.
         let default = data(request(true, PageControl::Default, 0x3f, 0xff), &info);
         let plain = data(request(true, PageControl::Current, 0x3f, 0xff), &disk());
@@ -485,7 +500,7 @@ mod tests {
         );
         assert_eq!(
             mask(&all_changeable(), 0x0a),
-            [0x0a, 0x0a, 0x04, 0x06, 0x08, 0x40, 0, 0, 0, 0, 0, 0]
+            [0x0a, 0x0a, 0x04, 0x16, 0x38, 0x40, 0, 0, 0, 0, 0, 0]
         );
     }
 
@@ -579,7 +594,7 @@ mod tests {
         let mut cache = CACHE;
         cache[2] = 0;
         let mut control = CONTROL;
-        control[2..6].copy_from_slice(&[0x06, 0x16, 0x08, 0x40]);
+        control[2..6].copy_from_slice(&[0x06, 0x06, 0x38, 0x40]);
         let mode = select(&list6(&[&cache, &control]), true, &info).unwrap();
         assert_eq!(
             mode,
@@ -589,6 +604,8 @@ mod tests {
                 software_write_protect: true,
                 task_aborted_status: true,
                 queue_error: QueueError::AbortSameNexus,
+                ua_interlock: UaInterlock::Establish,
+                restricted_reordering: true,
             }
         );
         let mode = select(&list6(&[&cache]), true, &info).unwrap();
@@ -696,11 +713,11 @@ mod tests {
                         if mask[at] & (1 << bit) == 0 {
                             let at = u16::try_from(at).unwrap();
                             assert_eq!(got, Err(Sense::invalid_parameter(at, Some(bit))));
-                        } else if (at, bit) != (39, 2) {
+                        } else if ![(39, 2), (40, 4)].contains(&(at, bit)) {
                             assert_ne!(got, Ok(info.mode));
                             assert!(got.is_ok());
                         } else {
-                            // QERR 10b is reserved.
+                            // QERR 10b and UA_INTLCK_CTRL 01b are reserved.
                             assert!(got.is_err());
                         }
                     }
@@ -716,6 +733,16 @@ mod tests {
         assert_eq!(
             select(&list6(&[&control]), true, &all_changeable()),
             Err(Sense::invalid_parameter(4 + 3, Some(2)))
+        );
+    }
+
+    #[test]
+    fn select_refuses_the_reserved_interlock() {
+        let mut control = CONTROL;
+        control[4] = 0x10;
+        assert_eq!(
+            select(&list6(&[&control]), true, &all_changeable()),
+            Err(Sense::invalid_parameter(4 + 4, Some(5)))
         );
     }
 
@@ -812,15 +839,16 @@ mod tests {
         /// Whatever is accepted, sensing it back gives the list.
         #[test]
         fn accepted_lists_read_back(
-            wce: bool, d_sense: bool, swp: bool, tas: bool, qerr in 0u8..4, noise: [u8; 3]
+            wce: bool, d_sense: bool, swp: bool, tas: bool, restricted: bool,
+            qerr in 0u8..4, interlock in 0u8..4, noise: [u8; 3]
         ) {
             let mut info = all_changeable();
             let mut cache = CACHE;
             cache[2] = flag(wce, WCE);
             let mut control = CONTROL;
             control[2] = 0x02 | flag(d_sense, D_SENSE);
-            control[3] = 0x10 | (qerr << 1);
-            control[4] = flag(swp, SWP);
+            control[3] = flag(!restricted, 0x10) | (qerr << 1);
+            control[4] = flag(swp, SWP) | (interlock << 4);
             control[5] = flag(tas, TAS);
             let mut list = list6(&[&cache, &control]);
             list[0] = noise[0];
@@ -831,7 +859,7 @@ mod tests {
                     prop_assert_eq!(current(0x08, 0, &info), cache);
                     prop_assert_eq!(current(0x0a, 0, &info), control);
                 }
-                Err(_) => prop_assert_eq!(qerr, 0b10),
+                Err(_) => prop_assert!(qerr == 0b10 || interlock == 0b01),
             }
         }
 

@@ -215,6 +215,8 @@ senses! {
     COMMAND_SEQUENCE_ERROR = IllegalRequest, 0x2c, 0x00;
     /// Saved mode pages are not supported.
     SAVING_PARAMETERS_NOT_SUPPORTED = IllegalRequest, 0x39, 0x00;
+    /// The task attribute is not supported.
+    INVALID_MESSAGE_ERROR = IllegalRequest, 0x49, 0x00;
     /// Medium removal is prevented.
     MEDIUM_REMOVAL_PREVENTED = IllegalRequest, 0x53, 0x02;
     /// No room for one more token.
@@ -248,7 +250,11 @@ senses! {
     IMPLICIT_ASYMMETRIC_ACCESS_STATE_TRANSITION_FAILED = UnitAttention, 0x2a, 0x07;
     /// The capacity changed.
     CAPACITY_DATA_HAS_CHANGED = UnitAttention, 0x2a, 0x09;
-    /// Status of this I_T nexus was lost while it conflicted with a reservation.
+    /// A command of this I_T nexus has ended BUSY.
+    PREVIOUS_BUSY_STATUS = UnitAttention, 0x2c, 0x07;
+    /// A command of this I_T nexus has ended TASK SET FULL.
+    PREVIOUS_TASK_SET_FULL_STATUS = UnitAttention, 0x2c, 0x08;
+    /// A command of this I_T nexus has ended RESERVATION CONFLICT.
     PREVIOUS_RESERVATION_CONFLICT_STATUS = UnitAttention, 0x2c, 0x09;
     /// Another I_T nexus cleared this one's commands.
     COMMANDS_CLEARED_BY_ANOTHER_INITIATOR = UnitAttention, 0x2f, 0x00;
@@ -732,6 +738,7 @@ mod tests {
             (Sense::INVALID_RELEASE_OF_PERSISTENT_RESERVATION, [0x5, 0x26, 0x04]),
             (Sense::COMMAND_SEQUENCE_ERROR, [0x5, 0x2c, 0x00]),
             (Sense::SAVING_PARAMETERS_NOT_SUPPORTED, [0x5, 0x39, 0x00]),
+            (Sense::INVALID_MESSAGE_ERROR, [0x5, 0x49, 0x00]),
             (Sense::MEDIUM_REMOVAL_PREVENTED, [0x5, 0x53, 0x02]),
             (Sense::INSUFFICIENT_REGISTRATION_RESOURCES, [0x5, 0x55, 0x04]),
             (Sense::POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, [0x6, 0x29, 0x00]),
@@ -747,6 +754,8 @@ mod tests {
             (Sense::ASYMMETRIC_ACCESS_STATE_CHANGED, [0x6, 0x2a, 0x06]),
             (Sense::IMPLICIT_ASYMMETRIC_ACCESS_STATE_TRANSITION_FAILED, [0x6, 0x2a, 0x07]),
             (Sense::CAPACITY_DATA_HAS_CHANGED, [0x6, 0x2a, 0x09]),
+            (Sense::PREVIOUS_BUSY_STATUS, [0x6, 0x2c, 0x07]),
+            (Sense::PREVIOUS_TASK_SET_FULL_STATUS, [0x6, 0x2c, 0x08]),
             (Sense::PREVIOUS_RESERVATION_CONFLICT_STATUS, [0x6, 0x2c, 0x09]),
             (Sense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, [0x6, 0x2f, 0x00]),
             (Sense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, [0x6, 0x38, 0x07]),

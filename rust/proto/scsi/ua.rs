@@ -20,7 +20,11 @@ pub enum Ua {
     LogicalUnitReset,
     /// 29h/07h: the I_T nexus was lost.
     NexusLoss,
-    /// 2Ch/09h: a status of this I_T nexus was lost with its reservation conflict.
+    /// 2Ch/07h: a command has ended BUSY (UA_INTLCK_CTRL 11b).
+    PreviousBusy,
+    /// 2Ch/08h: a command has ended TASK SET FULL (UA_INTLCK_CTRL 11b).
+    PreviousTaskSetFull,
+    /// 2Ch/09h: a command has ended RESERVATION CONFLICT (UA_INTLCK_CTRL 11b).
     PreviousReservationConflict,
     /// 2Fh/00h: another I_T nexus cleared the task set.
     CommandsCleared,
@@ -49,13 +53,15 @@ pub enum Ua {
 }
 
 /// All conditions, in the order in which they are reported.
-const ORDER: [Ua; 19] = [
+const ORDER: [Ua; 21] = [
     Ua::PowerOn,
     Ua::PowerOnOrReset,
     Ua::DeviceInternalReset,
     Ua::BusReset,
     Ua::LogicalUnitReset,
     Ua::NexusLoss,
+    Ua::PreviousBusy,
+    Ua::PreviousTaskSetFull,
     Ua::PreviousReservationConflict,
     Ua::CommandsCleared,
     Ua::CommandsClearedByProtocol,
@@ -81,6 +87,8 @@ impl Ua {
             Ua::BusReset => Sense::SCSI_BUS_RESET_OCCURRED,
             Ua::LogicalUnitReset => Sense::BUS_DEVICE_RESET_FUNCTION_OCCURRED,
             Ua::NexusLoss => Sense::I_T_NEXUS_LOSS_OCCURRED,
+            Ua::PreviousBusy => Sense::PREVIOUS_BUSY_STATUS,
+            Ua::PreviousTaskSetFull => Sense::PREVIOUS_TASK_SET_FULL_STATUS,
             Ua::PreviousReservationConflict => Sense::PREVIOUS_RESERVATION_CONFLICT_STATUS,
             Ua::CommandsCleared => Sense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
             Ua::CommandsClearedByProtocol => Sense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT,
