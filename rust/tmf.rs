@@ -344,11 +344,7 @@ fn abort_nexus(waiter: &Arc<Waiter>, nexus: &Arc<Nexus>, before: Option<Sn>) {
 
 /// Aborts the tasks of all sessions for a unit.
 fn abort_unit(waiter: &Arc<Waiter>, device: &Arc<Device>) {
-    let mut n = 0usize;
-    while let Some(nexus) = device.nth_nexus(n) {
-        abort_nexus(waiter, &nexus, None);
-        n = n.saturating_add(1);
-    }
+    device.for_each_nexus(&mut |nexus| abort_nexus(waiter, nexus, None));
 }
 
 /// Logical unit reset (SAM-5, "Logical unit reset"); all sessions but

@@ -824,8 +824,19 @@ impl Device {
     }
 
     /// The `n`-th session that sees the device.
-    pub(crate) fn nth_nexus(&self, n: usize) -> Option<Arc<Nexus>> {
+    fn nth_nexus(&self, n: usize) -> Option<Arc<Nexus>> {
         self.inner.lock().nexuses.get(n).cloned()
+    }
+
+    /// Calls `each` with every nexus that stays: from the last to the first, as
+    /// those behind one that goes meanwhile move down. One that comes meanwhile
+    /// may be left out.
+    pub(crate) fn for_each_nexus(&self, each: &mut dyn FnMut(&Arc<Nexus>)) {
+        for n in (0..self.nexus_count()).rev() {
+            if let Some(nexus) = self.nth_nexus(n) {
+                each(&nexus);
+            }
+        }
     }
 
     /// Compares the capacity with what initiators were told, and tells them
