@@ -288,6 +288,8 @@ pub(crate) struct Body {
     pub(crate) started: u64,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
+    /// How long it is to wait before it is carried out, in ms.
+    pub(crate) delay_ms: u32,
     /// What the slow workqueue is to do with it.
     slow: Option<fn(Task)>,
 }
@@ -310,6 +312,7 @@ impl Body {
             pass: None,
             started: 0,
             hold: false,
+            delay_ms: 0,
             slow: None,
         }
     }

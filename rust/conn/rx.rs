@@ -1239,6 +1239,7 @@ impl Rx {
         let body = task.get();
         body.verb = prepared.verb;
         body.asked = prepared.asked;
+        body.delay_ms = prepared.delay_ms;
         if pdu.is_read() && pdu.is_write() {
             // No command that we have moves data both ways.
             body.verb = Verb::Refused(Sense::INVALID_FIELD_IN_CDB.into());

@@ -3,6 +3,10 @@
 //! A backing device: a block device and how initiators see it.
 
 use super::{
+    alua::{
+        Access,
+        Groups, //
+    },
     lun::Nexus,
     persist::{
         Glance,
@@ -145,9 +149,11 @@ pub(crate) enum DeviceAttrib {
     MaxWriteSameLen,
     /// COMPARE AND WRITE is supported.
     Caw,
+    /// There are target port groups.
+    AluaSupport,
 }
 
-const ATTRIBS: usize = DeviceAttrib::Caw as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::AluaSupport as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -174,6 +180,8 @@ pub(crate) struct Device {
     ranges: Ranges,
     /// What initiators have read and written.
     traffic: Traffic,
+    #[pin]
+    groups: Mutex<Groups>,
     #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
@@ -275,6 +283,7 @@ impl Device {
                 write_protect: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
+                groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
@@ -547,6 +556,10 @@ impl Device {
             _ => {}
         }
         inner.put(which, value);
+        drop(inner);
+        if which == DeviceAttrib::AluaSupport {
+            self.alua_switched();
+        }
         Ok(())
     }
 
@@ -726,10 +739,20 @@ impl Device {
         }
     }
 
-    /// Shows the device as the SCSI pages want it. `look` must not sleep.
+    /// Shows the device as the SCSI pages want it, but for what depends on the
+    /// target port: see [`Nexus::with_info`]. `look` must not sleep.
     pub(crate) fn with_info<R>(
         &self,
         read_only: bool,
+        look: impl FnOnce(&DeviceInfo<'_>) -> R,
+    ) -> R {
+        self.with_info_of(read_only, Access::PLAIN, look)
+    }
+
+    pub(super) fn with_info_of<R>(
+        &self,
+        read_only: bool,
+        access: Access,
         look: impl FnOnce(&DeviceInfo<'_>) -> R,
     ) -> R {
         let blocks = self.blocks();
@@ -738,6 +761,9 @@ impl Device {
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
         info.read_only = read_only;
+        info.tpgs = access.kind().code();
+        info.connected = access.state().is_connected();
+        info.multi_port = access.is_multi_port();
         if let Some(limits) = limits {
             let block = inner.block_size();
             let physical = limits.physical_block_size.max(block);
@@ -786,6 +812,7 @@ impl Device {
             drop(old);
             // Whatever changes from here on, the nexus is told of.
             self.place_nexus(&nexus);
+            self.admit_nexus(&nexus);
             return Ok(());
         }
     }
@@ -808,6 +835,10 @@ impl Device {
                 nexus.post(ua);
             }
         }
+    }
+
+    pub(super) fn groups(&self) -> &Mutex<Groups> {
+        &self.groups
     }
 
     pub(super) fn persist(&self) -> &Mutex<Persist<Registrants>> {
@@ -988,6 +1019,7 @@ impl Inner {
         );
         self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
         self.put(A::Caw, 1);
+        self.put(A::AluaSupport, 1);
     }
 
     fn describe(&self, info: &mut DeviceInfo<'_>) {

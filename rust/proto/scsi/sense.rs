@@ -166,6 +166,8 @@ senses! {
     MEDIUM_REMOVAL_PREVENTED = IllegalRequest, 0x53, 0x02;
     /// No room to register one more I_T nexus.
     INSUFFICIENT_REGISTRATION_RESOURCES = IllegalRequest, 0x55, 0x04;
+    /// A transition that SET TARGET PORT GROUPS began did not succeed.
+    SET_TARGET_PORT_GROUPS_COMMAND_FAILED = IllegalRequest, 0x67, 0x0a;
 
     /// Power on, reset or bus device reset.
     POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED = UnitAttention, 0x29, 0x00;
@@ -562,6 +564,7 @@ mod tests {
             (Sense::SAVING_PARAMETERS_NOT_SUPPORTED, [0x5, 0x39, 0x00]),
             (Sense::MEDIUM_REMOVAL_PREVENTED, [0x5, 0x53, 0x02]),
             (Sense::INSUFFICIENT_REGISTRATION_RESOURCES, [0x5, 0x55, 0x04]),
+            (Sense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED, [0x5, 0x67, 0x0a]),
             (Sense::POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, [0x6, 0x29, 0x00]),
             (Sense::POWER_ON_OCCURRED, [0x6, 0x29, 0x01]),
             (Sense::SCSI_BUS_RESET_OCCURRED, [0x6, 0x29, 0x02]),
