@@ -8,6 +8,7 @@
 //! may sleep to the slow workqueue.
 
 use crate::{
+    alua,
     backend,
     proto::scsi::{
         capacity,
@@ -37,6 +38,7 @@ use crate::{
         Stat, //
     },
     sys::{
+        misc,
         pages::{
             Gfp,
             PageBuf, //
@@ -80,6 +82,8 @@ pub(crate) struct Prepared {
     pub(crate) direction: DataDirection,
     /// Log2 of the block size.
     pub(crate) shift: u32,
+    /// How long to wait before it is carried out, in ms.
+    pub(crate) delay_ms: u32,
 }
 
 impl Prepared {
@@ -95,6 +99,7 @@ impl Prepared {
             asked: 0,
             direction: DataDirection::None,
             shift: NO_DEVICE_SHIFT,
+            delay_ms: 0,
         }
     }
 }
@@ -118,6 +123,16 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         Ok(command) => command,
         Err(sense) => return Prepared::refused(sense),
     };
+    let access = nexus.access();
+    let mut delay_ms = 0;
+    if !access.is_optimized() {
+        if let Some(sense) = access.refuses(&command) {
+            return Prepared::refused(sense);
+        }
+        if command.extent().is_some() {
+            delay_ms = nexus.nonop_delay_ms();
+        }
+    }
     if device.is_reserved_against(session.id())
         && !command.allowed_during_reservation(Reservation::Spc2)
     {
@@ -138,7 +153,10 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
     }
     let shift = device.block_shift();
     match check(&command, nexus) {
-        Ok(()) => accept(command, shift),
+        Ok(()) => Prepared {
+            delay_ms,
+            ..accept(command, shift)
+        },
         Err(sense) => Prepared::refused(sense),
     }
 }
@@ -149,6 +167,7 @@ fn accept(command: Command, shift: u32) -> Prepared {
         asked: command.transfer_len(1u32.wrapping_shl(shift)),
         direction: command.data_direction(),
         shift,
+        delay_ms: 0,
     }
 }
 
@@ -165,9 +184,7 @@ fn check(command: &Command, nexus: &Nexus) -> Result<(), Sense> {
     if listing && nexus.device().attrib(DeviceAttrib::Rsoc) == 0 {
         return Err(Sense::INVALID_COMMAND_OPERATION_CODE);
     }
-    nexus
-        .device()
-        .with_info(nexus.read_only(), |info| command.check(info))
+    nexus.with_info(|info| command.check(info))
 }
 
 /// Runs the tasks of a session that waited for commands before them, as far as
@@ -266,6 +283,9 @@ fn go(mut task: Task) {
     if let Err(sense) = still_there(head.nexus.as_ref(), &command) {
         return task::finish(task, sense.into());
     }
+    if body.delay_ms != 0 {
+        return task::slow(task, delayed);
+    }
     let asked = body.asked;
     match command {
         Command::Read { .. } => {
@@ -322,6 +342,9 @@ fn go(mut task: Task) {
         Command::PersistentReserveIn { .. } | Command::PersistentReserveOut { .. } => {
             task::aside(task, reserve::run)
         }
+        Command::ReportTargetPortGroups { .. } | Command::SetTargetPortGroups { .. } => {
+            task::aside(task, alua::run)
+        }
         Command::Reserve | Command::Release
             if head
                 .nexus
@@ -367,6 +390,28 @@ fn go(mut task: Task) {
         _ => answer(task, command),
     }
 }
+
+/// A command that comes to a target port in active/non-optimized state, where
+/// commands shall wait: the initiator had better use another one.
+fn delayed(mut task: Task) {
+    let delay_ms = core::mem::take(&mut task.get().delay_ms);
+    let end = misc::now_ms().saturating_add(u64::from(delay_ms));
+    while !task.shared().is_aborted() {
+        let left = end.saturating_sub(misc::now_ms());
+        if left == 0 {
+            break;
+        }
+        misc::sleep_ms(
+            u32::try_from(left)
+                .unwrap_or(DELAY_LOOK_MS)
+                .min(DELAY_LOOK_MS),
+        );
+    }
+    go(task);
+}
+
+/// Milliseconds between two looks at whether a command that waits was aborted.
+const DELAY_LOOK_MS: u32 = 100;
 
 /// Allocates the data of a task, within the session's and the module's limit.
 pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
@@ -549,7 +594,7 @@ fn with_unit(
         Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => device.check_capacity(),
         _ => {}
     }
-    let answer = device.with_info(nexus.read_only(), |info: &DeviceInfo<'_>| match command {
+    let answer = nexus.with_info(|info: &DeviceInfo<'_>| match command {
         Command::Inquiry { evpd: None, .. } => Ok(inquiry::standard(info, out)),
         Command::Inquiry {
             evpd: Some(page), ..
@@ -561,7 +606,7 @@ fn with_unit(
                 target_name: tpg.target().name().as_bytes(),
                 portal_group: tpg.tag(),
                 relative_id: tpg.rtpi(),
-                group: None,
+                group: nexus.access().group(),
             };
             vpd::page(page, info, &port, out)
         }
@@ -635,9 +680,8 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), NoAnswer> {
         .read_at(0, &mut list)
         .map_err(|_| Sense::PARAMETER_LIST_LENGTH_ERROR)?;
     let device = nexus.device();
-    let (before, new) = device.with_info(nexus.read_only(), |info| {
-        mode::select(&list, six, info).map(|new| (info.mode, new))
-    })?;
+    let (before, new) =
+        nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;
     if new == before {
         return Ok(());
     }

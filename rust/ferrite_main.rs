@@ -8,6 +8,7 @@
 #![crate_name = "ferrite"]
 #![deny(unsafe_code)]
 
+mod alua;
 mod backend;
 mod config;
 mod conn;

@@ -1334,9 +1334,9 @@ impl Session {
         let mut list: KVec<Arc<Nexus>> = KVec::with_capacity(view.len(), GFP_KERNEL)?;
         let mut fresh: KVec<Arc<Nexus>> = KVec::with_capacity(view.len(), GFP_KERNEL)?;
         for want in view.iter() {
-            let kept = self
-                .nexus(want.number)
-                .filter(|n| Arc::ptr_eq(n.device(), &want.device));
+            let kept = self.nexus(want.number).filter(|n| {
+                Arc::ptr_eq(n.device(), &want.device) && Arc::ptr_eq(n.lun(), &want.lun)
+            });
             let nexus = match kept {
                 Some(nexus) => {
                     nexus.set_read_only(want.read_only);
@@ -1346,6 +1346,7 @@ impl Session {
                     let nexus = Nexus::new(
                         want.number,
                         want.device.clone(),
+                        want.lun.clone(),
                         self.clone(),
                         want.read_only,
                     )?;

@@ -386,6 +386,8 @@ pub(crate) struct Body {
     pub(crate) copying: Option<KBox<Copying>>,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
+    /// How long it is to wait before it is carried out, in ms.
+    pub(crate) delay_ms: u32,
     /// Whether it has a place among the commands that its device takes at once.
     pub(crate) placed: bool,
     /// What the slow workqueue, or the task set, is to do with it.
@@ -411,6 +413,7 @@ impl Body {
             copying: None,
             started: 0,
             hold: false,
+            delay_ms: 0,
             placed: false,
             next: None,
         }

@@ -414,11 +414,7 @@ pub(crate) fn unsuccessful(head: &Head, status: Status) {
 /// Resets a unit (SAM-5, "Logical unit reset"); all sessions are told why.
 fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, by: u64, why: Ua) {
     abort_unit(Some(waiter), device, by, false);
-    let mut n = 0usize;
-    while let Some(nexus) = device.nth_nexus(n) {
-        nexus.copies().forget_ended();
-        n = n.saturating_add(1);
-    }
+    device.for_each_nexus(&mut |nexus| nexus.copies().forget_ended());
     device.release_any();
     device.reset_mode();
     device.post_all(why, None);

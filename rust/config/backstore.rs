@@ -3,6 +3,7 @@
 //! `core/iblock_<n>/<device>`: block devices that can be exported.
 
 use super::{
+    alua::AluaDir,
     root::VERSION,
     text::{
         self,
@@ -106,13 +107,6 @@ impl Dir for DeviceDir {
         SubDir::new::<WwnDir, _>(c"wwn", Arc::clone),
         SubDir::new::<AluaDir, _>(c"alua", Arc::clone),
     ];
-}
-
-/// `alua`: no target port groups. Tools list it.
-struct AluaDir;
-
-impl Dir for AluaDir {
-    type Object = Device;
 }
 
 const BUSY: (Error, &str) = (EBUSY, "cannot change once the device is enabled");
@@ -328,6 +322,11 @@ impl Dir for AttribDir {
         ),
         Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
+        Attr::rw(
+            c"alua_support",
+            show!(AluaSupport),
+            store!(AluaSupport, 0..=1)
+        ),
         Attr::rw(c"emulate_model_alias", show_model_alias, store_model_alias),
         Attr::rw(c"is_nonrot", show!(IsNonrot), store!(IsNonrot, 0..=1)),
         Attr::rw(

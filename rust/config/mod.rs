@@ -10,6 +10,7 @@
 //! | file | directory |
 //! |---|---|
 //! | `root` | `version`, `dbroot` |
+//! | `alua` | `core/iblock_<n>/<device>/alua`, and the files of a LUN |
 //! | `backstore` | `core/iblock_<n>/<device>` |
 //! | `iscsi` | `iscsi`, `iscsi/<target>`, `iscsi/discovery_auth` |
 //! | `tpg` | `iscsi/<target>/tpgt_<n>`, with its portals and LUNs |
@@ -23,6 +24,7 @@
 //! all locks of the running objects.
 
 mod acl;
+mod alua;
 mod auth;
 mod backstore;
 mod iscsi;

@@ -4,6 +4,7 @@
 
 use super::{
     acl::AclDir,
+    alua::LUN_FILES,
     auth::{
         self,
         auth_files, //
@@ -325,6 +326,7 @@ pub(super) struct LunDir;
 
 impl Dir for LunDir {
     type Object = Lun;
+    const FILES: Files<Lun> = LUN_FILES;
     const SYMLINK: Symlink<Lun> = Symlink::to::<DeviceDir, _, _>(
         |lun: &Arc<Lun>, device: &Arc<Device>| {
             lun.attach(device).explain(&[

@@ -1255,6 +1255,7 @@ impl Rx {
         let body = task.get();
         body.verb = prepared.verb;
         body.asked = prepared.asked;
+        body.delay_ms = prepared.delay_ms;
         if !body.hold {
             exec::arrive(&mut task);
         }

@@ -361,6 +361,21 @@ impl<T> SubDir<T> {
             },
         }
     }
+
+    /// As [`SubDir::new`]; without an object there is no directory, its parent
+    /// included.
+    pub(crate) const fn fallible<C, F>(name: &'static CStr, _object: F) -> Self
+    where
+        C: Dir,
+        F: Fn(&Arc<T>) -> Result<Arc<C::Object>> + Copy + 'static,
+    {
+        Self {
+            name,
+            make: |name, parent, family| {
+                new_group::<C>(name, conjure::<F>()(parent)?, family.clone())
+            },
+        }
+    }
 }
 
 /// What `mkdir` and `rmdir` do in the directories of objects `T`.

@@ -3,6 +3,10 @@
 //! A backing device: a block device and how initiators see it.
 
 use super::{
+    alua::{
+        Access,
+        Groups, //
+    },
     lun::Nexus,
     order::Order,
     persist::{
@@ -158,9 +162,11 @@ pub(crate) enum DeviceAttrib {
     UaIntlck,
     /// Commands that the device takes at once; 0 is no limit.
     MaxTasks,
+    /// There are target port groups.
+    AluaSupport,
 }
 
-const ATTRIBS: usize = DeviceAttrib::MaxTasks as usize + 1;
+const ATTRIBS: usize = DeviceAttrib::AluaSupport as usize + 1;
 
 /// A backing device.
 #[pin_data]
@@ -193,6 +199,8 @@ pub(crate) struct Device {
     traffic: Traffic,
     #[pin]
     tokens: Tokens,
+    #[pin]
+    groups: Mutex<Groups>,
     #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
@@ -299,6 +307,7 @@ impl Device {
                 ua_interlock: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
+                groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
                 glance: Glance::new(),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
@@ -580,6 +589,11 @@ impl Device {
             DeviceAttrib::Tas => inner.mode.task_aborted_status = default.task_aborted_status,
             DeviceAttrib::UaIntlck => inner.mode.ua_interlock = default.ua_interlock,
             DeviceAttrib::MaxTasks => self.order.set_most(value),
+            DeviceAttrib::AluaSupport => {
+                drop(inner);
+                self.alua_switched();
+                return Ok(());
+            }
             _ => return Ok(()),
         }
         self.publish(&inner.mode);
@@ -811,10 +825,20 @@ impl Device {
         }
     }
 
-    /// Shows the device as the SCSI pages want it. `look` must not sleep.
+    /// Shows the device as the SCSI pages want it, but for what depends on the
+    /// target port: see [`Nexus::with_info`]. `look` must not sleep.
     pub(crate) fn with_info<R>(
         &self,
         read_only: bool,
+        look: impl FnOnce(&DeviceInfo<'_>) -> R,
+    ) -> R {
+        self.with_info_of(read_only, Access::PLAIN, look)
+    }
+
+    pub(super) fn with_info_of<R>(
+        &self,
+        read_only: bool,
+        access: Access,
         look: impl FnOnce(&DeviceInfo<'_>) -> R,
     ) -> R {
         let blocks = self.blocks();
@@ -823,6 +847,9 @@ impl Device {
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
         info.read_only = read_only;
+        info.tpgs = access.kind().code();
+        info.connected = access.state().is_connected();
+        info.multi_port = access.is_multi_port();
         if let Some(limits) = limits {
             let block = inner.block_size();
             let physical = limits.physical_block_size.max(block);
@@ -871,6 +898,7 @@ impl Device {
             drop(old);
             // Whatever changes from here on, the nexus is told of.
             self.place_nexus(&nexus);
+            self.admit_nexus(&nexus);
             return Ok(());
         }
     }
@@ -894,6 +922,10 @@ impl Device {
                 nexus.post(ua);
             }
         }
+    }
+
+    pub(super) fn groups(&self) -> &Mutex<Groups> {
+        &self.groups
     }
 
     pub(super) fn persist(&self) -> &Mutex<Persist<Registrants>> {
@@ -924,7 +956,7 @@ impl Device {
     }
 
     /// The `n`-th session that sees the device.
-    pub(crate) fn nth_nexus(&self, n: usize) -> Option<Arc<Nexus>> {
+    fn nth_nexus(&self, n: usize) -> Option<Arc<Nexus>> {
         self.inner.lock().nexuses.get(n).cloned()
     }
 
@@ -956,12 +988,10 @@ impl Device {
             before,
             now
         );
-        let mut n = 0;
-        while let Some(nexus) = self.nth_nexus(n) {
+        self.for_each_nexus(&mut |nexus| {
             let sense = Sense::CAPACITY_DATA_HAS_CHANGED;
             nexus.session().scsi_event(nexus.number(), sense);
-            n = n.saturating_add(1);
-        }
+        });
     }
 
     // ---- RESERVE and RELEASE (SPC-2) -------------------------------------
@@ -1079,6 +1109,7 @@ impl Inner {
         self.put(A::Caw, 1);
         self.put(A::ThirdPartyCopy, 1);
         self.put(A::Tas, 1);
+        self.put(A::AluaSupport, 1);
     }
 
     /// The mode parameters after a power cycle or reset, but for WCE.

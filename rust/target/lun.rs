@@ -4,13 +4,17 @@
 //! the I_T_L nexus through which one session sees one.
 
 use super::{
+    alua::Access,
     copies::Copies,
     device::Device,
     tpg::Tpg, //
 };
 use crate::{
     proto::scsi::{
-        device::UaInterlock,
+        device::{
+            DeviceInfo,
+            UaInterlock, //
+        },
         persist::Standing,
         sense::Sense,
         ua::{
@@ -61,6 +65,11 @@ impl Lun {
         self.number
     }
 
+    /// The portal group it belongs to.
+    pub(crate) fn tpg(&self) -> &Arc<Tpg> {
+        &self.tpg
+    }
+
     /// The device behind it.
     pub(crate) fn device(&self) -> Option<Arc<Device>> {
         self.device.lock().clone()
@@ -76,17 +85,17 @@ impl Lun {
     /// # Errors
     ///
     /// `ENODEV` when the device is not enabled, `EEXIST` when the LUN has one.
-    pub(crate) fn attach(&self, device: &Arc<Device>) -> Result {
+    pub(crate) fn attach(self: &Arc<Self>, device: &Arc<Device>) -> Result {
         if !device.is_enabled() {
             return Err(ENODEV);
         }
-        {
-            let mut slot = self.device.lock();
-            if slot.is_some() {
-                return Err(EEXIST);
-            }
-            *slot = Some(device.clone());
+        // Nobody else links it meanwhile: configfs holds its lock.
+        if self.device.lock().is_some() {
+            return Err(EEXIST);
         }
+        // It has a place in the groups before a session can come through it.
+        device.add_port(self.clone())?;
+        *self.device.lock() = Some(device.clone());
         device.exported(true);
         self.tpg.remap_all();
         Ok(())
@@ -97,7 +106,10 @@ impl Lun {
         let old = self.device.lock().take();
         if let Some(device) = old {
             device.exported(false);
+            // Sessions go first: one that is left would find no group, and that is as
+            // good as active.
             self.tpg.remap_all();
+            device.remove_port(self);
         }
     }
 }
@@ -186,9 +198,16 @@ impl MappedLun {
 pub(crate) struct Nexus {
     number: u16,
     device: Arc<Device>,
+    lun: Arc<Lun>,
     session: Arc<Session>,
     read_only: Atomic<i32>,
     gone: Atomic<i32>,
+    /// The target port group of its LUN: bits of an [`Access`].
+    access: Atomic<u32>,
+    /// Whether `access` has been said.
+    placed: Atomic<i32>,
+    /// How long a command waits in active/non-optimized state, in ms.
+    nonop_delay_ms: Atomic<u32>,
     /// Set while a unit attention is pending, so that the data path need not
     /// take the lock to learn that there is none.
     attention: Atomic<i32>,
@@ -206,6 +225,7 @@ impl Nexus {
     pub(crate) fn new(
         number: u16,
         device: Arc<Device>,
+        lun: Arc<Lun>,
         session: Arc<Session>,
         read_only: bool,
     ) -> Result<Arc<Self>> {
@@ -213,9 +233,13 @@ impl Nexus {
             pin_init!(Self {
                 number,
                 device,
+                lun,
                 session,
                 read_only: Atomic::new(i32::from(read_only)),
                 gone: Atomic::new(0),
+                access: Atomic::new(Access::PLAIN.bits()),
+                placed: Atomic::new(0),
+                nonop_delay_ms: Atomic::new(0),
                 attention: Atomic::new(1),
                 standing: Atomic::new(0),
                 copies <- Copies::new(),
@@ -235,6 +259,11 @@ impl Nexus {
         &self.device
     }
 
+    /// The LUN of the portal group that it goes through.
+    pub(crate) fn lun(&self) -> &Arc<Lun> {
+        &self.lun
+    }
+
     /// The session at this end.
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
@@ -248,6 +277,34 @@ impl Nexus {
     /// Lets this initiator write, or not.
     pub(crate) fn set_read_only(&self, on: bool) {
         self.read_only.store(i32::from(on), Relaxed);
+    }
+
+    /// The access state of its target port group, and what else the data path
+    /// and the pages have to know of that.
+    pub(crate) fn access(&self) -> Access {
+        Access::from_bits(self.access.load(Relaxed))
+    }
+
+    /// How long a command waits in active/non-optimized state, in ms.
+    pub(crate) fn nonop_delay_ms(&self) -> u32 {
+        self.nonop_delay_ms.load(Relaxed)
+    }
+
+    /// Returns what it was before, if it has been said before.
+    pub(super) fn set_access(&self, access: Access, nonop_delay_ms: u32) -> Option<Access> {
+        self.nonop_delay_ms.store(nonop_delay_ms, Relaxed);
+        let before = self.access.load(Relaxed);
+        self.access.store(access.bits(), Relaxed);
+        let placed = self.placed.load(Relaxed) != 0;
+        self.placed.store(1, Relaxed);
+        placed.then_some(Access::from_bits(before))
+    }
+
+    /// Shows the device as the SCSI pages want it for a command that comes this
+    /// way. `look` must not sleep.
+    pub(crate) fn with_info<R>(&self, look: impl FnOnce(&DeviceInfo<'_>) -> R) -> R {
+        self.device
+            .with_info_of(self.read_only(), self.access(), look)
     }
 
     /// Where it stands with persistent reservations.

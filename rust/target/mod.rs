@@ -3,6 +3,7 @@
 //! The running objects: what configuration makes, and sessions use.
 
 mod acl;
+mod alua;
 mod copies;
 mod credentials;
 mod device;
@@ -19,6 +20,13 @@ pub(crate) use acl::{
     AclAttrib,
     AclName,
     DEFAULT_DATAOUT_PATIENCE, //
+};
+pub(crate) use alua::{
+    Place,
+    Settings as GroupSettings,
+    TargetPortGroup,
+    MAX_NONOP_DELAY_MS,
+    MAX_TRANS_DELAY_MS, //
 };
 pub(crate) use copies::{
     Copying,

@@ -130,11 +130,7 @@ impl Device {
         let result = change(&mut persist);
         // First who stands where: a new holder is not to be kept out by its
         // own reservation.
-        let mut n = 0usize;
-        while let Some(nexus) = self.nth_nexus(n) {
-            Self::place(&persist, &nexus);
-            n = n.saturating_add(1);
-        }
+        self.for_each_nexus(&mut |nexus| Self::place(&persist, nexus));
         let glance = self.glance();
         let kind = persist.kind().map_or(0, |kind| kind as i32);
         glance.kind.store(kind, Relaxed);
@@ -156,12 +152,10 @@ impl Device {
 
     /// Calls `each` with every nexus that a registration is of.
     pub(crate) fn for_nexuses_of(&self, who: &Registrant, each: &mut dyn FnMut(&Arc<Nexus>)) {
-        let mut n = 0usize;
-        while let Some(nexus) = self.nth_nexus(n) {
+        self.for_each_nexus(&mut |nexus| {
             if nexus.it_nexus().is_some_and(|it| who.is(&it)) {
-                each(&nexus);
+                each(nexus);
             }
-            n = n.saturating_add(1);
-        }
+        });
     }
 }

@@ -629,11 +629,15 @@ impl Tpg {
     }
 
     fn see_mapped(view: &mut KVec<View>, map: &MappedLun) -> Result {
-        if let Some(device) = map.lun().and_then(|lun| lun.device()) {
+        let Some(lun) = map.lun() else {
+            return Ok(());
+        };
+        if let Some(device) = lun.device() {
             view.push(
                 View {
                     number: map.number(),
                     device,
+                    lun,
                     read_only: map.write_protect(),
                 },
                 GFP_KERNEL,
@@ -651,6 +655,7 @@ impl Tpg {
                     View {
                         number: lun.number(),
                         device,
+                        lun: lun.clone(),
                         read_only,
                     },
                     GFP_KERNEL,
@@ -667,6 +672,8 @@ pub(crate) struct View {
     pub(crate) number: u16,
     /// The device behind it.
     pub(crate) device: Arc<Device>,
+    /// The LUN of the portal group that it is.
+    pub(crate) lun: Arc<Lun>,
     /// Whether the initiator may only read.
     pub(crate) read_only: bool,
 }

@@ -448,6 +448,29 @@ t_export() {
 	t_enable "$IQN"
 }
 
+# A second portal of $IQN, in portal group 2.
+SECOND=127.0.0.1:3261
+
+# t_export_twice DEVICE: one device at $PORTAL, through portal group 1, and at $SECOND, through
+# portal group 2, for everybody.
+t_export_twice() {
+	local dir pair
+	t_target "$IQN"
+	t_backstore disk0 "$1"
+	for dir in "$ISCSI/$IQN"/tpgt_{1,2}; do
+		[ -d "$dir" ] || must mkdir "$dir"
+		must mkdir "$dir/lun/lun_0"
+		must ln -s "$(t_store disk0)" "$dir/lun/lun_0/disk0"
+		for pair in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
+			must put "${pair#*=}" "$dir/attrib/${pair%=*}"
+		done
+	done
+	must mkdir "$ISCSI/$IQN/tpgt_1/np/$PORTAL" "$ISCSI/$IQN/tpgt_2/np/$SECOND"
+	for dir in "$ISCSI/$IQN"/tpgt_{1,2}; do
+		must put 1 "$dir/enable"
+	done
+}
+
 # t_untarget IQN: the target with all that is in it.
 t_untarget() {
 	local dir link sub
@@ -481,6 +504,9 @@ t_clear() {
 		t_chap_dir $ISCSI/discovery_auth >/dev/null
 		put 0 $ISCSI/discovery_auth/enforce_discovery_auth
 	fi
+	for dir in "$ROOT"/core/iblock_*/*/alua/*; do
+		[ "${dir##*/}" = default_tg_pt_gp ] || rmdir "$dir"
+	done
 	for dir in "$ROOT"/core/iblock_*/*; do
 		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || rmdir "$dir"
 	done
@@ -617,6 +643,16 @@ fio_verify() {
 i_iface() {
 	must iscsiadm -m iface -I "$1" -o new
 	i_set -m iface -I "$1" -- "iface.initiatorname=$2"
+}
+
+# i_path PORTAL [IQN]: the disk that the session with a portal sees as LUN 0.
+i_path() {
+	local sid
+	for sid in $(i_sessions "${2:-$IQN}"); do
+		if [ "$(cat /sys/class/iscsi_session/session"$sid"/device/connection*/iscsi_connection/*/persistent_port)" = "${1##*:}" ]; then
+			i_disk "${2:-$IQN}" 0 "$sid"
+		fi
+	done
 }
 
 # sum DEVICE [COUNT-OF-MIB]: a checksum of what is on it, read past the page cache.

@@ -62,6 +62,9 @@ pub struct DeviceInfo<'a> {
     pub multi_port: bool,
     /// Target port group support: 0 none, 1 implicit, 2 explicit, 3 both.
     pub tpgs: u8,
+    /// The logical unit can be used through this target port, against peripheral
+    /// qualifier 001b.
+    pub connected: bool,
     /// Third-party copy commands are supported (3PC).
     pub third_party_copy: bool,
 
@@ -289,6 +292,7 @@ impl<'a> DeviceInfo<'a> {
             ordered: false,
             multi_port: false,
             tpgs: 0,
+            connected: true,
             third_party_copy: false,
             mode: ModeState::DEFAULT,
             mode_default: ModeState::DEFAULT,

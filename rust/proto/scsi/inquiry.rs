@@ -11,6 +11,8 @@ pub const STANDARD_LEN: usize = 96;
 /// PERIPHERAL QUALIFIER 000b and PERIPHERAL DEVICE TYPE 00h: a direct access
 /// block device is connected.
 pub(crate) const DISK: u8 = 0x00;
+/// PERIPHERAL QUALIFIER 001b: one can be here, and is not connected now.
+const NOT_CONNECTED: u8 = 0x20;
 /// 011b and 1Fh: no logical unit can be here.
 pub(crate) const NO_UNIT: u8 = 0x7f;
 /// 000b and 1Eh: a well known logical unit.
@@ -21,7 +23,15 @@ const VERSION_DESCRIPTORS: [u16; 4] = [0x00a0, 0x0960, 0x0460, 0x04c0];
 
 /// The data of a disk.
 pub fn standard(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
-    write(DISK, info, out)
+    write(peripheral(info), info, out)
+}
+
+/// The first byte of standard INQUIRY data and of each VPD page.
+pub(crate) fn peripheral(info: &DeviceInfo<'_>) -> u8 {
+    match info.connected {
+        true => DISK,
+        false => NOT_CONNECTED | DISK,
+    }
 }
 
 /// The data of the REPORT LUNS well known logical unit of a target.
@@ -106,6 +116,15 @@ mod tests {
         want[5] = 0x38;
         want[6] = 0x10;
         want[8..36].copy_from_slice(b"LIO-ORG block_backend   4.0 ");
+        check(|out| standard(&info, out), &want);
+    }
+
+    #[test]
+    fn not_connected() {
+        let mut info = DeviceInfo::new(b"s", 512, 2048);
+        info.connected = false;
+        let mut want = expected();
+        want[0] = 0x20;
         check(|out| standard(&info, out), &want);
     }
 

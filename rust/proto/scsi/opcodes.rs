@@ -28,6 +28,7 @@ pub const ENABLED: Groups = Groups::of(&[
     Group::LogSense,
     Group::DefectData,
     Group::Identifying,
+    Group::TargetPortGroups,
 ]);
 
 /// Which commands come into use together.

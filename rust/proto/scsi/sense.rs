@@ -223,6 +223,8 @@ senses! {
     INSUFFICIENT_RESOURCES_TO_CREATE_ROD_TOKEN = IllegalRequest, 0x55, 0x0d;
     /// No room to register one more I_T nexus.
     INSUFFICIENT_REGISTRATION_RESOURCES = IllegalRequest, 0x55, 0x04;
+    /// A transition that SET TARGET PORT GROUPS began did not succeed.
+    SET_TARGET_PORT_GROUPS_COMMAND_FAILED = IllegalRequest, 0x67, 0x0a;
 
     /// Power on, reset or bus device reset.
     POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED = UnitAttention, 0x29, 0x00;
@@ -741,6 +743,7 @@ mod tests {
             (Sense::INVALID_MESSAGE_ERROR, [0x5, 0x49, 0x00]),
             (Sense::MEDIUM_REMOVAL_PREVENTED, [0x5, 0x53, 0x02]),
             (Sense::INSUFFICIENT_REGISTRATION_RESOURCES, [0x5, 0x55, 0x04]),
+            (Sense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED, [0x5, 0x67, 0x0a]),
             (Sense::POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED, [0x6, 0x29, 0x00]),
             (Sense::POWER_ON_OCCURRED, [0x6, 0x29, 0x01]),
             (Sense::SCSI_BUS_RESET_OCCURRED, [0x6, 0x29, 0x02]),

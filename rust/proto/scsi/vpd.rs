@@ -50,17 +50,21 @@ pub fn page(
     port: &Port<'_>,
     out: &mut [u8],
 ) -> Result<usize, Sense> {
-    match code {
-        SUPPORTED => Ok(supported(info, out)),
-        SERIAL => Ok(serial(info, out)),
-        DEVICE_ID => Ok(device_id(info, port, out)),
-        EXTENDED_INQUIRY => Ok(extended_inquiry(info, out)),
-        THIRD_PARTY_COPY if info.third_party_copy => Ok(third_party_copy(info, out)),
-        BLOCK_LIMITS => Ok(block_limits(info, out)),
-        BLOCK_CHARACTERISTICS => Ok(block_characteristics(info, out)),
-        PROVISIONING => Ok(provisioning(info, out)),
-        _ => Err(Sense::invalid_cdb(2, None)),
+    let len = match code {
+        SUPPORTED => supported(info, out),
+        SERIAL => serial(info, out),
+        DEVICE_ID => device_id(info, port, out),
+        EXTENDED_INQUIRY => extended_inquiry(info, out),
+        THIRD_PARTY_COPY if info.third_party_copy => third_party_copy(info, out),
+        BLOCK_LIMITS => block_limits(info, out),
+        BLOCK_CHARACTERISTICS => block_characteristics(info, out),
+        PROVISIONING => provisioning(info, out),
+        _ => return Err(Sense::invalid_cdb(2, None)),
+    };
+    if let Some(first) = out.first_mut() {
+        *first = inquiry::peripheral(info);
     }
+    Ok(len)
 }
 
 /// Writes the page with a page code for a LUN that names no logical unit: it
@@ -356,6 +360,23 @@ mod tests {
             page(0xb3, &info, &PORT, &mut []),
             Err(Sense::invalid_cdb(2, None))
         );
+    }
+
+    #[test]
+    fn pages_of_a_port_that_is_not_connected() {
+        let mut info = disk(b"s");
+        info.connected = false;
+        for code in PAGES {
+            let mut out = [0; 256];
+            let len = page(code, &info, &PORT, &mut out).unwrap();
+            assert_eq!(out[0], 0x20);
+            info.connected = true;
+            let mut same = [0; 256];
+            assert_eq!(page(code, &info, &PORT, &mut same), Ok(len));
+            assert_eq!(same[0], 0x00);
+            assert_eq!(same[1..], out[1..]);
+            info.connected = false;
+        }
     }
 
     #[test]

@@ -26,10 +26,15 @@ t_backstore disk1 /dev/vdb ro
 t_lun $second 5 disk1
 t_portal $second 127.0.0.1:3265
 t_chap discovery -- finder finder-secret-1
+must tool alua create disk0 second --id 16 --state standby --set preferred=1 --set trans_delay_msecs=10
+must tool alua create disk0 third --state nonoptimized --set alua_access_type=2
+must tool alua set disk0 default_tg_pt_gp implicit_trans_secs=9
+must tool alua join "$IQN" 0 second
+must tool alua offline $second 5
 
 check_match "status shows the target" "$IQN" "$(ferritectl status)"
 check "status is JSON when asked" eval 'ferritectl --json status | python3 -m json.tool >/dev/null'
-check "so are lists" eval 'for noun in backstore target tpg portal lun acl session; do ferritectl --json $noun list | python3 -m json.tool >/dev/null || exit 1; done'
+check "so are lists" eval 'for noun in backstore target tpg portal lun acl alua session; do ferritectl --json $noun list | python3 -m json.tool >/dev/null || exit 1; done'
 before=$(state)
 serial=$(cat "$(t_store disk0)/wwn/vpd_unit_serial")
 check "save" ferritectl save /tmp/saved.json
@@ -45,9 +50,24 @@ check_eq "nothing is left" "" "$(echo "$ISCSI"/iqn* "$ROOT"/core/iblock_*)"
 check "restore" ferritectl restore /tmp/saved.json
 check_eq "everything is as it was" "$before" "$(state)"
 check_eq "the serial number as well" "$serial" "$(cat "$(t_store disk0)/wwn/vpd_unit_serial")"
+check_match "the LUN is in its target port group" "^TG Port Alias: second$" "$(cat "$(t_tpg)/lun/lun_0/alua_tg_pt_gp")"
+check_eq "which is in its state" 2 "$(cat "$(t_store disk0)/alua/second/alua_access_state")"
 check_eq "and what was disabled is so" 0 "$(cat "$(t_tpg $second)/enable")"
 check_match "a second restore changes nothing" "[Nn]o change|nothing|[Uu]nchanged" "$(ferritectl restore /tmp/saved.json 2>&1)"
 check_eq "indeed" "$before" "$(state)"
+
+# A group that has another state, and one that is not in the file.
+must tool alua set disk0 third alua_access_type=3
+must tool alua state disk0 third optimized
+must tool alua set disk0 third alua_access_type=2
+must tool alua state disk0 second optimized
+must tool alua create disk0 fourth
+must tool alua join "$IQN" 0 fourth
+check "restore --replace" ferritectl restore --replace /tmp/saved.json
+check_eq "brings states and memberships back" "$before" "$(state)"
+check_not "a group that does not exist cannot be joined" ferritectl alua join "$IQN" 0 fourth
+must tool alua leave "$IQN" 0
+must tool alua state disk0 second optimized
 
 # What was restored works: with the secrets.
 mapfile -t settings < <(i_chap its-user its-secret-000001)

@@ -49,9 +49,19 @@ for ip, port in ("0.0.0.0", 3260), ("[::1]", 3261):
 check_eq("portals read as they were made", {("0.0.0.0", 3260), ("[::1]", 3261)},
          {(p.ip_address, p.port) for p in tpg.network_portals})
 lun = rts.LUN(tpg, 0, storage_object=disk, alias="here")
-check_eq("a LUN reads as it was made", ("here", disk.path, None, "activated", [0]),
+check_eq("a LUN reads as it was made", ("here", disk.path, "default_tg_pt_gp", "activated", [0]),
          (lun.alias, lun.storage_object.path, lun.alua_tg_pt_gp_name, disk.status,
           [x.lun for x in disk.attached_luns]))
+group = rts.ALUATargetPortGroup(disk, "second", 16)
+check_eq("a target port group reads as it was made", (16, 0, 3, []),
+         (group.tg_pt_gp_id, group.alua_access_state, group.alua_access_type, group.members))
+group.alua_access_state = 2
+group.preferred = 1
+group.nonop_delay_msecs = 10
+lun.alua_tg_pt_gp_name = "second"
+check_eq("it can be changed, and a LUN be put into it", (2, 1, 10, "second"),
+         (group.alua_access_state, group.preferred, group.nonop_delay_msecs, lun.alua_tg_pt_gp_name))
+check_eq("all groups are listed", ["default_tg_pt_gp", "second"], sorted(g.name for g in disk.alua_tpgs))
 acl = rts.NodeACL(tpg, "iqn.1993-08.org.debian:01:abc")
 mapped = rts.MappedLUN(acl, 3, lun, write_protect=True)
 check_eq("a mapped LUN reads as it was made", (0, True), (mapped.tpg_lun.lun, mapped.write_protect))

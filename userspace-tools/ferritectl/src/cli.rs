@@ -8,6 +8,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::cmd::alua::AccessState;
 use crate::error::Error;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
@@ -53,6 +54,10 @@ fn device(text: &str) -> Result<String, String> {
 
 fn user(text: &str) -> Result<String, String> {
     rule(names::check_user(text)).map(|()| text.to_string())
+}
+
+fn group(text: &str) -> Result<String, String> {
+    rule(names::check_group_name(text)).map(|()| text.to_string())
 }
 
 fn link(text: &str) -> Result<String, String> {
@@ -146,6 +151,9 @@ pub enum Command {
     /// Access control: which initiators may log in, and what they see
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Target port groups: which way to a backstore initiators had better take
+    #[command(subcommand)]
+    Alua(AluaCommand),
     /// CHAP names and secrets
     #[command(subcommand)]
     Auth(AuthCommand),
@@ -502,6 +510,112 @@ pub enum LunCommand {
         /// The target's name
         #[arg(value_name = "TARGET", value_parser = name)]
         target: Option<Name>,
+    },
+}
+
+/// A LUN, by its portal group and its number.
+#[derive(Args, Clone, Debug)]
+pub struct LunArgs {
+    /// The portal group
+    #[command(flatten)]
+    pub tpg: TpgArgs,
+    /// The LUN of the portal group
+    #[arg(value_parser = lun)]
+    pub lun: u64,
+}
+
+/// `alua …`
+#[derive(Debug, Subcommand)]
+pub enum AluaCommand {
+    /// Make a target port group
+    Create {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        #[arg(value_parser = group)]
+        group: String,
+        /// Its identifier, which cannot change [default: the lowest that is free]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        id: Option<u16>,
+        /// Its access state [default: optimized]
+        #[arg(long)]
+        state: Option<AccessState>,
+        /// Set an attribute
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+    /// Delete a target port group; its LUNs are in the default one then
+    Delete {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        group: String,
+    },
+    /// List those of a backstore, or of all
+    List {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: Option<String>,
+    },
+    /// Show one with its LUNs and attributes
+    Show {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        group: String,
+    },
+    /// Print attributes
+    Get {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        group: String,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set attributes, all or none
+    Set {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        group: String,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
+    /// Change the access state; ends when the transition does
+    State {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        backstore: String,
+        /// The name of the group
+        group: String,
+        /// The new state
+        state: AccessState,
+    },
+    /// Put a LUN into a target port group of its backstore
+    Join {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
+        /// The name of the group
+        group: String,
+    },
+    /// Put a LUN back into the default target port group
+    Leave {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
+    },
+    /// Take a LUN offline, whatever its group is
+    Offline {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
+    },
+    /// Let the state of its group count for a LUN again
+    Online {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
     },
 }
 

@@ -42,7 +42,9 @@ use crate::state::DiscoveryAuth;
 use crate::state::Lun;
 use crate::state::MappedLun;
 use crate::state::Target;
+use crate::state::TargetPortGroup;
 use crate::state::Tpg;
+use crate::state::DEFAULT_GROUP;
 
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -566,6 +568,37 @@ impl<'t> Configfs<'t> {
                 .filter(|alias| !alias.is_empty()),
             wwn: self.settings(&dir.join("wwn"))?,
             attributes: self.settings(&dir.join("attrib"))?,
+            target_port_groups: self
+                .group_names(id)?
+                .into_iter()
+                .map(|name| Ok((name.clone(), self.group(id, &name)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The names of a backstore's target port groups.
+    pub fn group_names(&self, id: &BackstoreId) -> Result<Vec<String>> {
+        Ok(self
+            .entries(&layout::groups(id))?
+            .into_iter()
+            .filter(|(_, kind)| *kind == Kind::Dir)
+            .map(|(name, _)| name)
+            .collect())
+    }
+
+    /// A target port group.
+    pub fn group(&self, id: &BackstoreId, name: &str) -> Result<TargetPortGroup> {
+        let dir = layout::group(id, name);
+        let mut attributes = self.settings(&dir)?;
+        let number = attributes.0.remove("tg_pt_gp_id");
+        // Who changed it is history, and a transition is over when the file is read.
+        attributes.0.remove("alua_access_status");
+        attributes
+            .0
+            .retain(|name, value| name != "alua_access_state" || value != TRANSITIONING);
+        Ok(TargetPortGroup {
+            id: number.and_then(|number| number.parse().ok()),
+            attributes,
         })
     }
 
@@ -632,12 +665,15 @@ impl<'t> Configfs<'t> {
         let hba = last.next().map(|part| part.as_os_str().to_string_lossy());
         match (hba, device) {
             (Some(hba), Some(device)) => match names::parse_hba(&hba) {
-                Some(number) => Ok(Some(Lun {
+                Some(hba) => Ok(Some(Lun {
                     backstore: BackstoreId {
-                        hba: number,
+                        hba,
                         name: device.into_owned(),
                     },
                     link: Some(link),
+                    group: self.lun_group(name, tag, number),
+                    offline: self.lun_value(name, tag, number, "alua_tg_pt_offline")
+                        == Some("1".into()),
                 })),
                 None => {
                     self.note(format!(
@@ -649,6 +685,19 @@ impl<'t> Configfs<'t> {
             },
             _ => Ok(None),
         }
+    }
+
+    /// The target port group that a LUN is in, unless it is the default one.
+    fn lun_group(&self, name: &Name, tag: u16, number: u64) -> Option<String> {
+        self.lun_value(name, tag, number, "alua_tg_pt_gp")
+            .filter(|group| !group.is_empty() && group != DEFAULT_GROUP)
+    }
+
+    /// An attribute of a LUN. Without a backstore it may have no value.
+    fn lun_value(&self, name: &Name, tag: u16, number: u64, file: &str) -> Option<String> {
+        let path = layout::lun(name, tag, number).join(file);
+        let text = self.tree.read(&path).ok()?;
+        Some(shown(&path, &text))
     }
 
     /// The names of the links in a LUN's directory.
@@ -918,17 +967,35 @@ fn trim(text: &str) -> String {
     text.trim_end_matches(['\n', '\0']).to_string()
 }
 
-/// Takes off the words that some attributes put before their value.
+/// ALUA's state on the way to another one, as its attribute has it.
+const TRANSITIONING: &str = "15";
+
+/// The value of an attribute that the kernel shows in other words than it takes.
 fn clean(path: &Path, value: String) -> String {
-    if path
-        .file_name()
-        .is_some_and(|name| name == "vpd_unit_serial")
-    {
-        if let Some((_, serial)) = value.split_once(':') {
-            return serial.trim().to_string();
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = match (file.as_ref(), value.as_str()) {
+        ("vpd_unit_serial", _) => {
+            return match value.split_once(':') {
+                Some((_, serial)) => serial.trim().to_string(),
+                None => value,
+            };
         }
-    }
-    value
+        ("alua_tg_pt_gp", _) => {
+            let first = value.lines().next().unwrap_or_default();
+            return match first.split_once(':') {
+                Some((_, group)) => group.trim().to_string(),
+                None => value,
+            };
+        }
+        ("alua_access_type" | "alua_access_status", "None") => "0",
+        ("alua_access_type", "Implicit") => "1",
+        ("alua_access_type", "Explicit") => "2",
+        ("alua_access_type", "Implicit and Explicit") => "3",
+        ("alua_access_status", "Altered by Explicit STPG") => "1",
+        ("alua_access_status", "Altered by Implicit ALUA") => "2",
+        _ => return value,
+    };
+    number.to_string()
 }
 
 /// The value of an attribute as [`Configfs::settings`] would show it.
@@ -974,6 +1041,19 @@ mod tests {
         assert_eq!(shown(path, "T10 VPD Unit Serial Number: ab-1\n"), "ab-1");
         assert_eq!(shown(path, "T10 VPD Unit Serial Number: \n"), "");
         assert_eq!(shown(Path::new("wwn/revision"), "4.0: x\n"), "4.0: x");
+    }
+
+    #[test]
+    fn alua_is_read_as_it_is_written() {
+        let path = Path::new("iscsi/t/tpgt_1/lun/lun_0/alua_tg_pt_gp");
+        let text = "TG Port Alias: second\nTG Port Group ID: 16\n";
+        assert_eq!(shown(path, text), "second");
+        assert_eq!(shown(path, ""), "");
+        let path = Path::new("core/iblock_0/a/alua/g/alua_access_type");
+        assert_eq!(shown(path, "Implicit and Explicit\n"), "3");
+        assert_eq!(shown(path, "None\n"), "0");
+        let path = Path::new("core/iblock_0/a/alua/g/alua_access_status");
+        assert_eq!(shown(path, "Altered by Explicit STPG\n"), "1");
     }
 
     #[test]

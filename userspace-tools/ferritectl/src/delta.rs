@@ -26,13 +26,17 @@ use crate::state::DiscoveryAuth;
 use crate::state::Lun;
 use crate::state::MappedLun;
 use crate::state::Target;
+use crate::state::TargetPortGroup;
 use crate::state::Tpg;
+use crate::state::DEFAULT_GROUP;
 
 /// Something that can be made, changed and removed by itself.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Object {
     /// A block device.
     Backstore(BackstoreId),
+    /// A target port group of a backstore.
+    Group(BackstoreId, String),
     /// The directory of block devices of some number.
     Hba(u32),
     /// Authentication of discovery sessions.
@@ -59,6 +63,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Object::Backstore(id) => write!(f, "backstore {id}"),
+            Object::Group(id, name) => write!(f, "target port group {name} of backstore {id}"),
             Object::Hba(number) => write!(f, "host bus adapter iblock_{number}"),
             Object::DiscoveryAuth => write!(f, "discovery authentication"),
             Object::Target(name) => write!(f, "target {name}"),
@@ -418,6 +423,10 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
     if backstore.enabled {
         delta = delta.step(Step::Write(dir.join("enable"), Value::Text("1".into())));
     }
+    if let Some(group) = backstore.target_port_groups.get(DEFAULT_GROUP) {
+        let dir = layout::group(id, DEFAULT_GROUP);
+        delta = delta.set_all(&dir, pairs(&group.attributes), never);
+    }
     // An attribute may change the product name, so identity comes last.
     delta
         .set_all(&dir.join("attrib"), pairs(&backstore.attributes), never)
@@ -432,15 +441,80 @@ pub fn modify_backstore(id: &BackstoreId, wwn: &Attributes, attributes: &Attribu
         .set_all(&dir.join("wwn"), pairs(wwn), always)
 }
 
-/// Removes a backstore, and its parent directory if it was the last one there.
-pub fn remove_backstore(id: &BackstoreId) -> Delta {
-    close_backstore(id).step(Step::RemoveIfEmpty(layout::hba(id)))
+/// Removes a backstore with its target port groups, and its parent directory if it was the
+/// last one there.
+pub fn remove_backstore<'a>(
+    id: &BackstoreId,
+    groups: impl IntoIterator<Item = &'a String>,
+) -> Delta {
+    close_backstore(id, groups).step(Step::RemoveIfEmpty(layout::hba(id)))
 }
 
-/// Removes a backstore and leaves its parent directory.
-pub fn close_backstore(id: &BackstoreId) -> Delta {
-    Delta::new(Object::Backstore(id.clone()), Change::Remove)
-        .step(Step::Remove(layout::backstore(id)))
+/// Removes a backstore with its target port groups, and leaves its parent directory.
+pub fn close_backstore<'a>(
+    id: &BackstoreId,
+    groups: impl IntoIterator<Item = &'a String>,
+) -> Delta {
+    let mut delta = Delta::new(Object::Backstore(id.clone()), Change::Remove);
+    for group in groups {
+        if group != DEFAULT_GROUP {
+            delta = delta.step(Step::Remove(layout::group(id, group)));
+        }
+    }
+    delta.step(Step::Remove(layout::backstore(id)))
+}
+
+/// Makes a target port group.
+pub fn create_group(id: &BackstoreId, name: &str, group: &TargetPortGroup) -> Delta {
+    let dir = layout::group(id, name);
+    let mut delta = Delta::new(Object::Group(id.clone(), name.into()), Change::Create)
+        .needs(Object::Backstore(id.clone()))
+        .step(Step::Make(dir.clone()));
+    if let Some(number) = group.id {
+        let value = Value::Text(number.to_string());
+        delta = delta.set(dir.join("tg_pt_gp_id"), value, true);
+    }
+    // A new group takes every state, and the state comes first by its name: the other
+    // attributes may forbid it.
+    delta.set_all(&dir, pairs(&group.attributes), never)
+}
+
+/// Changes what differs of a target port group.
+pub fn modify_group(
+    id: &BackstoreId,
+    name: &str,
+    current: &TargetPortGroup,
+    wanted: &TargetPortGroup,
+) -> Delta {
+    const TYPE: &str = "alua_access_type";
+    let dir = layout::group(id, name);
+    let changes = current.attributes.changes(&wanted.attributes);
+    let mut delta = Delta::new(Object::Group(id.clone(), name.into()), Change::Modify);
+    if let (None, Some(number)) = (current.id, wanted.id) {
+        let value = Value::Text(number.to_string());
+        delta = delta.set(dir.join("tg_pt_gp_id"), value, true);
+    }
+    // Only a group whose state the target may change takes another state here.
+    let explicit = matches!(current.attributes.get(TYPE), Some("0" | "2"));
+    let moves = changes.iter().any(|(name, _)| *name == "alua_access_state");
+    if explicit && moves {
+        let value = Value::Text("3".into());
+        delta = delta.step(Step::Prepare(dir.join(TYPE), value));
+    }
+    delta = delta.set_all(&dir, changes, never);
+    if explicit && moves {
+        // Compared with what is there then, so that it is as it was, or as it is wanted.
+        let kind = wanted.attributes.get(TYPE);
+        let kind = kind.or(current.attributes.get(TYPE)).unwrap_or("3");
+        delta = delta.set(dir.join(TYPE), Value::Text(kind.into()), false);
+    }
+    delta
+}
+
+/// Removes a target port group; its LUNs are in the default one then.
+pub fn remove_group(id: &BackstoreId, name: &str) -> Delta {
+    Delta::new(Object::Group(id.clone(), name.into()), Change::Remove)
+        .step(Step::Remove(layout::group(id, name)))
 }
 
 /// Removes a host bus adapter that has no backstores.
@@ -569,7 +643,7 @@ pub fn remove_portal(name: &Name, tag: u16, portal: &Portal) -> Delta {
 pub fn create_lun(name: &Name, tag: u16, number: u64, lun: &Lun) -> Delta {
     let dir = layout::lun(name, tag, number);
     let link = lun.link.as_deref().unwrap_or(&lun.backstore.name);
-    Delta::new(Object::Lun(name.clone(), tag, number), Change::Create)
+    let mut delta = Delta::new(Object::Lun(name.clone(), tag, number), Change::Create)
         .detail(format!("backstore {}", lun.backstore))
         .needs(Object::Tpg(name.clone(), tag))
         .needs(Object::Backstore(lun.backstore.clone()))
@@ -577,7 +651,46 @@ pub fn create_lun(name: &Name, tag: u16, number: u64, lun: &Lun) -> Delta {
         .step(Step::Link(
             dir.join(link),
             layout::backstore(&lun.backstore),
-        ))
+        ));
+    if let Some(group) = &lun.group {
+        delta = delta
+            .needs(Object::Group(lun.backstore.clone(), group.clone()))
+            .set(dir.join("alua_tg_pt_gp"), Value::Text(group.clone()), true);
+    }
+    if lun.offline {
+        delta = delta.set(
+            dir.join("alua_tg_pt_offline"),
+            Value::Text("1".into()),
+            true,
+        );
+    }
+    delta
+}
+
+/// Changes a LUN's place in the target port groups of its backstore.
+pub fn modify_lun(name: &Name, tag: u16, number: u64, current: &Lun, wanted: &Lun) -> Delta {
+    let dir = layout::lun(name, tag, number);
+    let mut delta = Delta::new(Object::Lun(name.clone(), tag, number), Change::Modify);
+    if current.group != wanted.group {
+        if let Some(group) = &wanted.group {
+            delta = delta.needs(Object::Group(wanted.backstore.clone(), group.clone()));
+        }
+        let group = wanted.group.as_deref().unwrap_or(DEFAULT_GROUP);
+        delta = delta.set(
+            dir.join("alua_tg_pt_gp"),
+            Value::Text(group.to_string()),
+            true,
+        );
+    }
+    if current.offline != wanted.offline {
+        let value = if wanted.offline { "1" } else { "0" };
+        delta = delta.set(
+            dir.join("alua_tg_pt_offline"),
+            Value::Text(value.into()),
+            true,
+        );
+    }
+    delta
 }
 
 /// Removes a LUN; `link` is the name of its link.
@@ -790,7 +903,10 @@ pub fn clear(current: &Configuration, keep_backstores: bool) -> Vec<Delta> {
         deltas.push(none);
     }
     if !keep_backstores {
-        deltas.extend(current.backstores.keys().map(remove_backstore));
+        let backstores = current.backstores.iter();
+        deltas.extend(
+            backstores.map(|(id, have)| remove_backstore(id, have.target_port_groups.keys())),
+        );
     }
     deltas
 }
@@ -856,9 +972,15 @@ pub fn plan(current: &Configuration, wanted: &Configuration, replace: bool) -> P
 /// What is in `current` and not in `wanted`. A part of an extra object is not listed.
 fn extras(current: &Configuration, wanted: &Configuration) -> Vec<Object> {
     let mut extras = Vec::new();
-    for id in current.backstores.keys() {
-        if !wanted.backstores.contains_key(id) {
+    for (id, have) in &current.backstores {
+        let Some(want) = wanted.backstores.get(id) else {
             extras.push(Object::Backstore(id.clone()));
+            continue;
+        };
+        for name in have.target_port_groups.keys() {
+            if name != DEFAULT_GROUP && !want.target_port_groups.contains_key(name) {
+                extras.push(Object::Group(id.clone(), name.clone()));
+            }
         }
     }
     for (name, target) in &current.targets {
@@ -906,6 +1028,20 @@ fn unfit(current: &Configuration, wanted: &Configuration) -> Vec<Conflict> {
         let Some(want) = wanted.backstores.get(id) else {
             continue;
         };
+        for (name, have) in &have.target_port_groups {
+            if name == DEFAULT_GROUP {
+                continue;
+            }
+            let want = want.target_port_groups.get(name).and_then(|want| want.id);
+            if let (Some(have), Some(want)) = (have.id, want) {
+                if have != want {
+                    unfit.push(Conflict {
+                        object: Object::Group(id.clone(), name.clone()),
+                        reason: format!("its identifier is {have}, wanted is {want}"),
+                    });
+                }
+            }
+        }
         let reason = if have.path != want.path {
             format!("its device is {}, wanted is {}", have.path, want.path)
         } else if have.enabled && have.read_only != want.read_only {
@@ -1021,12 +1157,20 @@ fn remove(base: &mut Configuration, doomed: &BTreeSet<Object>, deltas: &mut Vec<
         }
         base.targets.insert(name, target);
     }
-    base.backstores.retain(|id, _| {
+    base.backstores.retain(|id, have| {
         let keep = !doomed.contains(&Object::Backstore(id.clone()));
         if !keep {
-            deltas.push(remove_backstore(id));
+            deltas.push(remove_backstore(id, have.target_port_groups.keys()));
+            return false;
         }
-        keep
+        have.target_port_groups.retain(|name, _| {
+            let keep = !doomed.contains(&Object::Group(id.clone(), name.clone()));
+            if !keep {
+                deltas.push(remove_group(id, name));
+            }
+            keep
+        });
+        true
     });
 }
 
@@ -1082,6 +1226,9 @@ fn remove_from_tpg(
         if !keep {
             deltas.push(remove_lun(name, tag, *number, lun.link.as_deref()));
         }
+        // It stays, and its group goes.
+        lun.group
+            .take_if(|group| doomed.contains(&Object::Group(lun.backstore.clone(), group.clone())));
         keep
     });
 }
@@ -1110,6 +1257,15 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
                     &only(have.wwn.changes(&want.wwn)),
                     &only(have.attributes.changes(&want.attributes)),
                 ));
+            }
+        }
+        let have = base.backstores.get(id);
+        for (name, want) in &want.target_port_groups {
+            match have.and_then(|have| have.target_port_groups.get(name)) {
+                Some(have) => push(modify_group(id, name, have, want)),
+                // It was made with its backstore.
+                None if name == DEFAULT_GROUP => {}
+                None => push(create_group(id, name, want)),
             }
         }
     }
@@ -1142,8 +1298,10 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
             let have = have.unwrap_or(&empty);
             push(modify_tpg(name, *tag, have, want));
             for (number, lun) in &want.luns {
-                if !have.luns.contains_key(number) && !have.odd_luns.contains_key(number) {
-                    push(create_lun(name, *tag, *number, lun));
+                match have.luns.get(number) {
+                    Some(have) => push(modify_lun(name, *tag, *number, have, lun)),
+                    None if have.odd_luns.contains_key(number) => {}
+                    None => push(create_lun(name, *tag, *number, lun)),
                 }
             }
             for (initiator, want) in &want.acls {

@@ -23,6 +23,16 @@ pub fn backstore(id: &BackstoreId) -> PathBuf {
     hba(id).join(&id.name)
 }
 
+/// The target port groups of a backstore.
+pub fn groups(id: &BackstoreId) -> PathBuf {
+    backstore(id).join("alua")
+}
+
+/// A target port group of a backstore.
+pub fn group(id: &BackstoreId, name: &str) -> PathBuf {
+    groups(id).join(name)
+}
+
 /// All targets.
 pub fn fabric() -> PathBuf {
     PathBuf::from("iscsi")

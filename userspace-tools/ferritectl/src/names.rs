@@ -207,6 +207,16 @@ pub fn check_link_name(text: &str) -> Result<()> {
     component("link name", text, 128)
 }
 
+/// Checks the name of a target port group.
+pub fn check_group_name(text: &str) -> Result<()> {
+    let what = "target port group";
+    component(what, text, 128)?;
+    if text == "NULL" {
+        return Err(Error::value(what, text, "the kernel's word for none"));
+    }
+    Ok(())
+}
+
 /// Checks the name of an attribute, which becomes the name of a file.
 pub fn check_attribute_name(text: &str) -> Result<()> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {

@@ -80,6 +80,28 @@ pub struct Backstore {
     /// Everything else that can be set.
     #[serde(default)]
     pub attributes: Attributes,
+    /// Target port groups by name.
+    #[serde(
+        default,
+        deserialize_with = "groups",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub target_port_groups: BTreeMap<String, TargetPortGroup>,
+}
+
+/// The target port group that every backstore has: what is in no other is in this one.
+pub const DEFAULT_GROUP: &str = "default_tg_pt_gp";
+
+/// A target port group of a backstore (SPC-4 section 5.15).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetPortGroup {
+    /// TARGET PORT GROUP; initiators are not told of a group that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u16>,
+    /// Its access state and what else can be set.
+    #[serde(default)]
+    pub attributes: Attributes,
 }
 
 /// CHAP names and secrets of both directions.
@@ -187,6 +209,28 @@ pub struct Lun {
         skip_serializing_if = "Option::is_none"
     )]
     pub link: Option<String>,
+    /// The target port group of the backstore that it is in; none is the default one.
+    #[serde(
+        default,
+        deserialize_with = "group",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub group: Option<String>,
+    /// It is offline, whatever its group is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub offline: bool,
+}
+
+impl Lun {
+    /// A LUN in the default target port group.
+    pub fn new(backstore: BackstoreId, link: Option<String>) -> Self {
+        Lun {
+            backstore,
+            link,
+            group: None,
+            offline: false,
+        }
+    }
 }
 
 /// What one initiator may do.
@@ -284,18 +328,35 @@ impl Backstore {
 impl Configuration {
     /// What is wrong with the configuration as a whole: references that lead nowhere.
     pub fn check(&self) -> Result<(), String> {
+        for (id, backstore) in &self.backstores {
+            let default = backstore.target_port_groups.get(DEFAULT_GROUP);
+            if default.is_some_and(|group| group.id.is_some_and(|id| id != 0)) {
+                return Err(format!(
+                    "target port group {DEFAULT_GROUP} of backstore {id}: its identifier is 0"
+                ));
+            }
+        }
         for (name, target) in &self.targets {
             for (tag, tpg) in &target.tpgs {
                 for (lun, entry) in &tpg.luns {
                     if *lun > names::MAX_LUN {
                         return Err(format!("LUN {lun} of {name}: LUNs go from 0 to 16383"));
                     }
-                    if !self.backstores.contains_key(&entry.backstore) {
+                    let Some(backstore) = self.backstores.get(&entry.backstore) else {
                         return Err(format!(
                             "LUN {lun} of TPG {tag} of {name} names backstore {}, \
                              which is not in the file",
                             entry.backstore
                         ));
+                    };
+                    if let Some(group) = &entry.group {
+                        if !backstore.target_port_groups.contains_key(group) {
+                            return Err(format!(
+                                "LUN {lun} of TPG {tag} of {name} names target port group \
+                                 {group}, which backstore {} does not have in the file",
+                                entry.backstore
+                            ));
+                        }
                     }
                 }
                 for (initiator, acl) in &tpg.acls {
@@ -324,6 +385,10 @@ fn yes() -> bool {
     true
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn device_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let path = String::deserialize(deserializer)?;
     names::check_device_path(&path).map_err(de::Error::custom)?;
@@ -336,6 +401,24 @@ fn link<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
         names::check_link_name(link).map_err(de::Error::custom)?;
     }
     Ok(link)
+}
+
+fn group<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let group = Option::<String>::deserialize(deserializer)?;
+    if let Some(group) = &group {
+        names::check_group_name(group).map_err(de::Error::custom)?;
+    }
+    Ok(group)
+}
+
+fn groups<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, TargetPortGroup>, D::Error> {
+    let groups: BTreeMap<String, TargetPortGroup> = unique(deserializer)?;
+    for name in groups.keys() {
+        names::check_group_name(name).map_err(de::Error::custom)?;
+    }
+    Ok(groups)
 }
 
 fn user<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -916,6 +916,85 @@ fn sessions_are_closed() {
 }
 
 #[test]
+fn target_port_groups() {
+    let machine = Machine::new();
+    machine.typical();
+    let group = |file: &str| machine.value(&format!("core/iblock_0/disk0/alua/g/{file}"));
+    let before = machine.snapshot();
+    machine
+        .run("alua create disk0 NULL")
+        .fails(2, "the kernel's word for none");
+    machine
+        .run("alua create disk0 g --state away")
+        .fails(2, "possible values");
+    // All or nothing.
+    machine
+        .run("alua create disk0 g --set preferred=1 --set nothing=1")
+        .fails(1, "nothing");
+    machine
+        .run("alua create disk0 g --id 70000")
+        .fails(2, "70000");
+    assert_eq!(machine.snapshot(), before);
+
+    machine
+        .run("alua create disk0 g --state standby --set preferred=1")
+        .ok();
+    assert_eq!(group("tg_pt_gp_id"), "1");
+    assert_eq!(group("alua_access_state"), "2");
+    assert_eq!(group("preferred"), "1");
+    machine
+        .run("alua create disk0 g")
+        .fails(4, "exists already");
+    machine
+        .run(&format!("alua join {TARGET} 0 none"))
+        .fails(3, "default_tg_pt_gp, g");
+    machine.run(&format!("alua join {TARGET} 0 g")).ok();
+    assert!(machine
+        .value(&tpg("lun/lun_0/alua_tg_pt_gp"))
+        .starts_with("TG Port Alias: g\n"));
+    let text = machine.run("alua list").ok();
+    assert!(text.lines().count() == 3, "{text}");
+    assert!(text.contains("standby"), "{text}");
+    let text = machine.run("alua list disk0 --json").ok();
+    let views: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(views[1]["group"], "g");
+    assert_eq!(views[1]["id"], 1);
+    assert_eq!(views[1]["state"], "standby");
+    assert_eq!(views[1]["access"], "both");
+    let text = machine.run("status").ok();
+    assert!(text.contains("group g"), "{text}");
+
+    for (word, code) in [("nonoptimized", "1"), ("14", "14"), ("optimized", "0")] {
+        machine.run(&format!("alua state disk0 g {word}")).ok();
+        assert_eq!(group("alua_access_state"), code);
+    }
+    machine.run("alua set disk0 g alua_access_type=2").ok();
+    assert_eq!(machine.run("alua get disk0 g alua_access_type").ok(), "2\n");
+    let text = machine.run("alua show disk0 g").ok();
+    assert!(text.contains("alua_access_type=2"), "{text}");
+    machine
+        .run("alua state disk0 g standby")
+        .fails(1, "does not let the target change it");
+    machine.run(&format!("alua offline {TARGET} 0")).ok();
+    assert_eq!(machine.value(&tpg("lun/lun_0/alua_tg_pt_offline")), "1");
+    machine.run(&format!("alua online {TARGET} 0")).ok();
+    assert_eq!(machine.value(&tpg("lun/lun_0/alua_tg_pt_offline")), "0");
+    machine.run(&format!("alua leave {TARGET} 0")).ok();
+    machine
+        .run(&format!("alua offline {TARGET} 5"))
+        .fails(3, "does not exist");
+    machine
+        .run("alua delete disk0 default_tg_pt_gp")
+        .fails(2, "every backstore has");
+    machine.run("alua delete disk0 g").ok();
+    assert_eq!(machine.snapshot(), before);
+    // A group goes with its backstore.
+    machine.run("alua create disk0 g").ok();
+    machine.run("backstore delete disk0 --force").ok();
+    assert!(!machine.exists("core/iblock_0"));
+}
+
+#[test]
 fn clear_wants_to_be_sure() {
     let machine = Machine::new();
     machine.typical();

@@ -246,24 +246,80 @@ fn what_is_not_here_is_refused() {
         "--scsi pscsi_0/x 0:0:0",
         "--pscsibyudev pscsi_0/x /dev/sda",
         "--addlungp g",
-        "--addaluatpg iblock_0/disk0 g",
-        "--setaluastate iblock_0/disk0 g o",
-        "--listtgptgps iblock_0/disk0",
+        "--setlugp iblock_0/disk0 g",
+        "--listlugps",
         "--praptpl iblock_0/disk0",
     ] {
         tcm(&machine, line).fails(1, "this target has no");
     }
     tcm(&machine, "--createdev fileio_0/x /dev/a").fails(1, "block devices only");
-    for line in [
-        format!("--settgptgp {TARGET} 1 0 g"),
-        format!("--setaluaoff {TARGET} 1 0"),
-        format!("--clearaluaoff {TARGET} 1 0"),
-        format!("--showtgptgp {TARGET} 1 0"),
-        format!("--aluasecmd {TARGET} 1 0"),
-    ] {
-        lio(&machine, &line).fails(1, "this target has no");
-    }
+    let line = format!("--aluasecmd {TARGET} 1 0");
+    lio(&machine, &line).fails(1, "this target has no");
     assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn target_port_groups() {
+    let machine = Machine::new();
+    machine.typical();
+    let group = |file: &str| machine.value(&format!("core/iblock_0/disk0/alua/g/{file}"));
+    tcm(&machine, "--addaluatpg iblock_0/disk0 g").ok();
+    assert_eq!(group("tg_pt_gp_id"), "1");
+    tcm(&machine, "--addtgptgp iblock_0/disk0 g").fails(1, "exists already");
+    tcm(&machine, "--addaluatpgwithmd iblock_0/disk0 h 7").ok();
+    tcm(&machine, "--addaluatpgwithmd iblock_0/disk0 i 0").fails(1, "1 to 65535");
+    let text = tcm(&machine, "--listtgptgps iblock_0/disk0").ok();
+    assert_eq!(text, "default_tg_pt_gp  0\ng  1\nh  7\n");
+    for (verb, file, value) in [
+        (
+            "--setaluastate iblock_0/disk0 g s",
+            "alua_access_state",
+            "2",
+        ),
+        (
+            "--setaluastate iblock_0/disk0 g o",
+            "alua_access_state",
+            "0",
+        ),
+        (
+            "--setaluatype iblock_0/disk0 g implicit",
+            "alua_access_type",
+            "Implicit",
+        ),
+        ("--setaluapref iblock_0/disk0 g", "preferred", "1"),
+        ("--clearaluapref iblock_0/disk0 g", "preferred", "0"),
+        (
+            "--setaluadelay iblock_0/disk0 g 20",
+            "nonop_delay_msecs",
+            "20",
+        ),
+    ] {
+        tcm(&machine, verb).ok();
+        assert_eq!(group(file), value, "{verb}");
+    }
+    tcm(&machine, "--setaluastate iblock_0/disk0 g x").fails(1, "o, a, s or u");
+    tcm(&machine, "--setaluastate iblock_0/disk0 none o").fails(1, "does not exist");
+    let text = tcm(&machine, "--listaluatpg iblock_0/disk0 g").ok();
+    assert!(text.contains("nonop_delay_msecs: 20\n"), "{text}");
+
+    let lun = |file: &str| machine.value(&tpg(&format!("lun/lun_0/{file}")));
+    lio(&machine, &format!("--settgptgp {TARGET} 1 0 g")).ok();
+    assert!(lun("alua_tg_pt_gp").starts_with("TG Port Alias: g\n"));
+    let text = lio(&machine, &format!("--showtgptgp {TARGET} 1 0")).ok();
+    assert!(text.starts_with("TG Port Alias: g\n"), "{text}");
+    lio(&machine, &format!("--setaluaoff {TARGET} 1 0")).ok();
+    assert_eq!(lun("alua_tg_pt_offline"), "1");
+    lio(&machine, &format!("--clearaluaoff {TARGET} 1 0")).ok();
+    assert_eq!(lun("alua_tg_pt_offline"), "0");
+    lio(&machine, &format!("--settgptgp {TARGET} 1 0 none")).fails(1, "does not exist");
+    lio(&machine, &format!("--settgptgp {TARGET} 1 0 NULL")).ok();
+    assert!(lun("alua_tg_pt_gp").starts_with("TG Port Alias: default_tg_pt_gp\n"));
+    tcm(&machine, "--delaluatpg iblock_0/disk0 h").ok();
+    assert!(!machine.exists("core/iblock_0/disk0/alua/h"));
+    // What is left goes with the device.
+    lio(&machine, "--unload").ok();
+    tcm(&machine, "--freedev iblock_0/disk0").ok();
+    assert!(!machine.exists("core/iblock_0/disk0"));
 }
 
 #[test]

@@ -28,6 +28,7 @@ use ferritectl::state::Credentials;
 use ferritectl::state::Lun;
 use ferritectl::state::MappedLun;
 use ferritectl::state::Target;
+use ferritectl::state::TargetPortGroup;
 use ferritectl::state::Tpg;
 use proptest::prelude::*;
 
@@ -48,6 +49,11 @@ fn rich(machine: &Machine) -> String {
         ),
         "backstore set disk1 emulate_tpu=1 alias=second company_id=0x0050c2".into(),
         format!("lun create {TARGET} disk1 --lun 9 --link other_name"),
+        "alua create disk1 second --id 16 --state standby --set preferred=1".into(),
+        "alua create disk1 third --set alua_access_type=2 --state nonoptimized".into(),
+        "alua set disk0 default_tg_pt_gp nonop_delay_msecs=5".into(),
+        format!("alua join {TARGET} 9 second"),
+        format!("alua offline {TARGET} 9"),
         format!("acl map {TARGET} {CLIENT} 9 --as 3 --read-only"),
         format!("acl create {TARGET} {OTHER}"),
         format!(
@@ -514,6 +520,32 @@ fn configuration() -> impl Strategy<Value = Configuration> {
         .prop_map(|(backstores, tpgs, enforce)| build(backstores, tpgs, enforce))
 }
 
+/// The default group, and another one or two.
+fn groups(seed: u8, explicit: bool) -> BTreeMap<String, TargetPortGroup> {
+    let group = |id: u16, state: &str, kind: u8| TargetPortGroup {
+        id: Some(id),
+        attributes: attributes(&[
+            ("alua_access_state", state.into()),
+            ("alua_access_type", kind.to_string()),
+            ("alua_support_standby", "1".into()),
+            ("nonop_delay_msecs", seed.to_string()),
+            ("preferred", "0".into()),
+        ]),
+    };
+    let mut groups = BTreeMap::new();
+    groups.insert("default_tg_pt_gp".to_string(), group(0, "0", 3));
+    // The same name, sometimes with another identifier.
+    let kind = if explicit { 2 } else { 3 };
+    groups.insert("g".to_string(), group(1 + u16::from(seed / 2), "2", kind));
+    if explicit {
+        groups.insert(
+            "h".to_string(),
+            group(9, ["1", "3"][usize::from(seed % 2)], 2),
+        );
+    }
+    groups
+}
+
 type BackstoreSeed = (u32, usize, bool, u8, bool);
 type AclSeed = (bool, BTreeMap<u64, (u64, bool)>, u32, Option<u8>);
 type TpgSeed = (
@@ -549,6 +581,7 @@ fn build(
                 alias: None,
                 wwn: attributes(&[("vpd_unit_serial", format!("serial-{hba}-{at}"))]),
                 attributes: attributes(&[("emulate_tpu", u8::from(tpu).to_string())]),
+                target_port_groups: groups(disk, tpu),
             },
         );
     }
@@ -571,7 +604,12 @@ fn build(
             let backstore = id(hba, at);
             if config.backstores.contains_key(&backstore) {
                 let link = Some(backstore.name.clone());
-                tpg.luns.insert(number, Lun { backstore, link });
+                let mut lun = Lun::new(backstore, link);
+                let groups = &config.backstores[&lun.backstore].target_port_groups;
+                lun.group = Some(["g", "h"][(number % 2) as usize].to_string())
+                    .filter(|group| groups.contains_key(group));
+                lun.offline = number == 2;
+                tpg.luns.insert(number, lun);
             }
         }
         for (initiator, (chap, mapped, depth, tag)) in acls {

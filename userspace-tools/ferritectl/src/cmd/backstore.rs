@@ -84,6 +84,7 @@ pub fn run(context: &mut Context<'_, '_>, command: BackstoreCommand) -> Result<(
                 alias: None,
                 wwn: Attributes(wwn),
                 attributes: Attributes(set.into_iter().map(|a| (a.key, a.value)).collect()),
+                target_port_groups: BTreeMap::new(),
             };
             create(context, &name, backstore)
         }
@@ -194,7 +195,7 @@ fn delete(context: &mut Context<'_, '_>, name: &str, force: bool) -> Result<()> 
     for (target, tag, lun) in &luns {
         deltas.extend(super::lun::removal(&configfs, target, *tag, *lun)?);
     }
-    deltas.push(delta::remove_backstore(&id));
+    deltas.push(delta::remove_backstore(&id, &configfs.group_names(&id)?));
     context.change(&deltas)
 }
 

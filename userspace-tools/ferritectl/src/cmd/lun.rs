@@ -71,7 +71,7 @@ fn create(
             .find(|number| !used.contains(number))
             .ok_or_else(|| Error::Usage("every LUN from 0 to 16383 is in use".into()))?,
     };
-    let lun = Lun { backstore, link };
+    let lun = Lun::new(backstore, link);
     let mut deltas = vec![delta::create_lun(&target, tag, number, &lun)];
     if map_all {
         let write_protect = protected_by_default(&configfs, &target, tag)?;

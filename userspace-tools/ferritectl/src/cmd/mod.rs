@@ -3,6 +3,7 @@
 //! The commands, a file for each noun.
 
 pub mod acl;
+pub mod alua;
 pub mod auth;
 pub mod backstore;
 pub mod clear;
@@ -61,6 +62,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                 Command::Portal(command) => portal::run(context, command),
                 Command::Lun(command) => lun::run(context, command),
                 Command::Acl(command) => acl::run(context, command),
+                Command::Alua(command) => alua::run(context, command),
                 Command::Auth(command) => auth::run(context, command),
                 Command::Attr(command) => keys(context, command, "attrib"),
                 Command::Param(command) => keys(context, command, "param"),

@@ -69,6 +69,12 @@ struct LunView {
     backstore: Option<BackstoreId>,
     path: String,
     size: Option<u64>,
+    /// The target port group, if it is not the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    /// It is offline, whatever its group is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    offline: bool,
 }
 
 /// An ACL as it is shown.
@@ -266,6 +272,8 @@ pub fn tpg(context: &Context<'_, '_>, target: &Name, tag: u16) -> Result<Shown<T
             backstore: None,
             path: String::new(),
             size: None,
+            group: None,
+            offline: false,
         };
         match lun {
             Some(lun) => {
@@ -275,6 +283,14 @@ pub fn tpg(context: &Context<'_, '_>, target: &Name, tag: u16) -> Result<Shown<T
                 parts.push(backstore.size_text());
                 lun_view.path = backstore.path;
                 lun_view.size = backstore.size;
+                if let Some(group) = &lun.group {
+                    parts.push(format!("group {group}"));
+                }
+                if lun.offline {
+                    parts.push("offline".into());
+                }
+                lun_view.group = lun.group;
+                lun_view.offline = lun.offline;
                 lun_view.backstore = Some(lun.backstore);
             }
             None => parts.push("no backstore".into()),

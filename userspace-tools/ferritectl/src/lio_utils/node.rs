@@ -5,11 +5,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::cmd::alua;
 use crate::cmd::find_acl;
 use crate::cmd::find_target;
 use crate::cmd::find_tpg;
 use crate::cmd::lun;
 use crate::cmd::portal;
+use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::context::Env;
 use crate::delta;
@@ -33,6 +35,7 @@ use crate::state::Acl;
 use crate::state::Attributes;
 use crate::state::Lun;
 use crate::state::MappedLun;
+use crate::state::DEFAULT_GROUP;
 
 /// Runs a command line.
 pub fn run(arguments: &[OsString], env: &mut Env<'_>) -> ExitCode {
@@ -75,13 +78,13 @@ pub const VERBS: &[Verb] = &[
         names: &["aluasecmd"],
         arguments: "TARGET TPGT LUN",
         help: "not supported",
-        action: alua,
+        action: metadata,
     },
     Verb {
         names: &["cleartgptoff", "clearaluaoff"],
         arguments: "TARGET TPGT LUN",
-        help: "not supported",
-        action: alua,
+        help: "let the state of its group count for a LUN again",
+        action: |context, words| set_offline(context, words, false),
     },
     Verb {
         names: &["deliqn"],
@@ -268,14 +271,14 @@ pub const VERBS: &[Verb] = &[
     Verb {
         names: &["settgptgp", "setaluatpg"],
         arguments: "TARGET TPGT LUN GROUP",
-        help: "not supported",
-        action: alua,
+        help: "put a LUN into a target port group; NULL is the default one",
+        action: set_lun_group,
     },
     Verb {
         names: &["settgptoff", "setaluaoff"],
         arguments: "TARGET TPGT LUN",
-        help: "not supported",
-        action: alua,
+        help: "take a LUN offline",
+        action: |context, words| set_offline(context, words, true),
     },
     Verb {
         names: &["settpgattr"],
@@ -310,8 +313,8 @@ pub const VERBS: &[Verb] = &[
     Verb {
         names: &["showtgptgp"],
         arguments: "TARGET TPGT LUN",
-        help: "not supported",
-        action: alua,
+        help: "show the target port group of a LUN",
+        action: show_lun_group,
     },
     Verb {
         names: &["unload"],
@@ -332,8 +335,53 @@ fn word(words: &[String], at: usize) -> &str {
     words.get(at).map_or("", String::as_str)
 }
 
-fn alua(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
-    refused("ALUA target port groups")
+fn metadata(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
+    refused("saved states of target ports (ALUA metadata)")
+}
+
+/// Changes the place of the LUN in the third argument.
+fn place(
+    context: &mut Context<'_, '_>,
+    words: &[String],
+    change: impl FnOnce(&Configfs<'_>, &mut Lun) -> Result<()>,
+) -> Result<()> {
+    context.lock()?;
+    let (target, tag) = tpg(context, words)?;
+    let number = names::parse_lun(word(words, 2))?;
+    let delta = alua::moved(&context.configfs(), &target, tag, number, change)?;
+    context.change(&[delta])
+}
+
+fn set_offline(context: &mut Context<'_, '_>, words: &[String], on: bool) -> Result<()> {
+    place(context, words, |_, lun| {
+        lun.offline = on;
+        Ok(())
+    })
+}
+
+fn set_lun_group(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let group = word(words, 3).to_string();
+    place(context, words, |configfs, lun| {
+        lun.group = match group.as_str() {
+            "NULL" => None,
+            group => Some(alua::find_group(configfs, &lun.backstore, group)?),
+        };
+        lun.group.take_if(|group| group == DEFAULT_GROUP);
+        Ok(())
+    })
+}
+
+fn show_lun_group(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let (target, tag) = tpg(context, words)?;
+    let number = names::parse_lun(word(words, 2))?;
+    let path = layout::lun(&target, tag, number).join("alua_tg_pt_gp");
+    match context.configfs().value(&path)? {
+        Some(text) => context.say(&text),
+        None => {
+            let object = Object::Lun(target, tag, number);
+            Err(Error::not_found(object.to_string(), ""))
+        }
+    }
 }
 
 /// The existing portal group in the first two arguments.
@@ -410,10 +458,7 @@ fn add_lun(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
         return Err(Error::not_found(object.to_string(), ""));
     }
     let mut deltas = missing_tpg(&configfs, &target, tag)?;
-    let lun = Lun {
-        backstore,
-        link: Some(word(words, 3).to_string()),
-    };
+    let lun = Lun::new(backstore, Some(word(words, 3).to_string()));
     deltas.push(delta::create_lun(&target, tag, number, &lun));
     context.change(&deltas)
 }

@@ -7,10 +7,13 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::cmd::alua;
 use crate::cmd::backstore;
+use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::context::Env;
 use crate::delta;
+use crate::delta::Delta;
 use crate::delta::Object;
 use crate::delta::Value;
 use crate::error::Error;
@@ -25,6 +28,7 @@ use crate::names;
 use crate::names::BackstoreId;
 use crate::state::Attributes;
 use crate::state::Backstore;
+use crate::state::TargetPortGroup;
 
 /// Runs a command line.
 pub fn run(arguments: &[OsString], env: &mut Env<'_>) -> ExitCode {
@@ -37,19 +41,19 @@ pub const VERBS: &[Verb] = &[
         names: &["addlungp"],
         arguments: "GROUP",
         help: "not supported",
-        action: alua,
+        action: lu_groups,
     },
     Verb {
         names: &["addtgptgp", "addaluatpg"],
         arguments: "HBA/DEV GROUP",
-        help: "not supported",
-        action: alua,
+        help: "make a target port group",
+        action: |context, words| add_group(context, words, None),
     },
     Verb {
         names: &["addtgptgpwithmd", "addaluatpgwithmd"],
         arguments: "HBA/DEV GROUP ID",
-        help: "not supported",
-        action: alua,
+        help: "make a target port group with an identifier, unless there is saved metadata",
+        action: add_group_with_metadata,
     },
     Verb {
         names: &["block", "iblock"],
@@ -60,8 +64,8 @@ pub const VERBS: &[Verb] = &[
     Verb {
         names: &["clearaluapref"],
         arguments: "HBA/DEV GROUP",
-        help: "not supported",
-        action: alua,
+        help: "prefer a target port group no more",
+        action: |context, words| set_group(context, words, "preferred", "0"),
     },
     Verb {
         names: &["createdev"],
@@ -79,13 +83,13 @@ pub const VERBS: &[Verb] = &[
         names: &["dellungp"],
         arguments: "GROUP",
         help: "not supported",
-        action: alua,
+        action: lu_groups,
     },
     Verb {
         names: &["deltgptgp", "delaluatpg"],
         arguments: "HBA/DEV GROUP",
-        help: "not supported",
-        action: alua,
+        help: "remove a target port group",
+        action: del_group,
     },
     Verb {
         names: &["establishdev"],
@@ -121,19 +125,19 @@ pub const VERBS: &[Verb] = &[
         names: &["listlugps"],
         arguments: "",
         help: "not supported",
-        action: alua,
+        action: lu_groups,
     },
     Verb {
         names: &["listtgptgp", "listaluatpg"],
         arguments: "HBA/DEV GROUP",
-        help: "not supported",
-        action: alua,
+        help: "show a target port group's attributes",
+        action: list_group,
     },
     Verb {
         names: &["listtgptgps", "listaluatpgs"],
         arguments: "HBA/DEV",
-        help: "not supported",
-        action: alua,
+        help: "show the target port groups of a storage object",
+        action: list_groups,
     },
     Verb {
         names: &["pr"],
@@ -174,32 +178,32 @@ pub const VERBS: &[Verb] = &[
     Verb {
         names: &["setaluadelay"],
         arguments: "HBA/DEV GROUP MSECS",
-        help: "not supported",
-        action: alua,
+        help: "set how long commands wait in active/non-optimized state",
+        action: |context, words| set_group(context, words, "nonop_delay_msecs", word(words, 2)),
     },
     Verb {
         names: &["setaluapref"],
         arguments: "HBA/DEV GROUP",
-        help: "not supported",
-        action: alua,
+        help: "prefer a target port group",
+        action: |context, words| set_group(context, words, "preferred", "1"),
     },
     Verb {
         names: &["setaluastate"],
         arguments: "HBA/DEV GROUP STATE",
-        help: "not supported",
-        action: alua,
+        help: "set the state of a target port group: o, a, s or u",
+        action: set_group_state,
     },
     Verb {
         names: &["setaluatransdelay"],
         arguments: "HBA/DEV GROUP MSECS",
-        help: "not supported",
-        action: alua,
+        help: "set how long a transition takes",
+        action: |context, words| set_group(context, words, "trans_delay_msecs", word(words, 2)),
     },
     Verb {
         names: &["setaluatype"],
         arguments: "HBA/DEV GROUP TYPE",
-        help: "not supported",
-        action: alua,
+        help: "set who may change the state: implicit, explicit, both or none",
+        action: set_group_type,
     },
     Verb {
         names: &["setdevattr"],
@@ -211,7 +215,7 @@ pub const VERBS: &[Verb] = &[
         names: &["setlugp"],
         arguments: "HBA/DEV GROUP",
         help: "not supported",
-        action: alua,
+        action: lu_groups,
     },
     Verb {
         names: &["setudevpath"],
@@ -257,6 +261,8 @@ pub const VERBS: &[Verb] = &[
     },
 ];
 
+/// Where saved states of target port groups would be.
+const ALUA_DIR: &str = "/var/target/alua";
 /// Where saved persistent reservations would be.
 const APTPL_DIR: &str = "/var/target/pr";
 
@@ -264,8 +270,8 @@ fn word(words: &[String], at: usize) -> &str {
     words.get(at).map_or("", String::as_str)
 }
 
-fn alua(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
-    refused("ALUA groups")
+fn lu_groups(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
+    refused("ALUA logical unit groups")
 }
 
 fn aptpl(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
@@ -321,7 +327,8 @@ fn create(context: &mut Context<'_, '_>, words: &[String], new_serial: bool) -> 
 fn free(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     context.lock()?;
     let id = existing(context, words)?;
-    context.change(&[delta::close_backstore(&id)])
+    let groups = context.configfs().group_names(&id)?;
+    context.change(&[delta::close_backstore(&id, &groups)])
 }
 
 fn del_hba(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
@@ -339,9 +346,129 @@ fn del_hba(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
         .into_iter()
         .filter(|id| id.hba == number)
         .collect();
-    let mut deltas: Vec<_> = ids.iter().map(delta::close_backstore).collect();
+    let mut deltas = close(&configfs, &ids)?;
     deltas.push(delta::remove_hba(number));
     context.change(&deltas)
+}
+
+fn close(configfs: &Configfs<'_>, ids: &[BackstoreId]) -> Result<Vec<Delta>> {
+    ids.iter()
+        .map(|id| Ok(delta::close_backstore(id, &configfs.group_names(id)?)))
+        .collect()
+}
+
+fn add_group(context: &mut Context<'_, '_>, words: &[String], number: Option<u16>) -> Result<()> {
+    context.lock()?;
+    let id = existing(context, words)?;
+    let name = word(words, 1);
+    names::check_group_name(name)?;
+    let configfs = context.configfs();
+    if configfs.exists(&layout::group(&id, name))? {
+        return Err(exists(Object::Group(id, name.into())));
+    }
+    let number = match number {
+        Some(number) => number,
+        None => alua::free_id(&configfs, &id)?,
+    };
+    let group = TargetPortGroup {
+        id: Some(number),
+        ..TargetPortGroup::default()
+    };
+    context.change(&[delta::create_group(&id, name, &group)])
+}
+
+fn add_group_with_metadata(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let number = word(words, 2);
+    let rule = "a number from 1 to 65535 is needed";
+    let parsed = number
+        .parse()
+        .ok()
+        .filter(|number| *number != 0)
+        .ok_or_else(|| Error::value("identifier", number, rule))?;
+    let id = existing(context, words)?;
+    names::check_group_name(word(words, 1))?;
+    let serial = layout::backstore(&id).join("wwn/vpd_unit_serial");
+    let text = context.configfs().value(&serial)?.unwrap_or_default();
+    let serial = crate::configfs::shown(&serial, &text);
+    let dir = PathBuf::from(format!("{ALUA_DIR}/tpgs_{serial}"));
+    let file = dir.join(word(words, 1));
+    // A serial number with a slash in it has no directory.
+    if dir.parent() == Some(Path::new(ALUA_DIR)) && file.exists() {
+        return Err(Error::Usage(format!(
+            "{} holds a saved state, which this target cannot take over",
+            file.display()
+        )));
+    }
+    add_group(context, words, Some(parsed))
+}
+
+fn del_group(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    context.lock()?;
+    let id = existing(context, words)?;
+    let name = alua::find_group(&context.configfs(), &id, word(words, 1))?;
+    context.change(&[delta::remove_group(&id, &name)])
+}
+
+fn set_group(context: &mut Context<'_, '_>, words: &[String], key: &str, to: &str) -> Result<()> {
+    context.lock()?;
+    let id = existing(context, words)?;
+    let name = alua::find_group(&context.configfs(), &id, word(words, 1))?;
+    names::check_attribute_value(key, to)?;
+    let path = layout::group(&id, &name).join(key);
+    let value = Value::Text(to.to_string());
+    context.change(&[delta::assign(Object::Group(id, name), vec![(path, value)])])
+}
+
+fn set_group_state(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let word = word(words, 2);
+    let code = match word.to_ascii_lowercase().as_str() {
+        "o" => "0",
+        "a" => "1",
+        "s" => "2",
+        "u" => "3",
+        _ => {
+            let rule = "o, a, s or u is needed: active/optimized, active/non-optimized, \
+                        standby, unavailable";
+            return Err(Error::value("access state", word, rule));
+        }
+    };
+    set_group(context, words, "alua_access_state", code)
+}
+
+fn set_group_type(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let word = word(words, 2);
+    let code = match word.to_ascii_lowercase().as_str() {
+        "none" => "0",
+        "implicit" => "1",
+        "explicit" => "2",
+        "both" => "3",
+        _ => {
+            let rule = "implicit, explicit, both or none is needed";
+            return Err(Error::value("access type", word, rule));
+        }
+    };
+    set_group(context, words, "alua_access_type", code)
+}
+
+fn list_group(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let id = existing(context, words)?;
+    let configfs = context.configfs();
+    let name = alua::find_group(&configfs, &id, word(words, 1))?;
+    for (key, value) in configfs.readings(&layout::group(&id, &name))?.0 {
+        let value = value.replace('\n', " ");
+        context.say(&format!("{key}: {value}"))?;
+    }
+    Ok(())
+}
+
+fn list_groups(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
+    let id = existing(context, words)?;
+    for name in context.configfs().group_names(&id)? {
+        let group = context.configfs().group(&id, &name)?;
+        let number = group.id.map_or("-".to_string(), |id| id.to_string());
+        context.say(&format!("{name}  {number}"))?;
+    }
+    Ok(())
 }
 
 fn set(context: &mut Context<'_, '_>, id: BackstoreId, name: &str, value: &str) -> Result<()> {
@@ -456,7 +583,7 @@ fn unload(context: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     context.lock()?;
     let configfs = context.configfs();
     let ids = configfs.backstore_ids()?;
-    let mut deltas: Vec<_> = ids.iter().map(delta::close_backstore).collect();
+    let mut deltas = close(&configfs, &ids)?;
     deltas.extend(configfs.hba_numbers()?.into_iter().map(delta::remove_hba));
     context.change(&deltas)?;
     if files::module_version(&context.env.sys).is_none() {

@@ -80,6 +80,7 @@ fn errno(number: i32) -> io::Error {
 enum Shape {
     Hba,
     Backstore,
+    Group,
     Fabric,
     Target,
     Tpg,
@@ -101,6 +102,7 @@ fn shape(path: &Path) -> Option<Shape> {
     Some(match parts.as_slice() {
         ["core", hba] if hba.contains('_') => Shape::Hba,
         ["core", _, _] => Shape::Backstore,
+        ["core", _, _, "alua", _] => Shape::Group,
         ["iscsi"] => Shape::Fabric,
         ["iscsi", name] if name.starts_with("iqn.") => Shape::Target,
         ["iscsi", _, tpg] if tpg.starts_with("tpgt_") => Shape::Tpg,
@@ -118,6 +120,18 @@ const AUTH: &[(&str, u32, &str)] = &[
     ("password_mutual", 0o644, ""),
     ("userid", 0o644, ""),
     ("userid_mutual", 0o644, ""),
+];
+
+/// The default group has its identifier from the beginning.
+const GROUP: &[(&str, u32, &str)] = &[
+    ("alua_access_state", 0o644, "0"),
+    ("alua_access_status", 0o644, "None"),
+    ("alua_access_type", 0o644, "Implicit and Explicit"),
+    ("alua_support_standby", 0o644, "1"),
+    ("members", 0o444, ""),
+    ("nonop_delay_msecs", 0o644, "0"),
+    ("preferred", 0o644, "0"),
+    ("tg_pt_gp_id", 0o644, ""),
 ];
 
 impl Fake {
@@ -273,11 +287,11 @@ impl Fake {
                     &sub("pr"),
                     &[("res_holder", 0o444, "No SPC-3 Reservation holder")],
                 );
-                self.group(
-                    &sub("alua/default_tg_pt_gp"),
-                    &[("tg_pt_gp_id", 0o644, "0")],
-                );
+                self.group(&sub("alua/default_tg_pt_gp"), GROUP);
+                self.set(&path.join("alua/default_tg_pt_gp/tg_pt_gp_id"), "0")
+                    .unwrap();
             }
+            Shape::Group => self.group(&dir, GROUP),
             Shape::Fabric => {
                 self.group(&dir, &[("lio_version", 0o444, "iSCSI Target v4.1.0")]);
                 self.make_auth(&sub("discovery_auth"));
@@ -339,7 +353,14 @@ impl Fake {
                 ],
             ),
             Shape::Lun => {
-                self.group(&dir, &[("alua_tg_pt_gp", 0o644, "")]);
+                self.group(
+                    &dir,
+                    &[
+                        ("alua_tg_pt_gp", 0o644, ""),
+                        ("alua_tg_pt_offline", 0o644, "0"),
+                        ("alua_tg_pt_status", 0o644, "0"),
+                    ],
+                );
                 self.group(&sub("statistics/scsi_port"), &[("inst", 0o444, "0")]);
             }
             Shape::Acl => {
@@ -371,6 +392,25 @@ impl Fake {
                 self.group(&sub("statistics"), &[]);
             }
         }
+    }
+
+    /// The LUNs of a group that goes are in the default one.
+    fn leave(&self, group: &Path) -> io::Result<()> {
+        let name = group.file_name().unwrap().to_string_lossy().into_owned();
+        let store = self.root.join(group.parent().unwrap().parent().unwrap());
+        let made = self.rules.borrow().made.clone();
+        for lun in made.iter().filter(|dir| shape(dir) == Some(Shape::Lun)) {
+            let here = self.entries(lun)?.iter().any(|(link, kind)| {
+                *kind == Kind::Link
+                    && fs::read_link(self.root.join(lun.join(link))).unwrap() == store
+            });
+            let path = lun.join("alua_tg_pt_gp");
+            let alias = format!("TG Port Alias: {name}\n");
+            if here && self.raw(&path).starts_with(&alias) {
+                self.store(&path, "default_tg_pt_gp")?;
+            }
+        }
+        Ok(())
     }
 
     fn set(&self, path: &Path, text: &str) -> io::Result<()> {
@@ -419,6 +459,53 @@ impl Fake {
                 );
                 self.set(&dir.join("info"), &info)?;
                 self.set(path, "1")
+            }
+            (Some(Shape::Group), _, "tg_pt_gp_id") => {
+                let old = self.raw(path);
+                let siblings = fs::read_dir(self.root.join(dir.parent().unwrap())).unwrap();
+                let taken = siblings
+                    .map(|entry| self.raw(&entry.unwrap().path().join("tg_pt_gp_id")))
+                    .any(|other| other == text);
+                match text.parse::<u16>() {
+                    Err(_) => bad("0 to 65535 is needed"),
+                    Ok(_) if old == text => Ok(()),
+                    Ok(_) if !old.is_empty() => Err(errno(EBUSY)),
+                    Ok(_) if taken => Err(errno(EEXIST)),
+                    Ok(_) => self.set(path, text),
+                }
+            }
+            (Some(Shape::Group), _, "alua_access_state") => {
+                let implicit = self
+                    .raw(&dir.join("alua_access_type"))
+                    .starts_with("Implicit");
+                let standby = self.raw(&dir.join("alua_support_standby")) == "1";
+                match text {
+                    _ if self.raw(&dir.join("tg_pt_gp_id")).is_empty() => Err(errno(ENODEV)),
+                    _ if !implicit => bad("alua_access_type does not let the target change it"),
+                    "2" if !standby => bad("the group does not support this state"),
+                    "0" | "1" | "2" | "3" | "14" | "15" => self.set(path, text),
+                    _ => bad("must be 0, 1, 2, 3, 14 or 15"),
+                }
+            }
+            (Some(Shape::Group), _, "alua_access_type") => match text {
+                "0" => self.set(path, "None"),
+                "1" => self.set(path, "Implicit"),
+                "2" => self.set(path, "Explicit"),
+                "3" => self.set(path, "Implicit and Explicit"),
+                _ => bad("0 to 3 is needed"),
+            },
+            (Some(Shape::Lun), _, "alua_tg_pt_gp") => {
+                let entries = self.entries(dir)?;
+                let link = entries.iter().find(|(_, kind)| *kind == Kind::Link);
+                let Some((link, _)) = link else {
+                    return Err(errno(ENODEV));
+                };
+                let store = fs::read_link(self.root.join(dir.join(link)))?;
+                let group = store.join("alua").join(text);
+                if self.raw(&group.join("tg_pt_gp_id")).is_empty() {
+                    return Err(errno(ENOENT));
+                }
+                self.set(path, &format!("TG Port Alias: {text}\nTG Port Group ID: 1"))
             }
             (_, "wwn", _) => {
                 if self.is_referred_to(dir.parent().unwrap()) {
@@ -569,6 +656,9 @@ impl Tree for Fake {
         if self.is_referred_to(path) {
             return Err(errno(EBUSY));
         }
+        if shape(path) == Some(Shape::Group) {
+            self.leave(path)?;
+        }
         fs::remove_dir_all(self.root.join(path))?;
         self.rules.borrow_mut().made.remove(path);
         Ok(())
@@ -596,6 +686,7 @@ impl Tree for Fake {
         match shape(dir) {
             Some(Shape::MappedLun) => self.set(&dir.join("write_protect"), "0"),
             _ => {
+                self.store(&dir.join("alua_tg_pt_gp"), "default_tg_pt_gp")?;
                 let info = self.raw(&to.join("info"));
                 let info = info.replace("DEACTIVATED", "ACTIVATED");
                 self.set(&to.join("info"), &info)

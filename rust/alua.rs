@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Carries out REPORT and SET TARGET PORT GROUPS.
+//!
+//! On the slow workqueue, but not in the line of the device: a path must be
+//! found, or switched, also when the disk hangs.
+
+use crate::{
+    exec,
+    proto::scsi::{
+        alua::{
+            Changes,
+            MAX_LIST_LEN, //
+        },
+        command::Command,
+        sense::Sense,
+        status::Status, //
+    },
+    sys::pages::Gfp,
+    target::Nexus,
+    task::{
+        self,
+        Body,
+        Head,
+        Outcome,
+        Task,
+        Verb, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// The longest answer, in bytes: 255 ports in each of some thirty groups.
+const MAX_ANSWER: usize = 32 << 10;
+
+/// Carries a command out.
+pub(crate) fn run(mut task: Task) {
+    let (head, body) = task.both();
+    if head.is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let Some(nexus) = head.nexus.clone() else {
+        return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    match body.verb {
+        Verb::Command(Command::ReportTargetPortGroups { extended, alloc }) => {
+            report(task, &nexus, extended, alloc)
+        }
+        Verb::Command(Command::SetTargetPortGroups { list_len }) => {
+            let outcome = match set(head, body, &nexus, list_len) {
+                Ok(()) => Outcome::GOOD,
+                Err(outcome) => outcome,
+            };
+            task::finish(task, outcome);
+        }
+        _ => task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into()),
+    }
+}
+
+fn report(task: Task, nexus: &Nexus, extended: bool, alloc: u32) {
+    let len = usize::try_from(alloc).unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
+    let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
+        return task::finish(task, Outcome::status(Status::Busy));
+    };
+    let whole = nexus.device().report_groups(nexus, extended, &mut bytes);
+    bytes.truncate(whole.min(len));
+    exec::answer_with(task, &bytes, Gfp::Sleep);
+}
+
+fn set(head: &Head, body: &Body, nexus: &Nexus, list_len: u32) -> Result<(), Outcome> {
+    let len = usize::try_from(list_len).unwrap_or(usize::MAX);
+    if body.data.len() < len || len > MAX_LIST_LEN {
+        return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
+    }
+    let mut list =
+        KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| Outcome::status(Status::Busy))?;
+    body.data
+        .read_at(0, &mut list)
+        .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
+    let changes = Changes::parse(&list)?;
+    nexus
+        .device()
+        .set_groups(&changes, head.session.id(), &|| head.is_aborted())?;
+    Ok(())
+}
