@@ -19,6 +19,7 @@ mod check;
 mod decode;
 mod put;
 
+pub mod aptpl;
 pub mod capacity;
 pub mod command;
 pub mod device;

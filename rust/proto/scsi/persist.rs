@@ -252,6 +252,28 @@ impl<R: Registry> Persist<R> {
         }
     }
 
+    /// The same once more, in a registry that holds the same.
+    pub fn copied_to(&self, registry: R) -> Self {
+        Self {
+            registry,
+            kind: self.kind,
+            generation: self.generation,
+            aptpl: self.aptpl,
+        }
+    }
+
+    /// Takes everything away, because an administrator wants it so; what CLEAR
+    /// does, for nobody in particular. `tell` is called as by
+    /// [`out`](Self::out).
+    pub fn clear_all(&mut self, tell: &mut dyn FnMut(&Registrant, Event)) {
+        for r in self.registry.all() {
+            tell(r, Event::ReservationsPreempted);
+        }
+        self.registry.retain(&mut |_| false);
+        self.kind = None;
+        self.count();
+    }
+
     /// The registrations.
     pub fn registry(&self) -> &R {
         &self.registry
