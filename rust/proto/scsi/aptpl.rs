@@ -250,8 +250,7 @@ pub fn read<R: Registry>(
     let clear = match kind {
         None => holders == 0,
         Some(kind) if kind.is_all_registrants() => !all.is_empty(),
-        // An initiator may have registered twice, once for all ports.
-        Some(_) => holders > 0,
+        Some(_) => holders == 1,
     };
     if !clear {
         return Err(Fault::Holder);
