@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `root` | `version`, `dbroot` |
 //! | `backstore` | `core/iblock_<n>/<device>` |
+//! | `pr` | the `pr` directory of each of them |
 //! | `iscsi` | `iscsi`, `iscsi/<target>`, `iscsi/discovery_auth` |
 //! | `tpg` | `iscsi/<target>/tpgt_<n>`, with its portals and LUNs |
 //! | `acl` | `iscsi/<target>/tpgt_<n>/acls/<initiator>` |
@@ -27,6 +28,7 @@ mod auth;
 mod backstore;
 mod iscsi;
 mod portal;
+mod pr;
 mod root;
 mod text;
 mod tpg;
