@@ -23,6 +23,16 @@ pub fn backstore(id: &BackstoreId) -> PathBuf {
     hba(id).join(&id.name)
 }
 
+/// The reservations of a backstore.
+pub fn reservation(id: &BackstoreId) -> PathBuf {
+    backstore(id).join("pr")
+}
+
+/// The attribute that says where reservations are written down.
+pub fn reservation_dir() -> PathBuf {
+    PathBuf::from("pr_dir")
+}
+
 /// All targets.
 pub fn fabric() -> PathBuf {
     PathBuf::from("iscsi")
