@@ -339,9 +339,8 @@ fn go(mut task: Task) {
         Command::StartStopUnit { start: false, .. } => task::slow(task, slow),
         Command::TestUnitReady | Command::StartStopUnit { .. } => task::finish(task, Outcome::GOOD),
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
-        Command::PersistentReserveIn { .. } | Command::PersistentReserveOut { .. } => {
-            task::aside(task, reserve::run)
-        }
+        Command::PersistentReserveIn { .. } => task::aside(task, reserve::tell),
+        Command::PersistentReserveOut { .. } => task::in_turn(task, reserve::change),
         Command::ReportTargetPortGroups { .. } | Command::SetTargetPortGroups { .. } => {
             task::aside(task, alua::run)
         }

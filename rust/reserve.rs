@@ -3,7 +3,9 @@
 //! Carries out PERSISTENT RESERVE IN and OUT.
 //!
 //! On the slow workqueue, but not in the line of the device: a disk that hangs
-//! must not keep its other user from being fenced.
+//! must not keep its other user from being fenced. What changes reservations
+//! does so one at a time, and waits for the file system on which they are kept
+//! if they shall survive a loss of power.
 
 use crate::{
     exec,
@@ -30,7 +32,8 @@ use crate::{
     },
     target::{
         Nexus,
-        Target, //
+        Target,
+        Unchanged, //
     },
     task::{
         self,
@@ -38,6 +41,7 @@ use crate::{
         Head,
         Outcome,
         Task,
+        Turn,
         Verb, //
     },
     tmf::Waiter, //
@@ -56,30 +60,43 @@ const LOOK_MS: u32 = 2;
 /// Milliseconds that the part of a copy may take which is under way.
 const COPY_MS: u64 = 12_000;
 
-/// Carries a command out.
-pub(crate) fn run(mut task: Task) {
-    let (head, body) = task.both();
-    if head.is_aborted() {
+/// Carries out a PERSISTENT RESERVE IN.
+pub(crate) fn tell(task: Task) {
+    if task.shared().is_aborted() {
         return task::finish(task, Outcome::GOOD);
     }
-    let Some(nexus) = head.nexus.clone() else {
+    let Some(nexus) = task.shared().nexus.clone() else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
-    match body.verb {
+    match task.peek().verb {
         Verb::Command(Command::PersistentReserveIn { action, alloc }) => {
             report(task, &nexus, action, usize::from(alloc))
         }
-        Verb::Command(Command::PersistentReserveOut {
-            action,
-            scope,
-            kind,
-            list_len,
-        }) => {
-            let done = change(head, body, &nexus, action, scope, kind, list_len);
-            task::finish(task, done.err().unwrap_or(Outcome::GOOD));
-        }
         _ => task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into()),
     }
+}
+
+/// Carries out a PERSISTENT RESERVE OUT, whose turn it is.
+pub(crate) fn change(mut task: Task) {
+    let (head, body) = task.both();
+    let Some(nexus) = head.nexus.clone() else {
+        return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+    };
+    let turn = Turn::of(nexus.device());
+    if head.is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    let Verb::Command(Command::PersistentReserveOut {
+        action,
+        scope,
+        kind,
+        list_len,
+    }) = body.verb
+    else {
+        return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
+    };
+    let done = carry_out(turn, head, body, &nexus, action, scope, kind, list_len);
+    task::finish(task, done.err().unwrap_or(Outcome::GOOD));
 }
 
 fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
@@ -87,9 +104,9 @@ fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
     let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
-    let whole = nexus
-        .device()
-        .with_persist(|p| p.report(action, false, &mut bytes));
+    let device = nexus.device();
+    let persists = device.can_persist();
+    let whole = device.with_persist(|p| p.report(action, persists, &mut bytes));
     bytes.truncate(whole.min(len));
     exec::answer_with(task, &bytes, Gfp::Sleep);
 }
@@ -103,7 +120,9 @@ impl Ports for Doors<'_> {
     }
 }
 
-fn change(
+#[expect(clippy::too_many_arguments, reason = "the fields of a CDB")]
+fn carry_out(
+    turn: Turn,
     head: &Head,
     body: &Body,
     nexus: &Arc<Nexus>,
@@ -127,35 +146,50 @@ fn change(
         kind,
         list: &list,
     };
-    if persist::wants_aptpl(&request) {
-        // Nothing survives a loss of power, and REPORT CAPABILITIES says so.
+    let device = nexus.device();
+    if persist::wants_aptpl(&request) && !device.can_persist() {
+        // REPORT CAPABILITIES says so.
         return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST.into());
     }
     let (Some(own), Some(tpg)) = (nexus.it_nexus(), head.session.tpg()) else {
         return Err(Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let device = nexus.device();
     let waiter = Waiter::silent().map_err(|_| busy())?;
     let mut victims: KVec<Arc<Nexus>> =
         KVec::with_capacity(device.nexus_count(), GFP_KERNEL).map_err(|_| busy())?;
     let ports = Doors(tpg.target());
-    let done = device.change_persist(|p| {
-        p.registry_mut().make_room(persist::most_added(&request));
-        p.out(&own, &request, &ports, &mut |who, event| {
-            device.for_nexuses_of(who, &mut |other| match event {
-                Event::ReservationsPreempted => other.post(Ua::ReservationsPreempted),
-                Event::ReservationsReleased => other.post(Ua::ReservationsReleased),
-                Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
-                // One that has logged in just now had nothing to abort.
-                Event::Abort => drop(victims.push_within_capacity(other.clone())),
-            });
-        })
-    });
+    let done = device.change_persist(
+        &turn,
+        persist::most_added(&request),
+        &mut |persist, tell| persist.out(&own, &request, &ports, tell),
+        &mut |other, event| match event {
+            Event::ReservationsPreempted => other.post(Ua::ReservationsPreempted),
+            Event::ReservationsReleased => other.post(Ua::ReservationsReleased),
+            Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
+            // One that has logged in just now had nothing to abort.
+            Event::Abort => drop(victims.push_within_capacity(other.clone())),
+        },
+    );
     match done {
         Ok(()) => {}
-        Err(Refusal::Conflict) => return Err(Outcome::status(Status::ReservationConflict)),
-        Err(Refusal::Sense(sense)) => return Err(sense.into()),
+        Err(Unchanged::Refused(Refusal::Conflict)) => {
+            return Err(Outcome::status(Status::ReservationConflict))
+        }
+        Err(Unchanged::Refused(Refusal::Sense(sense))) => return Err(sense.into()),
+        Err(Unchanged::NoMemory) => return Err(busy()),
+        Err(Unchanged::NotKept) => {
+            // SPC-4 6.16: what registers is short of a place to keep it.
+            return Err(match action {
+                PrOut::Register | PrOut::RegisterAndIgnoreExistingKey | PrOut::RegisterAndMove => {
+                    Sense::INSUFFICIENT_REGISTRATION_RESOURCES
+                }
+                _ => Sense::INTERNAL_TARGET_FAILURE,
+            }
+            .into());
+        }
     }
+    // Whoever is next need not wait for the victims' disks.
+    drop(turn);
     if victims.is_empty() {
         return Ok(());
     }

@@ -524,6 +524,74 @@ impl SlowLane {
     }
 }
 
+/// Runs `what` with `task`, a command that changes a device's reservations, on
+/// the slow workqueue when it is its turn: one at a time for each device, as
+/// they may wait for a file system. `what` begins with [`Turn::of`]. Any
+/// context.
+pub(crate) fn in_turn(mut task: Task, what: fn(Task)) {
+    task.get().next = Some(what);
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return work::slow(task, run_next);
+    };
+    let mine = device.turns(|turns| {
+        if turns.taken {
+            turns.waiting.push(task);
+            return None;
+        }
+        turns.taken = true;
+        Some(task)
+    });
+    if let Some(task) = mine {
+        work::slow(task, run_next);
+    }
+}
+
+/// Whose turn it is to change the reservations of a device.
+pub(crate) struct Turns {
+    taken: bool,
+    waiting: Fifo<Head, Body>,
+}
+
+impl Turns {
+    /// Nobody's.
+    pub(crate) const fn new() -> Self {
+        Self {
+            taken: false,
+            waiting: Fifo::new(),
+        }
+    }
+}
+
+/// It is one's turn to change the reservations of a device; dropping it makes
+/// it the next one's.
+pub(crate) struct Turn(Arc<Device>);
+
+impl Turn {
+    /// The turn of a task that [`in_turn`] has run: to be called once.
+    pub(crate) fn of(device: &Arc<Device>) -> Self {
+        Self(device.clone())
+    }
+
+    /// Takes the turn if nobody has it.
+    pub(crate) fn take(device: &Arc<Device>) -> Option<Self> {
+        let free = device.turns(|turns| !core::mem::replace(&mut turns.taken, true));
+        free.then(|| Self(device.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let next = self.0.turns(|turns| {
+            let next = turns.waiting.pop();
+            turns.taken = next.is_some();
+            next
+        });
+        if let Some(task) = next {
+            work::slow(task, run_next);
+        }
+    }
+}
+
 fn is_hopeless(head: &Head) -> bool {
     head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone())
 }
@@ -532,21 +600,24 @@ fn is_hopeless(head: &Head) -> bool {
 /// and those whose session or LUN is gone. Any context but hardirq.
 pub(crate) fn end_hopeless(device: &Device) {
     let mut hopeless = Fifo::new();
-    device.slow_lane(|lane| {
-        let mut kept = Fifo::new();
-        while let Some(task) = lane.waiting.pop() {
-            if is_hopeless(task.shared()) {
-                hopeless.push(task);
-            } else {
-                kept.push(task);
-            }
-        }
-        lane.waiting = kept;
-    });
+    device.slow_lane(|lane| sort_out(&mut lane.waiting, &mut hopeless));
+    device.turns(|turns| sort_out(&mut turns.waiting, &mut hopeless));
     device.take_blocked(&mut |head| is_hopeless(head), &mut hopeless);
     while let Some(task) = hopeless.pop() {
         finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     }
+}
+
+fn sort_out(waiting: &mut Fifo<Head, Body>, hopeless: &mut Fifo<Head, Body>) {
+    let mut kept = Fifo::new();
+    while let Some(task) = waiting.pop() {
+        if is_hopeless(task.shared()) {
+            hopeless.push(task);
+        } else {
+            kept.push(task);
+        }
+    }
+    *waiting = kept;
 }
 
 /// Ends `task` with `outcome`: sends its response, by way of its connection.

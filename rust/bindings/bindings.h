@@ -17,3 +17,4 @@
 #include "ferrite.h"
 #include "block.h"
 #include "configfs.h"
+#include "file.h"

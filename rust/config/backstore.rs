@@ -4,6 +4,7 @@
 
 use super::{
     alua::AluaDir,
+    pr::PrFiles,
     root::VERSION,
     text::{
         self,
@@ -20,6 +21,7 @@ use crate::{
         Refusal,
         SubDir, //
     },
+    sys::file,
     target::{
         Device,
         DeviceAttrib,
@@ -105,8 +107,17 @@ impl Dir for DeviceDir {
     const SUBDIRS: &'static [SubDir<Device>] = &[
         SubDir::new::<AttribDir, _>(c"attrib", Arc::clone),
         SubDir::new::<WwnDir, _>(c"wwn", Arc::clone),
+        SubDir::new::<PrFiles, _>(c"pr", Arc::clone),
         SubDir::new::<AluaDir, _>(c"alua", Arc::clone),
     ];
+}
+
+/// Its reservations cannot be taken up; the log names the file.
+fn no_reservations() -> (Error, &'static str) {
+    (
+        file::damaged(),
+        "what was written down of its reservations is no good",
+    )
 }
 
 const BUSY: (Error, &str) = (EBUSY, "cannot change once the device is enabled");
@@ -242,6 +253,7 @@ fn store_enable(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         ));
     }
     device.enable().explain(&[
+        no_reservations(),
         (ENODEV, "udev_path is not set, or names no device"),
         (EEXIST, "is enabled already"),
         (EBUSY, "the block device is in use"),
@@ -457,8 +469,10 @@ impl Dir for WwnDir {
 
 const EXPORTED: (Error, &str) = (EBUSY, "cannot change while the device is exported");
 
-fn set_wwn(device: &Device, field: WwnField, value: &[u8]) -> Result<(), Refusal> {
-    device.set_wwn(field, value).explain(&[EXPORTED])
+fn set_wwn(device: &Arc<Device>, field: WwnField, value: &[u8]) -> Result<(), Refusal> {
+    device
+        .set_wwn(field, value)
+        .explain(&[EXPORTED, no_reservations()])
 }
 
 fn show_serial(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

@@ -12,6 +12,7 @@
 //! | `root` | `version`, `dbroot` |
 //! | `alua` | `core/iblock_<n>/<device>/alua`, and the files of a LUN |
 //! | `backstore` | `core/iblock_<n>/<device>` |
+//! | `pr` | the `pr` directory of each of them |
 //! | `iscsi` | `iscsi`, `iscsi/<target>`, `iscsi/discovery_auth` |
 //! | `tpg` | `iscsi/<target>/tpgt_<n>`, with its portals and LUNs |
 //! | `acl` | `iscsi/<target>/tpgt_<n>/acls/<initiator>` |
@@ -29,6 +30,7 @@ mod auth;
 mod backstore;
 mod iscsi;
 mod portal;
+mod pr;
 mod root;
 mod text;
 mod tpg;

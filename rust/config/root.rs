@@ -18,7 +18,10 @@ use crate::{
         Refusal,
         SubDir, //
     },
-    target::Targets, //
+    target::{
+        Targets,
+        MAX_DIR, //
+    }, //
 };
 use core::fmt::Write;
 use kernel::{
@@ -70,6 +73,7 @@ impl Dir for RootDir {
     const FILES: Files<Root> = files![
         Attr::ro(c"version", show_version),
         Attr::rw(c"dbroot", show_dbroot, store_dbroot),
+        Attr::rw(c"pr_dir", show_pr_dir, store_pr_dir),
         Attr::ro(c"statistics", show_statistics),
     ];
     const SUBDIRS: &'static [SubDir<Root>] = &[
@@ -127,4 +131,28 @@ fn store_dbroot(root: &Arc<Root>, value: &[u8]) -> Result<(), Refusal> {
     configfs::check_is_dir(name)?;
     *dbroot = new;
     Ok(())
+}
+
+fn show_pr_dir(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    root.targets.pr_dir().path(|path| out.put(path))?;
+    Ok(out.put(b"\n")?)
+}
+
+/// Where it leads is looked at when something is written down.
+fn store_pr_dir(root: &Arc<Root>, value: &[u8]) -> Result<(), Refusal> {
+    let path = text::label(value, 1..=MAX_DIR)?;
+    if !path.starts_with(b"/") {
+        return Err(Refusal::invalid("must be an absolute path"));
+    }
+    let dir = root.targets.pr_dir();
+    if dir.path(|now| now == path) {
+        return Ok(());
+    }
+    if root.targets.has_devices() {
+        return Err(Refusal::because(
+            EBUSY,
+            "cannot change while there are backstores",
+        ));
+    }
+    Ok(dir.set_path(path)?)
 }

@@ -11,6 +11,7 @@ use super::{
     order::Order,
     persist::{
         Glance,
+        PrDir,
         Registrants, //
     },
     ranges::Ranges,
@@ -35,6 +36,7 @@ use crate::{
         ReadWriteLimits,
         Sense, //
     },
+    session::Session,
     sys::{
         bdev::{
             Bdev,
@@ -50,7 +52,9 @@ use crate::{
     },
     task::{
         self,
-        SlowLane, //
+        SlowLane,
+        Turn,
+        Turns, //
     }, //
 };
 use kernel::{
@@ -204,6 +208,13 @@ pub(crate) struct Device {
     #[pin]
     persist: Mutex<Persist<Registrants>>,
     glance: Glance,
+    /// Where that is written down.
+    pr_dir: Arc<PrDir>,
+    /// Whether the file may say something else than `persist`.
+    in_doubt: Atomic<i32>,
+    /// Who changes `persist`.
+    #[pin]
+    turns: SpinLockBh<Turns>,
     #[pin]
     slow: SpinLockBh<SlowLane>,
     #[pin]
@@ -281,7 +292,7 @@ fn copy(value: &[u8]) -> Result<KVec<u8>> {
 }
 
 impl Device {
-    pub(super) fn new(hba: u32, name: &[u8]) -> Result<Arc<Self>> {
+    pub(super) fn new(hba: u32, name: &[u8], pr_dir: Arc<PrDir>) -> Result<Arc<Self>> {
         let serial = default_serial(hba, name)?;
         let ranges = Ranges::new()?;
         Arc::pin_init(
@@ -310,6 +321,9 @@ impl Device {
                 groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
                 persist <- new_mutex!(Persist::new(Registrants::new()), "ferrite_persist"),
                 glance: Glance::new(),
+                pr_dir,
+                in_doubt: Atomic::new(0),
+                turns <- new_spinlock_bh!(Turns::new(), "ferrite_turns"),
                 slow <- new_spinlock_bh!(SlowLane::new(), "ferrite_slow_lane"),
                 order <- Order::new(),
                 ranges <- ranges,
@@ -338,6 +352,11 @@ impl Device {
 
     pub(super) fn is_named(&self, hba: u32, name: &[u8]) -> bool {
         self.hba == hba && self.name.as_slice() == name
+    }
+
+    /// The number of its group in configuration.
+    pub(super) fn hba(&self) -> u32 {
+        self.hba
     }
 
     /// The device's name in configuration.
@@ -442,12 +461,13 @@ impl Device {
         look(&self.inner.lock().text_id)
     }
 
-    /// Opens the block device. It stays open until the device is removed.
+    /// Opens the block device, and takes up the reservations that shall have
+    /// survived a loss of power. It stays open until the device is removed.
     ///
     /// # Errors
     ///
-    /// `ENODEV` without a path, `EEXIST` when enabled already, or what opening
-    /// says.
+    /// `ENODEV` without a path, `EEXIST` when enabled already, what opening
+    /// says, or that the reservations cannot be read.
     pub(crate) fn enable(&self) -> Result {
         let settings = self.settings.lock();
         if self.is_enabled() {
@@ -469,6 +489,7 @@ impl Device {
         let bdev = Bdev::open(&settings.path, mode, claim, None)?;
         let limits = bdev.limits();
         let blocks = bdev.nr_sectors();
+        self.restore_persist(&self.serial()?)?;
         {
             let mut inner = self.inner.lock();
             inner.adopt(&limits);
@@ -608,8 +629,9 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `EBUSY` while exported, unless it is the same.
-    pub(crate) fn set_wwn(&self, field: WwnField, value: &[u8]) -> Result {
+    /// `EBUSY` while exported, unless it is the same; of a serial number also
+    /// that the reservations of a unit with it cannot be read.
+    pub(crate) fn set_wwn(self: &Arc<Self>, field: WwnField, value: &[u8]) -> Result {
         if self.wwn(field, |v| v == value) {
             return Ok(());
         }
@@ -617,6 +639,14 @@ impl Device {
             return Err(EBUSY);
         }
         let mut serial = copy(value)?;
+        // Enabling takes up the reservations of the serial number that there
+        // is at that moment; another serial number has others.
+        let settings = self.settings.lock();
+        let mut turn = None;
+        if field == WwnField::UnitSerial && self.is_enabled() {
+            turn = Some(Turn::take(self).ok_or(EBUSY)?);
+            self.restore_persist(value)?;
+        }
         let mut inner = self.inner.lock();
         match field {
             WwnField::VendorId => inner.vendor = Text::new(value),
@@ -625,6 +655,8 @@ impl Device {
             WwnField::UnitSerial => core::mem::swap(&mut inner.serial, &mut serial),
         }
         drop(inner);
+        drop(turn);
+        drop(settings);
         Ok(())
     }
 
@@ -670,6 +702,12 @@ impl Device {
     /// Log2 of the block size that initiators see, 9..=12.
     pub(crate) fn block_shift(&self) -> u32 {
         self.block_shift.load(Relaxed)
+    }
+
+    /// Looks at whose turn it is to change reservations. `look` must not sleep,
+    /// and end no task.
+    pub(crate) fn turns<R>(&self, look: impl FnOnce(&mut Turns) -> R) -> R {
+        look(&mut self.turns.lock())
     }
 
     /// Looks at what of the device is on the slow workqueue. `look` must not
@@ -936,6 +974,32 @@ impl Device {
         &self.glance
     }
 
+    pub(super) fn pr_dir(&self) -> &PrDir {
+        &self.pr_dir
+    }
+
+    /// Whether the file of the reservations may say something else than they
+    /// are.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Relaxed) != 0
+    }
+
+    pub(super) fn set_in_doubt(&self, on: bool) {
+        self.in_doubt.store(i32::from(on), Relaxed);
+    }
+
+    /// The unit serial number.
+    pub(super) fn serial(&self) -> Result<KVec<u8>> {
+        // As long as it can be, as nothing is allocated under a spin lock.
+        let mut serial = KVec::with_capacity(256, GFP_KERNEL)?;
+        self.wwn(WwnField::UnitSerial, |now| {
+            for byte in now {
+                let _ = serial.push_within_capacity(*byte);
+            }
+        });
+        Ok(serial)
+    }
+
     /// How many sessions see the device.
     pub(crate) fn nexus_count(&self) -> usize {
         self.inner.lock().nexuses.len()
@@ -995,6 +1059,14 @@ impl Device {
     }
 
     // ---- RESERVE and RELEASE (SPC-2) -------------------------------------
+
+    /// The session that holds a reservation of SPC-2.
+    pub(crate) fn spc2_holder(&self) -> Option<Arc<Session>> {
+        let holder = self.reserved_by.load(Relaxed);
+        let inner = self.inner.lock();
+        let mut sessions = inner.nexuses.iter().map(|n| n.session());
+        sessions.find(|s| s.id() == holder).cloned()
+    }
 
     /// Whether `session` is kept out by another's reservation.
     pub(crate) fn is_reserved_against(&self, session: u64) -> bool {

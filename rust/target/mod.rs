@@ -49,6 +49,11 @@ pub(crate) use lun::{
     MappedLun,
     Nexus, //
 };
+pub(crate) use persist::{
+    PrDir,
+    Unchanged,
+    MAX_DIR, //
+};
 pub(crate) use ranges::{
     NoRange,
     Pass,
@@ -145,6 +150,7 @@ impl DiscoveryAuth {
 #[pin_data]
 pub(crate) struct Targets {
     discovery: Arc<DiscoveryAuth>,
+    pr_dir: Arc<PrDir>,
     /// The listening sockets.
     #[pin]
     pub(crate) doors: Doors,
@@ -171,6 +177,7 @@ impl Targets {
         Arc::pin_init(
             try_pin_init!(Self {
                 discovery: DiscoveryAuth::new()?,
+                pr_dir: PrDir::new()?,
                 doors <- Doors::new(),
                 inner <- new_mutex!(
                     Inner {
@@ -192,7 +199,7 @@ impl Targets {
     ///
     /// `EEXIST`, `ENOMEM`.
     pub(crate) fn create_device(self: &Arc<Self>, hba: u32, name: &[u8]) -> Result<Arc<Device>> {
-        let device = Device::new(hba, name)?;
+        let device = Device::new(hba, name, self.pr_dir.clone())?;
         let mut inner = self.inner.lock();
         if inner.devices.iter().any(|d| d.is_named(hba, name)) {
             return Err(EEXIST);
@@ -266,6 +273,11 @@ impl Targets {
             .iter()
             .find(|t| t.id() >= id)
             .cloned()
+    }
+
+    /// Where reservations that survive a loss of power are written down.
+    pub(crate) fn pr_dir(&self) -> &PrDir {
+        &self.pr_dir
     }
 
     /// How discovery sessions authenticate.

@@ -20,6 +20,7 @@ mod decode;
 mod put;
 
 pub mod alua;
+pub mod aptpl;
 pub mod capacity;
 pub mod command;
 pub mod device;

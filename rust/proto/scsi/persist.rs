@@ -252,6 +252,28 @@ impl<R: Registry> Persist<R> {
         }
     }
 
+    /// The same once more, in a registry that holds the same.
+    pub fn copied_to(&self, registry: R) -> Self {
+        Self {
+            registry,
+            kind: self.kind,
+            generation: self.generation,
+            aptpl: self.aptpl,
+        }
+    }
+
+    /// Takes everything away, because an administrator wants it so; what CLEAR
+    /// does, for nobody in particular. `tell` is called as by
+    /// [`out`](Self::out).
+    pub fn clear_all(&mut self, tell: &mut dyn FnMut(&Registrant, Event)) {
+        for r in self.registry.all() {
+            tell(r, Event::ReservationsPreempted);
+        }
+        self.registry.retain(&mut |_| false);
+        self.kind = None;
+        self.count();
+    }
+
     /// The registrations.
     pub fn registry(&self) -> &R {
         &self.registry
@@ -449,8 +471,30 @@ impl<R: Registry> Persist<R> {
                 index = index.saturating_add(1);
                 index <= before
             });
+        } else if list.all_ports {
+            self.merge(before);
         }
         Ok(added?)
+    }
+
+    /// What was registered for all ports, from that place on, takes in what the
+    /// same initiator ports had registered for one: each has one registration
+    /// at each port, and one holds the reservation.
+    fn merge(&mut self, from: usize) {
+        let same = |a: &Registrant, b: &Registrant| {
+            a.nexus.isid == b.nexus.isid && a.nexus.initiator == b.nexus.initiator
+        };
+        let Some((old, new)) = self.registry.all_mut().split_at_mut_checked(from) else {
+            return;
+        };
+        for r in old {
+            if let Some(taker) = new.iter_mut().find(|taker| same(taker, r)) {
+                taker.holder |= r.holder;
+                // No key: it goes below.
+                r.key = 0;
+            }
+        }
+        self.registry.retain(&mut |r| r.key != 0);
     }
 
     fn unregister(&mut self, nexus: &ItNexus, tell: &mut dyn FnMut(&Registrant, Event)) {
@@ -1066,6 +1110,34 @@ mod tests {
         go(unit, 1, PrOut::Register, 0, &basic(11, 0, 0)).unwrap();
         assert!(!unit.is_in_use());
         assert_eq!(unit.generation(), 5);
+    }
+
+    #[test]
+    fn registering_for_all_ports_takes_in_what_was_for_one() {
+        let unit = &mut unit();
+        register(unit, 1, 5);
+        register(unit, 2, 6);
+        go(unit, 1, PrOut::Reserve, 1, &basic(5, 0, 0)).unwrap();
+        let there = ItNexus { port: 2, ..who(1) };
+        let list = basic(0, 7, 4);
+        let request = Request {
+            action: PrOut::Register,
+            scope: 0,
+            kind: 0,
+            list: &list,
+        };
+        unit.out(&there, &request, &Two, &mut |_, _| {}).unwrap();
+        let all = unit.registry().all();
+        assert_eq!(all.len(), 2);
+        assert_eq!(
+            (all[1].key, all[1].all_ports, all[1].holder),
+            (7, true, true)
+        );
+        assert!(unit.standing(&who(1)).holder);
+        assert_eq!(go(unit, 1, PrOut::Release, 1, &basic(5, 0, 0)), CONFLICT);
+        go(unit, 1, PrOut::Release, 1, &basic(7, 0, 0)).unwrap();
+        assert_eq!(unit.kind(), None);
+        assert!(unit.registry().all().iter().all(|r| !r.holder));
     }
 
     #[test]

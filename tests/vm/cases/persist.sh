@@ -71,8 +71,10 @@ for type in 3:no 6:yes 8:yes; do
 done
 sg_turs "$b" >/dev/null 2>&1
 check_match "the full status names the initiators" "iqn.2026-01.org.example:node-b" "$(sg_persist -i -s "$a" 2>&1)"
-check_match "what is supported is told" "Persist Through Power Loss Capable.*: 0" "$(sg_persist -i -c "$a" 2>&1)"
-check_not "so a registration that shall survive a loss of power is refused" sg_persist -o -I -S 0xa -Z -n "$a"
+check_match "what is supported is told" "Persist Through Power Loss Capable.*: 1" "$(sg_persist -i -c "$a" 2>&1)"
+check "a registration that shall survive a loss of power" sg_persist -o -I -S 0xa -Z -n "$a"
+check_match "is told, too" "Persist Through Power Loss Active.*: 1" "$(sg_persist -i -c "$a" 2>&1)"
+check_match "ferritectl shows the registrations" "0x0*b +iqn.2026-01.org.example:node-b" "$(ferritectl reservation show disk0)"
 check_match "REPORT SUPPORTED OPERATION CODES lists them" "Persistent reserve out, preempt and abort" "$(sg_opcodes -n "$a" 2>&1)"
 
 # Registrations outlive sessions.
@@ -100,3 +102,20 @@ check "a goes on" put_block "$a"
 check "a clears all" sg_persist -o -C -K 0xa -n "$a"
 check_match "nobody is registered any more" "NO registered reservation keys" "$(keys "$a")"
 check "b writes again" wait_for 5 put_block "$b"
+
+# An administrator's way out.
+check "a registers once more" sg_persist -o -G -S 0xa -Z -n "$a"
+check "a reserves, Exclusive Access" sg_persist -o -R -K 0xa -T 3 -n "$a"
+check_not "b is kept out" get_block "$b"
+check_match "ferritectl lists it" "disk0 +1 +Exclusive Access +iqn.2026-01.org.example:node-a +yes" "$(ferritectl reservation list)"
+check_eq "and as JSON" "Exclusive Access 0x000000000000000a true" "$(ferritectl reservation show disk0 --json | python3 -c '
+import json, sys
+shown = json.load(sys.stdin)
+print(shown["type"], shown["registrations"][0]["key"], str(shown["persistent"]).lower())')"
+check_not "clearing wants to be confirmed" ferritectl reservation clear disk0
+log_mark
+check "an administrator clears" ferritectl reservation clear disk0 --yes
+check_logged "which is in the log" "disk0: cleared by an administrator: 1 registrations, reservation of type 3"
+check "b is let in" wait_for 5 get_block "$b"
+# Asked by b: a's next command is told of it instead.
+check_match "a is registered no more" "NO registered reservation keys" "$(keys "$b")"

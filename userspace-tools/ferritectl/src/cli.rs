@@ -166,6 +166,9 @@ pub enum Command {
     /// Sessions: who is logged in
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Persistent reservations: who has registered, who holds what
+    #[command(subcommand)]
+    Reservation(ReservationCommand),
     /// Show everything as a tree
     Status,
     /// Write the whole configuration, secrets included, to a file
@@ -831,6 +834,33 @@ pub enum AuthCommand {
     Generate {
         /// The file, which must not exist; it is made readable by its owner alone
         file: PathBuf,
+    },
+}
+
+/// `reservation …`
+#[derive(Debug, Subcommand)]
+pub enum ReservationCommand {
+    /// List the backstores with their reservations
+    List,
+    /// Show a backstore's registrations
+    Show {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        name: String,
+    },
+    /// Take all registrations and the reservation of a backstore away
+    #[command(
+        long_about = "Take all registrations and the reservation of a backstore away: the way \
+        out when a reservation stays that nobody is left to release. Initiators that believe \
+        to have the disk to themselves have it no longer, and are told so (RESERVATIONS \
+        PREEMPTED); make sure that none of them still writes. The kernel log keeps what was \
+        cleared."
+    )]
+    Clear {
+        /// The backstore: NAME, or iblock_<n>/NAME
+        name: String,
+        /// Confirm it
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -948,6 +948,23 @@ impl<'t> Configfs<'t> {
         }
     }
 
+    /// Takes all registrations and the reservation of a backstore away.
+    pub fn clear_reservation(&self, id: &BackstoreId) -> Result<()> {
+        let path = layout::reservation(id).join("clear");
+        match self.tree.write(&path, "1") {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(self.failed(&path, error))
+            }
+            Err(error) => Err(Error::Refused {
+                action: format!("clear the reservation of backstore {id}"),
+                source: error,
+                log: Vec::new(),
+                hint: Some("the kernel log says why".into()),
+            }),
+        }
+    }
+
     /// All initiators that are logged in to a TPG.
     pub fn logged_in(&self, name: &Name, tag: u16) -> Result<Vec<Name>> {
         let mut logged_in = self.dynamic_sessions(name, tag)?;

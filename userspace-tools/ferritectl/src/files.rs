@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -181,6 +182,17 @@ pub fn module_version(sys: &Path) -> Option<String> {
     }
     let version = fs::read_to_string(module.join("version")).unwrap_or_default();
     Some(version.trim().to_string())
+}
+
+/// Makes a directory for its owner alone, and those above it, if it is not there.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = dir.parent() {
+        fs::create_dir_all(above)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
 #[cfg(test)]

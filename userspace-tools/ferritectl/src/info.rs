@@ -190,6 +190,43 @@ fn parse_window(line: &str) -> Option<Window> {
     })
 }
 
+/// A registration for persistent reservations.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Registration {
+    /// The key, as `0x` and sixteen digits.
+    pub key: String,
+    /// The initiator's name.
+    pub initiator: String,
+    /// The ISID, as `0x` and twelve digits.
+    pub isid: String,
+    /// The relative identifier of the target port.
+    pub port: u16,
+    /// It holds for all ports of the target.
+    pub all_ports: bool,
+    /// It holds the reservation.
+    pub holder: bool,
+}
+
+/// Reads `pr/registrations`: a line each of key, ISID, port, flags and name. Lines that are
+/// different are left out.
+pub fn parse_registrations(text: &str) -> Vec<Registration> {
+    let parse = |line: &str| {
+        let mut words = line.splitn(5, ' ');
+        let (key, isid) = (words.next()?, words.next()?);
+        let port = words.next()?.parse().ok()?;
+        let flags = words.next()?;
+        Some(Registration {
+            key: key.into(),
+            initiator: words.next()?.into(),
+            isid: isid.into(),
+            port,
+            all_ports: flags.contains('a'),
+            holder: flags.contains('h'),
+        })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

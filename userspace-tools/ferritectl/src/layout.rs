@@ -33,6 +33,16 @@ pub fn group(id: &BackstoreId, name: &str) -> PathBuf {
     groups(id).join(name)
 }
 
+/// The reservations of a backstore.
+pub fn reservation(id: &BackstoreId) -> PathBuf {
+    backstore(id).join("pr")
+}
+
+/// The attribute that says where reservations are written down.
+pub fn reservation_dir() -> PathBuf {
+    PathBuf::from("pr_dir")
+}
+
 /// All targets.
 pub fn fabric() -> PathBuf {
     PathBuf::from("iscsi")

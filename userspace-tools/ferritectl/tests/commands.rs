@@ -688,6 +688,9 @@ fn nothing_shows_a_secret() {
         format!("auth show {TARGET} --acl {CLIENT}"),
         "session list".into(),
         format!("session show {TARGET} {CLIENT}"),
+        "reservation list".into(),
+        "reservation show disk0".into(),
+        "reservation clear disk0 --dry-run".into(),
         "version".into(),
         "clear --dry-run".into(),
         format!("auth clear {TARGET} --acl {CLIENT} --dry-run"),
@@ -992,6 +995,82 @@ fn target_port_groups() {
     machine.run("alua create disk0 g").ok();
     machine.run("backstore delete disk0 --force").ok();
     assert!(!machine.exists("core/iblock_0"));
+}
+
+#[test]
+fn reservations_are_shown_and_cleared() {
+    let machine = Machine::new();
+    machine.typical();
+    let pr = |name: &str| format!("core/iblock_0/disk0/pr/{name}");
+    let text = machine.run("reservation show disk0").ok();
+    assert!(
+        text.contains("reservation: none") && text.contains("0 registered"),
+        "{text}"
+    );
+    machine.show(&pr("registrants"), "3\n");
+    machine.show(
+        &pr("registrations"),
+        &format!(
+            "0x00000000000000ab 0x80feed000001 1 h {CLIENT}\n\
+             0x00000000000000cd 0x80feed000002 2 a {OTHER}\n"
+        ),
+    );
+    machine.show(&pr("res_aptpl_active"), "APTPL Bit Status: Activated\n");
+    machine.show(&pr("res_pr_generation"), "0x0000001f\n");
+    machine.show(
+        &pr("res_pr_type"),
+        "SPC-3 Reservation Type: Exclusive Access, Registrants Only\n",
+    );
+    let text = machine.run("reservation show disk0").ok();
+    for says in [
+        "reservation: Exclusive Access, Registrants Only",
+        &format!("held by {CLIENT}"),
+        "generation 31",
+        "in /var/lib/ferrite/pr/aptpl_1",
+        "0x80feed000002  all",
+        "and 1 more",
+    ] {
+        assert!(text.contains(says), "no {says:?} in {text}");
+    }
+    let text = machine.run("reservation list").ok();
+    assert!(
+        text.contains("Registrants Only") && text.contains(CLIENT),
+        "{text}"
+    );
+    let json = machine.run("reservation show disk0 --json").json();
+    assert_eq!(json["type"], "Exclusive Access, Registrants Only");
+    assert_eq!(json["registrations"][1]["all_ports"], true);
+    assert_eq!(json["registrations"][1]["port"], 2);
+    assert_eq!(json["complete"], false);
+    assert_eq!(json["persistent"], true);
+
+    let written = || machine.value(&pr("clear"));
+    machine.run("reservation clear disk0").fails(5, "--yes");
+    machine
+        .run("reservation clear disk9 --yes")
+        .fails(3, "disk9");
+    assert_eq!(written(), "");
+    let dry = machine.run("reservation clear disk0 --dry-run").ok();
+    assert!(dry.contains("would clear 3 registrations"), "{dry}");
+    assert_eq!(written(), "");
+    let text = machine.run("reservation clear disk0 --yes").ok();
+    assert!(text.contains("cleared 3 registrations"), "{text}");
+    assert_eq!(written(), "1");
+}
+
+#[test]
+fn the_directory_for_reservations_is_made() {
+    let machine = Machine::new();
+    let dir = machine.path("state/ferrite/pr");
+    machine.show("pr_dir", &format!("{}\n", dir.display()));
+    let disk = machine.disk("sdx");
+    machine
+        .run(&format!("backstore create disk0 {disk} --dry-run"))
+        .ok();
+    assert!(!dir.exists());
+    machine.run(&format!("backstore create disk0 {disk}")).ok();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&dir.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]

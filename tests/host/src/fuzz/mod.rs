@@ -8,8 +8,10 @@
 //! `run`, a line to [`TARGETS`], `tests/fuzz/fuzz_targets/<name>.rs` with its
 //! entry in `tests/fuzz/Cargo.toml`, and `tests/fuzz/corpus/<name>/`.
 
+pub mod aptpl;
 pub mod chap;
 pub mod login_script;
+pub mod persist;
 pub mod request_parse;
 pub mod text_exchange;
 pub mod text_pairs;
@@ -22,8 +24,10 @@ pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("aptpl", aptpl::run),
     ("chap", chap::run),
     ("login_script", login_script::run),
+    ("persist", persist::run),
     ("request_parse", request_parse::run),
     ("text_exchange", text_exchange::run),
     ("text_pairs", text_pairs::run),

@@ -137,6 +137,7 @@ fn create(context: &mut Context<'_, '_>, name: &str, mut backstore: Backstore) -
             .0
             .insert("vpd_unit_serial".into(), uuid::Uuid::new_v4().to_string());
     }
+    super::reservation::make_dir(context)?;
     let mut delta = delta::create_backstore(&id, &backstore);
     // On the command line every attribute is meant.
     delta.require_all();

@@ -10,6 +10,7 @@ pub mod clear;
 pub mod docs;
 pub mod lun;
 pub mod portal;
+pub mod reservation;
 pub mod save;
 pub mod session;
 pub mod status;
@@ -67,6 +68,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                 Command::Attr(command) => keys(context, command, "attrib"),
                 Command::Param(command) => keys(context, command, "param"),
                 Command::Session(command) => session::run(context, command),
+                Command::Reservation(command) => reservation::run(context, command),
                 Command::Status => status::run(context),
                 Command::Save { file } => save::save(context, &file),
                 Command::Restore { file, replace } => save::restore(context, &file, replace),

@@ -157,6 +157,9 @@ pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Res
         }
         return context.show_plan(&plan.deltas);
     }
+    if !wanted.backstores.is_empty() {
+        super::reservation::make_dir(context)?;
+    }
     let report = context.apply_plan(&plan)?;
     context.show_report(&report, &plan.extras)?;
     Context::partial(&report, "restored")

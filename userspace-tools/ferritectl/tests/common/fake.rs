@@ -263,6 +263,18 @@ impl Fake {
                     ],
                 );
                 self.group(
+                    &sub("pr"),
+                    &[
+                        ("clear", 0o200, ""),
+                        ("registrants", 0o444, "0"),
+                        ("registrations", 0o444, ""),
+                        ("res_aptpl_active", 0o444, "APTPL Bit Status: Disabled"),
+                        ("res_aptpl_metadata", 0o444, "/var/lib/ferrite/pr/aptpl_1"),
+                        ("res_pr_generation", 0o444, "0x00000000"),
+                        ("res_pr_type", 0o444, "No SPC-3 Reservation holder"),
+                    ],
+                );
+                self.group(
                     &sub("attrib"),
                     &[
                         ("block_size", 0o644, "512"),
