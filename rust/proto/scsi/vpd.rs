@@ -365,6 +365,7 @@ mod tests {
     #[test]
     fn pages_of_a_port_that_is_not_connected() {
         let mut info = disk(b"s");
+        info.third_party_copy = true;
         info.connected = false;
         for code in PAGES {
             let mut out = [0; 256];
