@@ -59,7 +59,7 @@ suites() {
 
 # No medium can be taken out; and no block device promises that what is overwritten through it
 # cannot be read from it any more.
-none='PreventAllow.*,StartStopUnit.Simple,Sanitize.*,ExtendedCopy.*,ReceiveCopyResults.*'
+none='PreventAllow.*,StartStopUnit.Simple,Sanitize.*'
 # One logical block is one physical block.
 whole='*.UnmapUnaligned,*.InvalidDataOutSize,WriteAtomic16.*'
 # Nothing can be unmapped.
