@@ -4,7 +4,6 @@
 # that goes, task management, logout of one or of all. No initiator in the guest can do it
 # (open-iscsi and libiscsi have one connection for each session), so it is the raw one.
 # time: 70
-# kernels: debug
 
 case_cleanup() {
 	dmsetup resume slow

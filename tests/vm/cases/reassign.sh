@@ -3,7 +3,6 @@
 # ErrorRecoveryLevel 2: tasks outlive their connection, and go on by another one. No initiator in
 # the guest can do it, so it is the raw one.
 # time: 60
-# kernels: debug
 
 case_cleanup() {
 	dmsetup resume slow

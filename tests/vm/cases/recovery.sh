@@ -4,7 +4,6 @@
 # again. No initiator in the guest can do it (open-iscsi and libiscsi are at level 0), so it is the
 # raw one.
 # time: 60
-# kernels: debug
 
 t_load
 t_target "$IQN"
