@@ -135,7 +135,7 @@ check "a logical unit reset" sg_reset -d "$disk"
 must dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct status=none
 check_eq "brings the defaults back: D_SENSE" 0 "$(($(mode 0xa 2) & 4))"
 check_eq "and SWP" 0 "$(($(mode 0xa 4) & 8))"
-check_not "what cannot be changed is refused" mode_set 0xa 3=18
+check_not "what cannot be changed is refused" mode_set 0xa 2=34
 
 # --- LOG SENSE ---
 check_match "LOG SENSE: the list of pages" "0x19 .*General [Ss]tatistics" "$(sg_logs --list "$disk" 2>&1)"

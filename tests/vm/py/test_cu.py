@@ -68,6 +68,13 @@ class Device:
         match = re.fullmatch(r"(.+?) (?:is not implemented\.|Not Supported)", reason)
         if match:
             return match[1] in CODES and self.lacks(CODES[match[1]])
+        if reason == "device too small to handle maxlen XCOPY":
+            # RECEIVE COPY RESULTS, OPERATING PARAMETERS: MAXIMUM SEGMENT LENGTH, in bytes.
+            limits = self.ask(bytes([0x84, 3]) + bytes(8) + bytes([0, 0, 1, 0]), 256)
+            capacity = self.ask(bytes([0x9e, 0x10]) + bytes(11) + b"\x20", 32)
+            blocks = int.from_bytes(capacity[:8], "big") + 1
+            size = blocks * int.from_bytes(capacity[8:12], "big")
+            return size < 2 * int.from_bytes(limits[16:20], "big")
         if reason == "Logical unit is fully provisioned. Skipping test":
             return not self.is_thin()
         if reason in ("Media is not removable.", "Logical unit is not removable. Skipping test."):
