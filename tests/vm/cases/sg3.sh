@@ -60,7 +60,7 @@ opcodes=$(sg_opcodes "$disk")
 check_match "REPORT SUPPORTED OPERATION CODES: READ(16)" "^ *88 .*Read\(16\)" "$opcodes"
 check_match "REPORT SUPPORTED OPERATION CODES: UNMAP" "^ *42 .*Unmap" "$opcodes"
 check_match "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS" "Logical unit reset" "$(sg_opcodes -t "$disk")"
-check_match "REPORT SUPPORTED OPERATION CODES: EXTENDED COPY" "Extended copy\(LID4\)" "$opcodes"
+check_match "REPORT SUPPORTED OPERATION CODES: EXTENDED COPY" "^ *83 +1 .*Extended copy" "$opcodes"
 check_no_match "what is not supported is not listed" "Sanitize" "$opcodes"
 
 must dd if=/dev/urandom of="$disk" bs=1M count=4 oflag=direct
