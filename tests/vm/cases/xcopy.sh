@@ -11,10 +11,11 @@ case_cleanup() {
 	rmmod scsi_debug
 } 2>/dev/null
 
-# The name of scsi_debug's disk.
+# The name of scsi_debug's disk, once its block size is known.
 large() {
 	local dirs=(/sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*)
-	[ ${#dirs[@]} -gt 0 ] && echo "${dirs[0]##*/}"
+	[ ${#dirs[@]} -gt 0 ] && [ "$(cat "${dirs[0]}/queue/logical_block_size")" = 4096 ] &&
+		echo "${dirs[0]##*/}"
 }
 
 must modprobe -a dm_mod dm_delay
