@@ -68,14 +68,10 @@ fn report(task: Task, nexus: &Nexus, extended: bool, alloc: u32) {
 
 fn set(head: &Head, body: &Body, nexus: &Nexus, list_len: u32) -> Result<(), Outcome> {
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
-    if body.data.len() < len || len > MAX_LIST_LEN {
+    if len > MAX_LIST_LEN {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
-    let mut list =
-        KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| Outcome::status(Status::Busy))?;
-    body.data
-        .read_at(0, &mut list)
-        .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
+    let list = body.parameter_list(len)?;
     let changes = Changes::parse(&list)?;
     nexus
         .device()

@@ -650,18 +650,14 @@ fn report_opcodes(
 /// MODE SELECT. Slow workqueue: a cache that is switched off is written first.
 fn mode_select(mut task: Task) {
     let (head, body) = task.both();
-    let outcome = match change_mode(head, body) {
-        Ok(()) => Outcome::GOOD,
-        Err(NoAnswer::Sense(sense)) => Outcome::from(sense),
-        Err(NoAnswer::Busy) => {
-            stats::one(Stat::Busy);
-            Outcome::status(Status::Busy)
-        }
-    };
+    let outcome = change_mode(head, body).err().unwrap_or(Outcome::GOOD);
+    if outcome.status == Status::Busy {
+        stats::one(Stat::Busy);
+    }
     task::finish(task, outcome);
 }
 
-fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), NoAnswer> {
+fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     let (Some(nexus), Verb::Command(Command::ModeSelect { six, list_len })) =
         (head.nexus.as_ref(), body.verb)
     else {
@@ -670,14 +666,7 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), NoAnswer> {
     if head.is_aborted() {
         return Ok(());
     }
-    let len = usize::from(list_len);
-    if body.data.len() < len {
-        return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
-    }
-    let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| NoAnswer::Busy)?;
-    body.data
-        .read_at(0, &mut list)
-        .map_err(|_| Sense::PARAMETER_LIST_LENGTH_ERROR)?;
+    let list = body.parameter_list(usize::from(list_len))?;
     let device = nexus.device();
     let (before, new) =
         nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;

@@ -133,13 +133,10 @@ fn carry_out(
 ) -> Result<(), Outcome> {
     let busy = || Outcome::status(Status::Busy);
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
-    if body.data.len() < len || len > persist::MAX_LIST_LEN {
+    if len > persist::MAX_LIST_LEN {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
-    let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| busy())?;
-    body.data
-        .read_at(0, &mut list)
-        .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
+    let list = body.parameter_list(len)?;
     let request = Request {
         action,
         scope,

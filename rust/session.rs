@@ -281,6 +281,15 @@ const _: () = assert!(MAX_CONNECTIONS as usize <= MAX_MARKS);
 /// The connections of a session, to be used without its lock.
 type Links = [Option<Arc<dyn Link>>; MAX_CONNECTIONS as usize];
 
+/// Copies of connections, so that something can be done to them with no lock held.
+fn copies<'a>(of: impl Iterator<Item = &'a Arc<dyn Link>>) -> Links {
+    let mut links = Links::default();
+    for (place, link) in links.iter_mut().zip(of) {
+        *place = Some(link.clone());
+    }
+    links
+}
+
 #[derive(Default)]
 struct Slot {
     task: Option<Seen>,
@@ -582,14 +591,11 @@ impl Session {
     /// The connections of that identifier that are gone, to be given up; the
     /// youngest is not among them but returned.
     pub(crate) fn give_up_suspended(&self, cid: u16) -> Option<Arc<dyn Link>> {
-        let mut links = Links::default();
-        {
+        let links = {
             let inner = self.inner.lock();
             let gone = inner.suspended.iter().filter(|s| s.cid == cid);
-            for (place, gone) in links.iter_mut().zip(gone) {
-                *place = Some(gone.link.clone());
-            }
-        }
+            copies(gone.map(|s| &s.link))
+        };
         let mut youngest: Option<Arc<dyn Link>> = None;
         for link in links.into_iter().flatten() {
             if let Some(older) = youngest.replace(link) {
@@ -738,20 +744,12 @@ impl Session {
 
     /// Its connections, now.
     fn links(&self) -> Links {
-        let mut links = Links::default();
-        for (place, line) in links.iter_mut().zip(self.inner.lock().lines.iter()) {
-            *place = Some(line.link.clone());
-        }
-        links
+        copies(self.inner.lock().lines.iter().map(|l| &l.link))
     }
 
     /// Its connections that are gone, and whose tasks are kept.
     fn suspended_links(&self) -> Links {
-        let mut links = Links::default();
-        for (place, gone) in links.iter_mut().zip(self.inner.lock().suspended.iter()) {
-            *place = Some(gone.link.clone());
-        }
-        links
+        copies(self.inner.lock().suspended.iter().map(|s| &s.link))
     }
 
     /// The connection of that identifier.
@@ -824,8 +822,7 @@ impl Session {
         if self.deferring.load(Relaxed) == 0 {
             return;
         }
-        let mut links = Links::default();
-        {
+        let links = {
             let now = misc::now_ms();
             let inner = self.inner.lock();
             let next = inner.window.exp_cmd_sn();
@@ -836,11 +833,8 @@ impl Session {
                     .filter(|d| is_same(&d.link, &line.link));
                 of_it.any(|d| d.is_due(next, now))
             };
-            let due = inner.lines.iter().filter(is_due);
-            for (place, line) in links.iter_mut().zip(due) {
-                *place = Some(line.link.clone());
-            }
-        }
+            copies(inner.lines.iter().filter(is_due).map(|l| &l.link))
+        };
         for link in links.into_iter().flatten() {
             link.request_due();
         }
@@ -991,8 +985,19 @@ impl Session {
         inner.nexuses.get(at).cloned()
     }
 
+    /// All units, by number, with no lock held in between: one that comes or
+    /// goes meanwhile may be left out.
+    pub(crate) fn nexuses(&self) -> impl Iterator<Item = Arc<Nexus>> + '_ {
+        let mut next = Some(0);
+        core::iter::from_fn(move || {
+            let nexus = self.nexus_from(next?)?;
+            next = nexus.number().checked_add(1);
+            Some(nexus)
+        })
+    }
+
     /// The first unit whose number is `number` or more.
-    pub(crate) fn nexus_from(&self, number: u16) -> Option<Arc<Nexus>> {
+    fn nexus_from(&self, number: u16) -> Option<Arc<Nexus>> {
         let inner = self.inner.lock();
         let at = inner.nexuses.partition_point(|n| n.number() < number);
         inner.nexuses.get(at).cloned()

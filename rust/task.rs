@@ -420,6 +420,25 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The parameter list of `len` bytes that a command has brought, where the
+    /// caller bounds `len`. Process context.
+    ///
+    /// # Errors
+    ///
+    /// PARAMETER LIST LENGTH ERROR when less has come; BUSY without memory.
+    pub(crate) fn parameter_list(&self, len: usize) -> Result<KVec<u8>, Outcome> {
+        let too_short = || Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR);
+        if self.data.len() < len {
+            return Err(too_short());
+        }
+        let mut list =
+            KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| Outcome::status(Status::Busy))?;
+        self.data.read_at(0, &mut list).map_err(|_| too_short())?;
+        Ok(list)
+    }
+}
+
 /// Runs `what` with `task` on the slow workqueue, where it may wait for the
 /// disk. Any context.
 ///

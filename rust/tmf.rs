@@ -272,11 +272,11 @@ pub(crate) fn run(
         }
         (TmFunction::ItNexusReset, _) => {
             session.abort_tasks(Some(&waiter), false, &|_| true);
-            each_nexus(session, &mut |nexus| {
+            for nexus in session.nexuses() {
                 task::end_hopeless(nexus.device());
                 nexus.device().release(session.id());
                 nexus.post(Ua::NexusLoss);
-            });
+            }
         }
         // A hard reset (SAM-5, "Hard reset") of the units that this session
         // sees; what it does not see is not its to reset. RFC 7143 11.5.1
@@ -286,9 +286,9 @@ pub(crate) fn run(
                 TmFunction::TargetColdReset => Ua::PowerOn,
                 _ => Ua::BusReset,
             };
-            each_nexus(session, &mut |nexus| {
+            for nexus in session.nexuses() {
                 reset_unit(&waiter, nexus.device(), session.id(), ua);
-            });
+            }
         }
     }
     // Ends the setting up; the answer may be given here.
@@ -418,15 +418,4 @@ fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, by: u64, why: Ua) {
     device.release_any();
     device.reset_mode();
     device.post_all(why, None);
-}
-
-fn each_nexus(session: &Arc<Session>, each: &mut dyn FnMut(&Arc<Nexus>)) {
-    let mut next = 0;
-    while let Some(nexus) = session.nexus_from(next) {
-        each(&nexus);
-        match nexus.number().checked_add(1) {
-            Some(n) => next = n,
-            None => break,
-        }
-    }
 }

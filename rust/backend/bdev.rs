@@ -465,15 +465,10 @@ fn unmap_all(
     list_len: usize,
     body: &mut Body,
 ) -> Outcome {
-    if body.data.len() < list_len {
-        return Sense::PARAMETER_LIST_LENGTH_ERROR.into();
-    }
-    let Ok(mut list) = KVec::from_elem(0u8, list_len, GFP_KERNEL) else {
-        return Outcome::status(Status::Busy);
+    let list = match body.parameter_list(list_len) {
+        Ok(list) => list,
+        Err(outcome) => return outcome,
     };
-    if body.data.read_at(0, &mut list).is_err() {
-        return Sense::PARAMETER_LIST_LENGTH_ERROR.into();
-    }
     // All descriptors are checked before the first is acted on.
     let parsed = device.with_info(read_only, |info| unmap::parse(&list, info));
     let extents = match parsed {

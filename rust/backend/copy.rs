@@ -124,13 +124,10 @@ fn begin(
         return Ok(false);
     }
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
-    if body.data.len() < len || list_len > most {
+    if list_len > most {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
-    let mut list = KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| BUSY)?;
-    body.data
-        .read_at(0, &mut list)
-        .map_err(|_| Outcome::from(Sense::PARAMETER_LIST_LENGTH_ERROR))?;
+    let list = body.parameter_list(len)?;
     let (job, noted) = match *command {
         Command::PopulateToken { list_id, .. } => {
             populate(head, nexus, list_id, &list)?;
@@ -236,8 +233,7 @@ fn source_of(
     asked: &rod::Write<'_>,
 ) -> Result<(Arc<Nexus>, KVec<Extent>), Sense> {
     rod::check_token(asked.token)?;
-    let mut next = 0;
-    while let Some(nexus) = head.session.nexus_from(next) {
+    for nexus in head.session.nexuses() {
         let device = nexus.device();
         if let Some(from) = device.tokens().take(device, asked.token)? {
             if device.block_shift() != own.device().block_shift() {
@@ -255,10 +251,6 @@ fn source_of(
                 return Err(Sense::INVALID_TOKEN_OPERATION.of_token());
             }
             return Ok((nexus.clone(), from));
-        }
-        match nexus.number().checked_add(1) {
-            Some(n) => next = n,
-            None => break,
         }
     }
     Err(Sense::TOKEN_UNKNOWN.of_token())
@@ -518,19 +510,12 @@ impl<'a> Round<'a> {
             return Some(self.own.clone());
         }
         let mut found: Option<Arc<Nexus>> = None;
-        let mut next = 0;
-        while let Some(nexus) = self.head.session.nexus_from(next) {
-            if named(&nexus) {
-                match &found {
-                    None => found = Some(nexus.clone()),
-                    // Which of two disks is meant nobody can tell.
-                    Some(other) if !Arc::ptr_eq(other.device(), nexus.device()) => return None,
-                    Some(_) => {}
-                }
-            }
-            match nexus.number().checked_add(1) {
-                Some(n) => next = n,
-                None => break,
+        for nexus in self.head.session.nexuses().filter(named) {
+            match &found {
+                None => found = Some(nexus),
+                // Which of two disks is meant nobody can tell.
+                Some(other) if !Arc::ptr_eq(other.device(), nexus.device()) => return None,
+                Some(_) => {}
             }
         }
         found
@@ -590,12 +575,11 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
-        let protected = side.destination
-            && device.with_info(nexus.read_only(), |info| info.is_write_protected());
-        if protected {
+        let limits = device.read_write_limits(nexus.read_only());
+        if side.destination && limits.write_protected {
             return Err(Outcome::from(Sense::WRITE_PROTECTED).into());
         }
-        crate::proto::scsi::check_range(lba, blocks, device.blocks())
+        crate::proto::scsi::check_range(lba, blocks, limits.blocks)
             .map_err(|sense| Failure::Told(sense.into()))?;
         Ok(bdev)
     }
