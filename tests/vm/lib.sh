@@ -515,6 +515,11 @@ t_clear() {
 	done
 }
 
+# t_stat NAME: one of the module's counters.
+t_stat() {
+	awk -v n="$1" '$1 == n { print $2; found = 1 } END { exit !found }' "$ROOT/statistics"
+}
+
 # t_sessions [IQN]: how many sessions the target has.
 t_sessions() {
 	local tpg acl count

@@ -15,14 +15,9 @@ must modprobe dm_mod
 must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
 dmsetup mknodes
 t_load
-t_target "$IQN"
-t_backstore disk0 /dev/mapper/slow
-t_lun "$IQN" 0 disk0
-t_portal "$IQN" "$PORTAL"
-t_demo "$IQN"
+t_export /dev/mapper/slow
 t_acl "$IQN" iqn.2026-01.org.example:raw
 t_set "$IQN" ErrorRecoveryLevel=2 MaxConnections=4
-t_enable "$IQN"
 py reassign
 check "open-iscsi, which is at level 0, logs in" i_login
 check "and all is well" fio_verify "$(i_disk)" --size=4m

@@ -6,14 +6,9 @@
 # time: 60
 
 t_load
-t_target "$IQN"
-t_backstore disk0 /dev/vda
-t_lun "$IQN" 0 disk0
-t_portal "$IQN" "$PORTAL"
-t_demo "$IQN"
+t_export /dev/vda
 t_acl "$IQN" iqn.2026-01.org.example:raw
 t_set "$IQN" ErrorRecoveryLevel=1
-t_enable "$IQN"
 py recovery
 check "open-iscsi, which is at level 0, logs in" i_login
 check "and all is well" fio_verify "$(i_disk)" --size=4m

@@ -14,11 +14,6 @@ other=127.0.0.1:3261
 t_portal "$IQN" $other
 redirect=$(t_tpg "$IQN")/np/$PORTAL/redirect
 
-# stat NAME: one of the counters.
-stat() {
-	awk -v n="$1" '$1 == n { print $2; found = 1 } END { exit !found }' "$ROOT/statistics"
-}
-
 check_eq "a portal lets log in by default" none "$(cat "$redirect")"
 for bad in nowhere "temporary" "temporary 127.0.0.1" "temporary 127.0.0.1:0" "for-ever $other" \
 	"temporary 0.0.0.0:3261" "temporary $PORTAL" "temporary 224.0.0.1:3260" "none $other"; do
@@ -44,11 +39,11 @@ for kind in temporary permanent; do
 		must put "$kind $other" "$redirect"
 	fi
 	check_eq "and it is shown" "$kind $other" "$(cat "$redirect")"
-	before=$(stat logins_redirected)
+	before=$(t_stat logins_redirected)
 	check "an initiator that is sent away ($kind) logs in" iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
 	check_match "at the other portal" "3261" "$(ss -Htn state established "dport = 3261")"
 	check_eq "and not here" "" "$(ss -Htn state established "dport = 3260")"
-	check_eq "it is counted" 1 $(($(stat logins_redirected) - before))
+	check_eq "it is counted" 1 $(($(t_stat logins_redirected) - before))
 	disk=$(i_disk) || give_up "no disk"
 	check "it can use the disk" dd if="$disk" of=/dev/null bs=64k count=4 iflag=direct
 	must iscsiadm -m node -T "$IQN" -p "$PORTAL" --logout

@@ -4,10 +4,6 @@
 # submitting in the per-CPU threads, and no thread for a connection or a LUN.
 # time: 40
 
-stat() {
-	awk -v n="$1" '$1 == n { print $2; found = 1 } END { exit !found }' "$ROOT/statistics"
-}
-
 # percent PART OTHER: the share of PART in the sum of both.
 percent() {
 	local part=$1 other=$2
@@ -24,19 +20,19 @@ kthreads=$(pgrep -c -P 2 .)
 must i_login
 disk=$(i_disk) || give_up "no disk"
 for counter in rx_softirq_bytes tx_softirq_bytes rx_task_bytes tx_task_bytes bio_submit_thread bio_slow commands; do
-	stat $counter >/dev/null || fail "the counter $counter exists"
+	t_stat $counter >/dev/null || fail "the counter $counter exists"
 done
 cat "$ROOT/statistics"
-rx=$(stat rx_softirq_bytes) rxt=$(stat rx_task_bytes) tx=$(stat tx_softirq_bytes) txt=$(stat tx_task_bytes)
-bios=$(stat bio_submit_thread) slow=$(stat bio_slow) commands=$(stat commands)
+rx=$(t_stat rx_softirq_bytes) rxt=$(t_stat rx_task_bytes) tx=$(t_stat tx_softirq_bytes) txt=$(t_stat tx_task_bytes)
+bios=$(t_stat bio_submit_thread) slow=$(t_stat bio_slow) commands=$(t_stat commands)
 check "a load of reads and writes" fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --iodepth=32 --rw=randrw --bs=4k \
 	--size=64m --io_size=24m --randrepeat=0 --minimal
 check "a load of large ones" fio --name=load --filename="$disk" --direct=1 --ioengine=libaio --iodepth=4 --rw=rw --bs=512k \
 	--size=64m --io_size=48m --minimal
 cat "$ROOT/statistics"
-rx=$(($(stat rx_softirq_bytes) - rx)) rxt=$(($(stat rx_task_bytes) - rxt))
-tx=$(($(stat tx_softirq_bytes) - tx)) txt=$(($(stat tx_task_bytes) - txt))
-bios=$(($(stat bio_submit_thread) - bios)) slow=$(($(stat bio_slow) - slow)) commands=$(($(stat commands) - commands))
+rx=$(($(t_stat rx_softirq_bytes) - rx)) rxt=$(($(t_stat rx_task_bytes) - rxt))
+tx=$(($(t_stat tx_softirq_bytes) - tx)) txt=$(($(t_stat tx_task_bytes) - txt))
+bios=$(($(t_stat bio_submit_thread) - bios)) slow=$(($(t_stat bio_slow) - slow)) commands=$(($(t_stat commands) - commands))
 check_ge "bytes received" $((rx + rxt)) $((16 << 20))
 check_ge "bytes sent" $((tx + txt)) $((16 << 20))
 check_le "received in process context, in percent" "$(percent $rxt $rx)" 5

@@ -53,6 +53,12 @@ def check_eq(name, want, got):
     return check(name, want == got, f"{got!r} instead of {want!r}")
 
 
+def counter(name):
+    """One of the module's counters."""
+    with open("/sys/kernel/config/ferrite/statistics", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.split()[0] == name)
+
+
 def kernel_log(since=""):
     """The kernel log after the line `since`."""
     with os.popen("dmesg --notime") as log:

@@ -7,7 +7,7 @@ import time
 
 from iscsi import (DATA_IN, DATA_OUT, IMMEDIATE, NOP_OUT, R2T, REASONS, REJECT, RESERVED_TAG,
                    SCSI_COMMAND, SCSI_RESPONSE, SNACK, TASK_MGMT, TASK_MGMT_RESPONSE, TEXT,
-                   TEXT_RESPONSE, Conn, check, check_eq, header, read10, sense_code, write10)
+                   TEXT_RESPONSE, Conn, check, check_eq, counter, header, read10, sense_code, write10)
 
 BLOCK = 512
 DATA_OR_R2T, STATUS, DATA_ACK, R_DATA = range(4)
@@ -86,11 +86,6 @@ class Lossy(Conn):
 def replica(one, two):
     """Whether two PDUs are the same but for ExpCmdSN and MaxCmdSN."""
     return one.header[:28] == two.header[:28] and one.header[36:] == two.header[36:] and one.data == two.data
-
-
-def counter(name):
-    with open("/sys/kernel/config/ferrite/statistics", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.split()[0] == name)
 
 
 def login(isid, **wanted):

@@ -8,7 +8,8 @@ import struct
 import subprocess
 import time
 
-from iscsi import SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun, read10
+from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
+                   read10)
 
 UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
 COUNT = 64
@@ -16,11 +17,6 @@ COUNT = 64
 
 def blocks(lba):
     return struct.pack(">HHIQII", 22, 16, 0, lba, 8, 0)
-
-
-def counter(name):
-    with open("/sys/kernel/config/ferrite/statistics", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.split()[0] == name)
 
 
 def workers():

@@ -12,7 +12,7 @@ import sys
 import time
 
 from iscsi import (DATA_IN, R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
-                   check_eq, lun, read10, sense_code, write10)
+                   check_eq, counter, lun, read10, sense_code, write10)
 
 HALF = int(sys.argv[1])
 ATTRIB = sys.argv[2]
@@ -34,11 +34,6 @@ def login(n, **keys):
 def attribute(name, value):
     with open(f"{ATTRIB}/{name}", "w", encoding="ascii") as file:
         file.write(str(value))
-
-
-def counter(name):
-    with open("/sys/kernel/config/ferrite/statistics", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.split()[0] == name)
 
 
 def fast(conn, n=0, **args):
