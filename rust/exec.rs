@@ -611,7 +611,13 @@ fn with_unit(
         }
         Command::ReadCapacity10 => Ok(capacity::ten(info, out)),
         Command::ReadCapacity16 { .. } => Ok(capacity::sixteen(info, out)),
-        Command::LogSense(sense) => log::sense(&sense, &device.log_values(), info.block_size, out),
+        Command::LogSense(sense) => {
+            let values = log::LogValues {
+                pool: info.pool,
+                ..device.log_values()
+            };
+            log::sense(&sense, &values, info.block_size, out)
+        }
         Command::GetLbaStatus { lba, .. } => Ok(capacity::lba_status(lba, info, out)),
         Command::ModeSense(sense) => mode::sense(&sense, info, out),
         Command::ReportSupportedOpcodes { rctd, options, .. } => {

@@ -12,6 +12,7 @@ use super::{
     }, //
 };
 use crate::{
+    proto::scsi::pool::Pool,
     sys::configfs::{
         files,
         Dir,
@@ -103,6 +104,7 @@ impl Dir for DeviceDir {
         Attr::rw(c"alias", show_alias, store_alias),
         Attr::rw(c"udev_path", show_udev_path, store_udev_path),
         Attr::rw(c"enable", show_enable, store_enable),
+        Attr::rw(c"thin_pool", show_pool, store_pool),
     ];
     const SUBDIRS: &'static [SubDir<Device>] = &[
         SubDir::new::<AttribDir, _>(c"attrib", Arc::clone),
@@ -333,6 +335,7 @@ impl Dir for AttribDir {
             store!(UaIntlck, 0..=2)
         ),
         Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
+        Attr::rw(c"thin_threshold", show_threshold, store_threshold),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
         Attr::rw(
             c"alua_support",
@@ -372,6 +375,32 @@ impl Dir for AttribDir {
             store!(MaxWriteSameLen, 1..=0x40_0000),
         ),
     ];
+}
+
+fn show_pool(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    let pool = device.pool();
+    match pool.is_known() {
+        true => Ok(writeln!(out, "{}/{}", pool.used(), pool.size())?),
+        false => Ok(out.put(b"none\n")?),
+    }
+}
+
+fn store_pool(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let new = Pool::parse(value.trim_ascii(), 0).ok_or(Refusal::invalid(
+        "must be USED/SIZE in bytes, USED at most SIZE and SIZE not 0, or none",
+    ))?;
+    device.set_pool(|old| new.with_threshold(old.threshold()));
+    Ok(())
+}
+
+fn show_threshold(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(writeln!(out, "{}", device.pool().threshold())?)
+}
+
+fn store_threshold(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let percent = text::number(value, 0..=100)? as u8;
+    device.set_pool(|old| old.with_threshold(percent));
+    Ok(())
 }
 
 fn set_attrib(

@@ -32,6 +32,7 @@ use crate::{
         },
         log::LogValues,
         persist::Persist,
+        pool::Pool,
         ua::Ua,
         ReadWriteLimits,
         Sense, //
@@ -244,6 +245,8 @@ struct Inner {
     nexuses: KVec<Arc<Nexus>>,
     /// Blocks, when initiators were last told.
     blocks: u64,
+    /// What is known of the pool that it takes its blocks from.
+    pool: Pool,
 }
 
 /// A short string, padded with spaces on the wire.
@@ -342,6 +345,7 @@ impl Device {
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
                         blocks: 0,
+                        pool: Pool::NONE,
                     },
                     "ferrite_device"
                 ),
@@ -459,6 +463,44 @@ impl Device {
     /// Looks at the text identifying information. `look` must not sleep.
     pub(crate) fn text_id<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
         look(&self.inner.lock().text_id)
+    }
+
+    /// What is known of the pool that it takes its blocks from.
+    pub(crate) fn pool(&self) -> Pool {
+        self.inner.lock().pool
+    }
+
+    /// Somebody has looked at the pool, or has set another threshold. Initiators
+    /// are told of what they see otherwise now, and once when the threshold is
+    /// reached (SBC-3, "Logical block provisioning thresholds").
+    pub(crate) fn set_pool(&self, change: impl FnOnce(Pool) -> Pool) {
+        let mut inner = self.inner.lock();
+        let old = inner.pool;
+        let new = change(old);
+        inner.pool = new;
+        drop(inner);
+        if old.is_known() != new.is_known() {
+            // THRESHOLD EXPONENT and PROVISIONING TYPE.
+            self.post_all(Ua::InquiryDataChanged, None);
+        }
+        if old.threshold_sets() != new.threshold_sets() {
+            self.post_all(Ua::ModeParametersChanged, None);
+        }
+        if old.is_reached() || !new.is_reached() {
+            return;
+        }
+        self.post_all(Ua::SoftThresholdReached, None);
+        pr_warn!(
+            "core/iblock_{}/{}: its pool is {} % full, the threshold is {} %\n",
+            self.hba,
+            core::str::from_utf8(&self.name).unwrap_or("?"),
+            new.percent(),
+            new.threshold()
+        );
+        self.for_each_nexus(&mut |nexus| {
+            let sense = Sense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED;
+            nexus.session().scsi_event(nexus.number(), sense);
+        });
     }
 
     /// Opens the block device, and takes up the reservations that shall have
@@ -744,7 +786,8 @@ impl Device {
         self.traffic.other(false);
     }
 
-    /// What has been counted, for LOG SENSE.
+    /// What has been counted, for LOG SENSE. Of the pool, [`with_info`](Self::with_info)
+    /// knows.
     pub(crate) fn log_values(&self) -> LogValues {
         self.traffic.values(self.ranges.under_way())
     }
@@ -1204,6 +1247,7 @@ impl Inner {
         info.product = self.product.bytes;
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
+        info.pool = self.pool;
         info.mode = self.mode;
         info.mode_default = self.default_mode();
         info.changeable = Changeable {
@@ -1234,7 +1278,7 @@ impl Inner {
             unmap,
             write_same16: same,
             write_same10: same,
-            thin_provisioned: unmap || same,
+            thin_provisioned: unmap || same || self.pool.is_known(),
             reads_zeros: self.attrib(A::UnmapZeroesData) != 0,
             max_unmap_blocks: self.attrib(A::MaxUnmapLbaCount),
             max_unmap_descriptors: self.attrib(A::MaxUnmapBlockDescCount),

@@ -142,6 +142,7 @@ impl Traffic {
             writes: counted(Kind::Write),
             verifies: counted(Kind::Verify),
             idle_ms: misc::ticks_to_ms(all.saturating_sub(busy)),
+            ..LogValues::default()
         }
     }
 }

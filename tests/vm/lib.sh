@@ -210,6 +210,12 @@ check_logged() {
 	fi
 }
 
+# dm_make NAME TABLE: a device of device mapper, without udev's help.
+dm_make() {
+	must dmsetup create "$1" --noudevrules --noudevsync --table "$2"
+	dmsetup mknodes
+}
+
 # --- the target ---------------------------------------------------------------------------
 
 t_load() {

@@ -2,6 +2,8 @@
 
 //! What the data-in pages and checks know of a logical unit and its port.
 
+use super::pool::Pool;
+
 /// A logical unit as its pages describe it.
 ///
 /// Plain values: whoever owns the logical unit fills one in and lends it to
@@ -68,6 +70,9 @@ pub struct DeviceInfo<'a> {
     /// Third-party copy commands are supported (3PC).
     pub third_party_copy: bool,
 
+    /// What is known of the pool that a thin logical unit takes its blocks from.
+    pub pool: Pool,
+
     /// The parameters of the mode pages as they are now.
     pub mode: ModeState,
     /// The same after a power cycle.
@@ -118,8 +123,6 @@ pub struct Thin {
     pub granularity: u32,
     /// The first LBA that is a good start of an unmap.
     pub alignment: Option<u32>,
-    /// Threshold sets are `2^exponent` blocks; 0 says there are none.
-    pub threshold_exponent: u8,
 }
 
 impl Thin {
@@ -283,7 +286,6 @@ impl<'a> DeviceInfo<'a> {
                 max_unmap_descriptors: 0,
                 granularity: 0,
                 alignment: None,
-                threshold_exponent: 0,
             },
             read_only: false,
             dpo_fua: true,
@@ -294,6 +296,7 @@ impl<'a> DeviceInfo<'a> {
             tpgs: 0,
             connected: true,
             third_party_copy: false,
+            pool: Pool::NONE,
             mode: ModeState::DEFAULT,
             mode_default: ModeState::DEFAULT,
             changeable: Changeable {

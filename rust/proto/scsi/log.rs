@@ -7,6 +7,7 @@
 
 use super::command::LogControl;
 use super::command::LogSense;
+use super::pool::Pool;
 use super::put::len16;
 use super::put::len8;
 use super::put::Put;
@@ -23,6 +24,8 @@ pub struct LogValues {
     pub verifies: Counted,
     /// Milliseconds without any command for the medium.
     pub idle_ms: u64,
+    /// What is known of the pool of a thin logical unit.
+    pub pool: Pool,
 }
 
 /// What has been counted of one kind of commands.
@@ -45,7 +48,7 @@ struct Page {
 }
 
 /// The pages, by page code; all have subpage 00h.
-const PAGES: [Page; 6] = [
+const PAGES: [Page; 7] = [
     SUPPORTED,
     // Write Error Counters.
     Page {
@@ -61,6 +64,16 @@ const PAGES: [Page; 6] = [
     Page {
         code: 0x05,
         write: |values, _, to| error_counters(&values.verifies, to),
+    },
+    // Logical Block Provisioning.
+    Page {
+        code: 0x0c,
+        write: |values, _, to| {
+            if values.pool.is_known() {
+                resource(0x0001, values.pool.available_sets(), to);
+                resource(0x0002, values.pool.used_sets(), to);
+            }
+        },
     },
     STATISTICS,
     // Informational Exceptions.
@@ -119,6 +132,13 @@ const LIST: u8 = 0x23;
 fn error_counters(counted: &Counted, to: &mut Parameters<'_, '_>) {
     to.parameter(0x0005, COUNTER, &counted.bytes.to_be_bytes());
     to.parameter(0x0006, COUNTER, &counted.errors.to_be_bytes());
+}
+
+/// A resource count, in threshold sets. SCOPE 10b: other logical units take
+/// their blocks from the same pool.
+fn resource(code: u16, count: u32, to: &mut Parameters<'_, '_>) {
+    let [a, b, c, d] = count.to_be_bytes();
+    to.list(code, &[a, b, c, d, 0x02, 0, 0, 0]);
 }
 
 /// Writes log parameters, those before the parameter pointer excepted.
@@ -228,6 +248,7 @@ mod tests {
             ms: 0x34,
         },
         idle_ms: 0x0102_0304,
+        pool: Pool::NONE,
     };
 
     fn ask(page: u8, subpage: u8, pointer: u16) -> LogSense {
@@ -261,13 +282,13 @@ mod tests {
     fn lists_of_pages() {
         assert_eq!(
             full(&ask(0, 0, 0)).unwrap(),
-            [0x00, 0x00, 0, 6, 0x00, 0x02, 0x03, 0x05, 0x19, 0x2f]
+            [0x00, 0x00, 0, 7, 0x00, 0x02, 0x03, 0x05, 0x0c, 0x19, 0x2f]
         );
         assert_eq!(
             full(&ask(0, 0xff, 0)).unwrap(),
             [
-                0x40, 0xff, 0, 14, 0x00, 0x00, 0x00, 0xff, 0x02, 0x00, 0x03, 0x00, 0x05, 0x00,
-                0x19, 0x00, 0x2f, 0x00
+                0x40, 0xff, 0, 16, 0x00, 0x00, 0x00, 0xff, 0x02, 0x00, 0x03, 0x00, 0x05, 0x00,
+                0x0c, 0x00, 0x19, 0x00, 0x2f, 0x00
             ]
         );
         // What is listed is there, and nothing else.
@@ -331,6 +352,24 @@ mod tests {
     }
 
     #[test]
+    fn provisioning() {
+        assert_eq!(full(&ask(0x0c, 0, 0)).unwrap(), [0x8c, 0, 0, 0]);
+        let values = LogValues {
+            pool: Pool::parse(b"1048577/104857600", 0).unwrap(),
+            ..VALUES
+        };
+        let mut out = [0; 64];
+        assert_eq!(sense(&ask(0x0c, 0, 0), &values, 512, &mut out), Ok(28));
+        assert_eq!(
+            out[..28],
+            [
+                0x8c, 0, 0, 24, 0, 1, 0x23, 8, 0, 0, 0, 98, 2, 0, 0, 0, //
+                0, 2, 0x23, 8, 0, 0, 0, 2, 2, 0, 0, 0
+            ]
+        );
+    }
+
+    #[test]
     fn exceptions() {
         assert_eq!(
             full(&ask(0x2f, 0, 0)).unwrap(),
@@ -365,7 +404,7 @@ mod tests {
         #[test]
         fn any_values(page in 0u8..0x40, subpage: u8, pointer: u16, n: [u64; 4], size: u32) {
             let counted = Counted { commands: n[0], bytes: n[1], errors: n[2], ms: n[3] };
-            let values = LogValues { reads: counted, writes: counted, verifies: counted, idle_ms: n[3] };
+            let values = LogValues { reads: counted, writes: counted, verifies: counted, idle_ms: n[3], pool: Pool::NONE };
             let mut out = [0; 256];
             if let Ok(len) = sense(&ask(page, subpage, pointer), &values, size, &mut out) {
                 prop_assert!(len <= out.len());

@@ -30,6 +30,7 @@ pub mod lun;
 pub mod mode;
 pub mod opcodes;
 pub mod persist;
+pub mod pool;
 pub mod range;
 pub mod report;
 pub mod rod;

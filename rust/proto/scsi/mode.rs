@@ -13,6 +13,7 @@ use super::device::DeviceInfo;
 use super::device::ModeState;
 use super::device::QueueError;
 use super::device::UaInterlock;
+use super::pool::Pool;
 use super::put::len16;
 use super::put::len8;
 use super::put::Put;
@@ -31,7 +32,7 @@ struct Page {
     /// Bytes with the header, at most [`PAGE_MAX_LEN`].
     len: usize,
     /// Writes the parameters over zeros; the header is not its business.
-    values: fn(&ModeState, &mut Bytes),
+    values: fn(&ModeState, &Pool, &mut Bytes),
     /// Sets the bits that may be changed.
     changeable: fn(&Changeable, &mut Bytes),
     /// Reads the changeable parameters back.
@@ -39,13 +40,13 @@ struct Page {
 }
 
 /// The pages in the order in which page 3Fh returns them.
-const PAGES: [Page; 5] = [
+const PAGES: [Page; 6] = [
     // Read-Write Error Recovery: the defaults of the backing device hold.
     Page {
         code: 0x01,
         subpage: 0x00,
         len: 12,
-        values: |_, _| (),
+        values: |_, _, _| (),
         changeable: |_, _| (),
         read: |_, _| Ok(()),
     },
@@ -56,7 +57,7 @@ const PAGES: [Page; 5] = [
         code: 0x0a,
         subpage: 0x01,
         len: 32,
-        values: |_, _| (),
+        values: |_, _, _| (),
         changeable: |_, _| (),
         read: |_, _| Ok(()),
     },
@@ -66,17 +67,18 @@ const PAGES: [Page; 5] = [
         subpage: 0x00,
         len: 12,
         // DEXCPT: no informational exceptions are reported.
-        values: |_, page| page[2] = 0x08,
+        values: |_, _, page| page[2] = 0x08,
         changeable: |_, _| (),
         read: |_, _| Ok(()),
     },
+    PROVISIONING,
 ];
 
 const CACHING: Page = Page {
     code: 0x08,
     subpage: 0x00,
     len: 20,
-    values: |mode, page| page[2] = flag(mode.write_cache, WCE),
+    values: |mode, _, page| page[2] = flag(mode.write_cache, WCE),
     changeable: |may, page| page[2] = flag(may.write_cache, WCE),
     read: |page, mode| {
         mode.write_cache = page[2] & WCE != 0;
@@ -88,7 +90,7 @@ const CONTROL: Page = Page {
     code: 0x0a,
     subpage: 0x00,
     len: 12,
-    values: |mode, page| {
+    values: |mode, _, page| {
         // TST 000b: one task set for all I_T nexuses. GLTSD: no log parameters
         // are saved.
         page[2] = flag(mode.descriptor_sense, D_SENSE) | 0x02;
@@ -125,6 +127,25 @@ const CONTROL: Page = Page {
     },
 };
 
+/// Logical Block Provisioning: one threshold, which the administrator sets.
+/// SITUA 0: every initiator is told.
+const PROVISIONING: Page = Page {
+    code: 0x1c,
+    subpage: 0x02,
+    len: 24,
+    values: |_, pool, page| {
+        let count = pool.threshold_sets();
+        // ENABLED; THRESHOLD TYPE 000b; THRESHOLD ARMING 001b: as it increases.
+        page[16] = flag(count.is_some(), 0x80) | 0x01;
+        // THRESHOLD RESOURCE: used.
+        page[17] = 0x02;
+        let count = count.unwrap_or(0).to_be_bytes();
+        [page[20], page[21], page[22], page[23]] = count;
+    },
+    changeable: |_, _| (),
+    read: |_, _| Ok(()),
+};
+
 const WCE: u8 = 0x04;
 const D_SENSE: u8 = 0x04;
 const QERR: u8 = 0x06;
@@ -158,8 +179,11 @@ impl Page {
     }
 
     fn is_asked(&self, page: u8, subpage: u8) -> bool {
-        (page == ALL_PAGES || page == self.code)
-            && (subpage == ALL_SUBPAGES || subpage == self.subpage)
+        match page {
+            // Of all pages there are no subpages but none and all.
+            ALL_PAGES => subpage == ALL_SUBPAGES || (subpage == 0 && self.subpage == 0),
+            _ => page == self.code && (subpage == ALL_SUBPAGES || subpage == self.subpage),
+        }
     }
 }
 
@@ -217,8 +241,10 @@ pub fn sense(command: &ModeSense, info: &DeviceInfo<'_>, out: &mut [u8]) -> Resu
     for page in asked {
         let bytes = page.write(|bytes| match command.pc {
             PageControl::Changeable => (page.changeable)(&info.changeable, bytes),
-            PageControl::Default => (page.values)(&info.mode_default, bytes),
-            PageControl::Current | PageControl::Saved => (page.values)(&info.mode, bytes),
+            PageControl::Default => (page.values)(&info.mode_default, &info.pool, bytes),
+            PageControl::Current | PageControl::Saved => {
+                (page.values)(&info.mode, &info.pool, bytes)
+            }
         });
         put.bytes(bytes.get(..page.len).unwrap_or(&bytes));
     }
@@ -335,7 +361,7 @@ fn page(rest: &[u8], mode: &mut ModeState, info: &DeviceInfo<'_>) -> Result<usiz
     }
     let asked = rest.get(..len).ok_or(SHORT)?;
 
-    let current = page.write(|bytes| (page.values)(&info.mode, bytes));
+    let current = page.write(|bytes| (page.values)(&info.mode, &info.pool, bytes));
     let changeable = {
         let mut bytes = [0; PAGE_MAX_LEN];
         (page.changeable)(&info.changeable, &mut bytes);
@@ -444,6 +470,26 @@ mod tests {
     };
     const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+    const NO_THRESHOLD: [u8; 24] = {
+        let mut page = [0; 24];
+        page[0] = 0x5c;
+        page[1] = 0x02;
+        page[3] = 0x14;
+        page[16] = 0x01;
+        page[17] = 0x02;
+        page
+    };
+
+    #[test]
+    fn a_threshold() {
+        let mut info = disk();
+        info.pool = Pool::parse(b"0/104857600", 80).unwrap();
+        let mut page = NO_THRESHOLD;
+        page[16] = 0x81;
+        page[23] = 80;
+        assert_eq!(current(0x1c, 2, &info), page);
+    }
+
     #[test]
     fn pages_of_a_plain_disk() {
         let info = disk();
@@ -452,9 +498,18 @@ mod tests {
         assert_eq!(current(0x0a, 0, &info), CONTROL);
         assert_eq!(current(0x0a, 1, &info), EXTENSION);
         assert_eq!(current(0x1c, 0, &info), EXCEPTIONS);
+        assert_eq!(current(0x1c, 2, &info), NO_THRESHOLD);
         let all = [&RECOVERY[..], &CACHE, &CONTROL, &EXCEPTIONS].concat();
         assert_eq!(current(0x3f, 0, &info), all);
-        let all = [&RECOVERY[..], &CACHE, &CONTROL, &EXTENSION, &EXCEPTIONS].concat();
+        let all = [
+            &RECOVERY[..],
+            &CACHE,
+            &CONTROL,
+            &EXTENSION,
+            &EXCEPTIONS,
+            &NO_THRESHOLD,
+        ]
+        .concat();
         assert_eq!(current(0x3f, 0xff, &info), all);
         let both = [&CONTROL[..], &EXTENSION].concat();
         assert_eq!(current(0x0a, 0xff, &info), both);
@@ -576,7 +631,9 @@ mod tests {
         let subpage = Sense::invalid_cdb(3, None);
         assert_eq!(fail(PageControl::Current, 0x08, 1), subpage);
         assert_eq!(fail(PageControl::Current, 0x0a, 2), subpage);
+        assert_eq!(fail(PageControl::Current, 0x3f, 1), subpage);
         assert_eq!(fail(PageControl::Current, 0x3f, 2), subpage);
+        assert_eq!(fail(PageControl::Current, 0x1c, 1), subpage);
     }
 
     /// A MODE SELECT(6) list without block descriptor.
@@ -646,7 +703,7 @@ mod tests {
             command.dbd = false;
             let list = data(command, &info);
             let pages = if six { 12 } else { 16 };
-            let whole: Vec<usize> = [0, 0, 12, 20, 12, 32, 12]
+            let whole: Vec<usize> = [0, 0, 12, 20, 12, 32, 12, 24]
                 .iter()
                 .scan(pages, |at, len| {
                     *at += len;
@@ -704,7 +761,7 @@ mod tests {
             let list = all(PageControl::Current);
             let mask = all(PageControl::Changeable);
             // Where the parameters of each page stand, behind its header.
-            for parameters in [6..16, 18..36, 38..48, 52..80, 82..92] {
+            for parameters in [6..16, 18..36, 38..48, 52..80, 82..92, 96..116] {
                 for at in parameters {
                     for bit in 0..8u8 {
                         let mut asked = list.clone();

@@ -230,7 +230,7 @@ pub fn provisioning(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
             return;
         }
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        put.u8(thin.threshold_exponent);
+        put.u8(info.pool.threshold_exponent(info.block_size));
         put.u8(bit(thin.unmap, 0x80)
             | bit(thin.write_same16, 0x40)
             | bit(thin.write_same10, 0x20)
@@ -305,6 +305,7 @@ fn hex(half: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::Pool;
     use super::*;
     use crate::proto::scsi::device::Thin;
     use std::vec::Vec;
@@ -513,8 +514,8 @@ mod tests {
             max_unmap_descriptors: 0x0f10_1112,
             granularity: 0x1314_1516,
             alignment: Some(0x1718_191a),
-            threshold_exponent: 0x1b,
         };
+        info.pool = Pool::parse(b"1/2", 0).unwrap();
         info.max_write_same = 0x2122_2324_2526_2728;
         info.atomic.max_len = 0x3132_3334;
         info.atomic.alignment = 0x3536_3738;
@@ -584,7 +585,7 @@ mod tests {
         let mut info = limits();
         assert_eq!(
             build(PROVISIONING, &info, &PORT),
-            [0, 0xb2, 0, 4, 0x1b, 0xc4, 0x02, 0]
+            [0, 0xb2, 0, 4, 0x0b, 0xc4, 0x02, 0]
         );
         info.thin.thin_provisioned = false;
         info.thin.reads_zeros = false;
@@ -593,7 +594,7 @@ mod tests {
         info.thin.anchor = true;
         assert_eq!(
             build(PROVISIONING, &info, &PORT),
-            [0, 0xb2, 0, 4, 0x1b, 0xa2, 0x01, 0]
+            [0, 0xb2, 0, 4, 0x0b, 0xa2, 0x01, 0]
         );
         info.thin.unmap = false;
         info.thin.write_same10 = false;

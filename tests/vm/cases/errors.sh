@@ -11,12 +11,6 @@ dm() {
 	dmsetup "$verb" "$@"
 }
 
-# dm_make NAME TABLE
-dm_make() {
-	must dmsetup create "$1" --noudevrules --noudevsync --table "$2"
-	dmsetup mknodes
-}
-
 dm_swap() {
 	must dmsetup suspend --noflush --nolockfs "$1"
 	must dmsetup load "$1" --table "$2"

@@ -264,6 +264,15 @@ pub enum BackstoreCommand {
         /// NAME, or iblock_<n>/NAME
         name: String,
     },
+    /// Look how full the pools of thin devices are, and tell the kernel
+    ///
+    /// Initiators can then ask for it, and are told when the pool is as full as the attribute
+    /// thin_threshold says. LVM and device mapper tell nobody by themselves: run this from a
+    /// timer, or from LVM's thin_command.
+    Thin {
+        /// NAME, or iblock_<n>/NAME [default: all that are thin]
+        name: Vec<String>,
+    },
     /// Print attributes
     Get {
         /// NAME, or iblock_<n>/NAME

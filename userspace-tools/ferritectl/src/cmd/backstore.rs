@@ -91,6 +91,7 @@ pub fn run(context: &mut Context<'_, '_>, command: BackstoreCommand) -> Result<(
         BackstoreCommand::Delete { name, force } => delete(context, &name, force),
         BackstoreCommand::List => list(context),
         BackstoreCommand::Show { name } => show(context, &name),
+        BackstoreCommand::Thin { name } => super::thin::run(context, &name),
         BackstoreCommand::Get { name, key } => keys(context, &name)?.get(context, &key),
         BackstoreCommand::Set { name, set } => keys(context, &name)?.set(context, &set),
     }
@@ -357,6 +358,9 @@ fn keys(context: &mut Context<'_, '_>, name: &str) -> Result<Keys> {
     Ok(Keys {
         object: Object::Backstore(id),
         dirs: vec![dir.join("attrib"), dir.join("wwn")],
-        files: vec![(dir.join("alias"), Clear::Empty)],
+        files: vec![
+            (dir.join("alias"), Clear::Empty),
+            (dir.join("thin_pool"), Clear::Empty),
+        ],
     })
 }

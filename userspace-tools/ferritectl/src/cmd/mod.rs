@@ -15,6 +15,7 @@ pub mod save;
 pub mod session;
 pub mod status;
 pub mod target;
+pub mod thin;
 pub mod tpg;
 pub mod version;
 
