@@ -69,6 +69,8 @@ export_iscsi() {
 
 export_nvme() {
 	local root=/sys/kernel/config/nvmet subsys port pair
+	# One path, as the iSCSI disks have.
+	must modprobe nvme_core multipath=N
 	must modprobe -a nvmet nvmet-tcp nvme-tcp
 	subsys=$root/subsystems/$nqn port=$root/ports/1
 	must mkdir -p "$subsys/namespaces/1" "$port"
@@ -137,8 +139,6 @@ connect() {
 			if [ -b "/dev/$name" ] && [ "$(cat "$dev/size" 2>/dev/null || echo 0)" -gt 0 ]; then
 				# Both kinds of disk the same: no scheduler, nothing that is only counted.
 				put none "/sys/block/$name/queue/scheduler"
-				put 0 "/sys/block/$name/queue/add_random"
-				put 0 "/sys/block/$name/queue/wbt_lat_usec" 2>/dev/null
 				put 2 "/sys/block/$name/queue/nomerges"
 				echo "/dev/$name"
 				return
@@ -188,7 +188,6 @@ memory_kib() {
 }
 
 load
-systemctl() { :; }
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
 last=
 for item; do
