@@ -69,9 +69,7 @@ def run_guest(options, target, mode, jobs):
                 one = json.loads(line[5:])
                 results[one.pop("name")] = one
             elif line.startswith("@p"):
-                profile.append(line)
-            elif line.startswith("@c"):
-                profile.append(line)
+                profile.append(line.removeprefix("@p "))
             elif line:
                 print(f"    {target}: {line}", file=sys.stderr)
     if guest.returncode != 0 or (not options.profile and len(results) != len(jobs)):
@@ -114,7 +112,7 @@ def main():
     parser.add_argument("--smp", type=int, default=2, metavar="N", help="CPUs of --wall (2)")
     parser.add_argument("--profile", action="store_true",
                         help="profile by instructions instead of measuring")
-    parser.add_argument("--share", metavar="DIR", help="where perf's own data goes, with --profile")
+    parser.add_argument("--share", metavar="DIR", help="where the stacks go, with --profile")
     parser.add_argument("--output", default=os.path.join(PROJECT, "build", "bench.json"),
                         metavar="FILE", help="(build/bench.json)")
     options = parser.parse_args()

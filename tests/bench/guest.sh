@@ -213,11 +213,18 @@ for item; do
 			--ioengine=libaio --randseed=1 --norandommap --thread --size=4g --number_ios="$ios" \
 			--output=/tmp/fio.json --output-format=json >/dev/null
 		echo "@profile $name"
-		perf report -i /tmp/perf.data --no-children -g none --sort comm,sym --percent-limit 0.3 --stdio 2>/dev/null |
-			grep -v '^#' | grep -v '^$' | sed 's/^/@p /'
-		perf report -i /tmp/perf.data --no-children -g none --sort comm --stdio 2>/dev/null |
-			grep -v '^#' | grep -v '^$' | sed 's/^/@c /'
-		[ ! -d /share ] || cp /tmp/perf.data "/share/perf-$target-$name.data"
+		# From the first I/O to the last one: while fio sets up, nobody sleeps so little.
+		window=$(perf script -i /tmp/perf.data -F comm,time -G 2>/dev/null |
+			awk '/kworker|iscsi|ferrite/ && !/kcompactd/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+[.][0-9]+:$/) print substr($i, 1, length($i) - 1) }' |
+			awk 'NR > 1 && $1 - last < 0.004 { if (!run) first = last; run++; if (run > best) { best = run; from = first; to = $1 } } NR > 1 && $1 - last >= 0.004 { run = 0 } { last = $1 } END { print from "," to }')
+		echo "@p window $window"
+		for how in "--no-children --sort comm" "--no-children --sort sym" "--children --sort sym"; do
+			echo "@p -- $how"
+			# shellcheck disable=SC2086 # Several words.
+			perf report -i /tmp/perf.data --time "$window" -g none $how --percent-limit 0.5 --stdio 2>/dev/null |
+				grep -v '^#' | grep -v '^$' | sed 's/^/@p /'
+		done
+		[ ! -d /share ] || perf script -i /tmp/perf.data --time "$window" -F comm,time,ip,sym >"/share/perf-$target-$name.txt" 2>/dev/null
 		continue
 	fi
 	ctxt=$(switches)
