@@ -8,6 +8,7 @@ null_blk, the same initiator settings and the same fio jobs. What counts are the
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 
@@ -54,8 +55,9 @@ def run_guest(options, target, mode, jobs):
         command += ["--kernel", options.kernel]
     if options.module:
         command += ["--module", options.module]
-    if options.share:
-        command += ["--share", options.share]
+    share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else options.share
+    if share:
+        command += ["--share", share]
     command += ["--icount"] if mode == "icount" else ["--smp", str(options.smp)]
     digest = "crc32c" if options.digests else "none"
     command += [GUEST, target, mode, str(options.seconds), "yes" if options.profile else "no",
@@ -68,16 +70,19 @@ def run_guest(options, target, mode, jobs):
             if line.startswith("@job "):
                 one = json.loads(line[5:])
                 results[one.pop("name")] = one
+            elif line.startswith("@idle "):
+                results["idle"] = json.loads(line[6:])
             elif line.startswith("@p"):
                 profile.append(line.removeprefix("@p "))
             elif line:
                 print(f"    {target}: {line}", file=sys.stderr)
-    if guest.returncode != 0 or (not options.profile and len(results) != len(jobs)):
+    if guest.returncode != 0 or (
+            not options.profile and len(results) != (1 if mode == "idle" else len(jobs))):
         sys.exit(f"bench: {target} could not be measured (status {guest.returncode})")
     return results, profile
 
 
-def table(title, jobs, targets, values, form="{:,.0f}"):
+def table(title, jobs, targets, values, form="{:,.0f}", ratios=True):
     """Prints one quantity; the ratio to LIO is behind each number where LIO was measured."""
     print(f"\n{title}")
     print(f"{'job':22}" + "".join(f"{t:>20}" for t in targets))
@@ -90,10 +95,50 @@ def table(title, jobs, targets, values, form="{:,.0f}"):
                 row += f"{'-':>20}"
                 continue
             text = form.format(value)
-            if base and target != "lio":
+            if ratios and base and target != "lio":
                 text += f" ({value / base:.2f})"
             row += f"{text:>20}"
         print(row)
+
+
+def pick(results, key):
+    return {t: {n: r[key] for n, r in of.items()} for t, of in results.items()}
+
+
+def kernel_release(kernel):
+    done = subprocess.run([os.path.join(PROJECT, "scripts", "toolchain"), "release",
+                           "primary" if kernel in (None, "stock") else kernel],
+                          capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def svg(result, names, targets):
+    """Bars by job: instructions per I/O, each as a share of the most of its job."""
+    colours = {"ferrite": "#b7410e", "lio": "#7a8793", "nvmet": "#3b6ea5"}
+    left, width, bar = 150, 420, 16
+    step = bar * len(targets) + 18
+    height = 60 + step * len(names)
+    values = result["instructions_per_io"]
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 130}" height="{height}" '
+           'font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="#ffffff"/>',
+           f'<text x="10" y="20" font-size="14">Instructions per I/O, end to end; less is better '
+           f'(Linux {result["kernel"]})</text>']
+    for index, target in enumerate(targets):
+        x = left + index * 110
+        out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{colours[target]}"/>'
+                   f'<text x="{x + 17}" y="41">{target}</text>')
+    for row, name in enumerate(names):
+        top = 56 + row * step
+        most = max(values[t][name] for t in targets)
+        out.append(f'<text x="10" y="{top + step / 2 - 6:.0f}">{name}</text>')
+        for index, target in enumerate(targets):
+            value, y = values[target][name], top + index * bar
+            length = width * value / most
+            out.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar - 2}" '
+                       f'fill="{colours[target]}"/>'
+                       f'<text x="{left + length + 5:.1f}" y="{y + 12}">{value / 1000:,.1f}k</text>')
+    return "\n".join(out) + "\n</svg>\n"
 
 
 def main():
@@ -106,6 +151,7 @@ def main():
     parser.add_argument("--kernel", metavar="KERNEL", help="as for scripts/vm run")
     parser.add_argument("--module", metavar="FILE", help="another ferrite.ko")
     parser.add_argument("--digests", action="store_true", help="with header and data digests")
+    parser.add_argument("--idle", action="store_true", help="also what an idle session costs")
     parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of --wall (3)")
     parser.add_argument("--seconds", type=int, default=10, metavar="S", help="of each job of --wall (10)")
@@ -130,18 +176,47 @@ def main():
         return
 
     counted = {t: run_guest(options, t, "icount", jobs)[0] for t in targets}
-    pick = lambda key: {t: {n: r[key] for n, r in of.items()} for t, of in counted.items()}
-    table("Instructions per I/O, end to end (ratio to LIO)", names, targets, pick("ns_per_io"))
-    table("Context switches per I/O (ratio to LIO)", names, targets, pick("switches"), "{:.2f}")
-    result = {"digests": options.digests, "jobs": {
+    result = {"kernel": kernel_release(options.kernel), "digests": options.digests, "jobs": {
         n: {"rw": rw, "block": block, "depth": depth, "ios": ios}
-        for n, rw, block, depth, ios in jobs},
-        "instructions_per_io": pick("ns_per_io"), "switches_per_io": pick("switches")}
+        for n, rw, block, depth, ios in jobs}}
+    result["instructions_per_io"] = pick(counted, "ns_per_io")
+    result["switches_per_io"] = pick(counted, "switches")
+    print(f"kernel {result['kernel']}, digests {'CRC32C' if options.digests else 'none'}")
+    table("Instructions per I/O, end to end (ratio to LIO)", names, targets,
+          result["instructions_per_io"])
+    table("Context switches per I/O (ratio to LIO)", names, targets,
+          result["switches_per_io"], "{:.2f}")
+    if options.idle:
+        idle = {t: run_guest(options, t, "idle", [])[0]["idle"] for t in targets if t != "nvmet"}
+        result["idle"] = idle
+        per = lambda key: {t: {"idle session": v[key] / v["sessions"]} for t, v in idle.items()}
+        table("KiB per idle session, both ends of its TCP connection included (ratio to LIO)",
+              ["idle session"], list(idle), per("kib"), "{:.1f}")
+        table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
+              ratios=False)
+    if options.wall:
+        # In turns, so that what else the host does meets all of them.
+        runs = [{t: run_guest(options, t, "wall", jobs)[0] for t in targets}
+                for _ in range(options.runs)]
+        iops = {t: {n: [r[t][n]["iops"] for r in runs] for n in names} for t in targets}
+        p99 = {t: {n: [r[t][n]["p99_us"] for r in runs] for n in names} for t in targets}
+        result["wall"] = {"cpus": options.smp, "seconds": options.seconds, "iops": iops, "p99_us": p99}
+        middle = lambda of: {t: {n: statistics.median(v) for n, v in d.items()} for t, d in of.items()}
+        table(f"IOPS by the clock, {options.smp} CPUs, median of {options.runs} (ratio to LIO)",
+              names, targets, middle(iops))
+        table("Spread of the IOPS, in percent of the median", names, targets,
+              {t: {n: 100 * (max(v) - min(v)) / statistics.median(v) for n, v in d.items()}
+               for t, d in iops.items()}, "{:.0f} %", ratios=False)
+        table("99th percentile of the latency, in us (ratio to LIO)", names, targets, middle(p99))
 
-    os.makedirs(os.path.dirname(options.output), exist_ok=True)
+    os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
     with open(options.output, "w", encoding="utf-8") as file:
         json.dump(result, file, indent=2)
         file.write("\n")
+    plot = os.path.splitext(options.output)[0] + ".svg"
+    with open(plot, "w", encoding="utf-8") as file:
+        file.write(svg(result, names, targets))
+    print(f"\n{os.path.relpath(options.output)} and {os.path.relpath(plot)} are written")
 
 
 main()

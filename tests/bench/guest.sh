@@ -6,7 +6,8 @@
 # guest.sh TARGET MODE SECONDS PROFILE JOB...
 #
 # TARGET: ferrite, lio or nvmet. MODE: icount (a fixed number of I/Os: in such a guest a
-# nanosecond is an instruction) or wall (a fixed time). PROFILE: yes to profile each job.
+# nanosecond is an instruction), wall (a fixed time) or idle (what a session costs that does
+# nothing; /share is tests/vm). PROFILE: yes to profile each job.
 # JOB: NAME:RW:BLOCK:DEPTH:IOS:DIGEST, the last one none or crc32c.
 set -u
 
@@ -114,9 +115,9 @@ set_record() {
 
 # connect DIGEST: prints the disk.
 connect() {
-	local end=$((SECONDS + 30)) digest=None dev name
+	local end=$((SECONDS + 30)) digest=None dev name options
 	if [ "$target" = nvmet ]; then
-		local options="transport=tcp,traddr=$address,trsvcid=4420,nqn=$nqn,nr_io_queues=$(nproc),queue_size=128"
+		options="transport=tcp,traddr=$address,trsvcid=4420,nqn=$nqn,nr_io_queues=$(nproc),queue_size=128"
 		[ "$1" = none ] || options+=",hdr_digest,data_digest"
 		exec 9<>/dev/nvme-fabrics
 		printf '%s' "$options" >&9 || die "connect: $options"
@@ -188,6 +189,34 @@ memory_kib() {
 }
 
 load
+if [ "$mode" = idle ]; then
+	cat >/tmp/idle.py <<-'END'
+		import sys, time
+		sys.path.insert(0, "/share/py")
+		from iscsi import Conn
+		print("begun", flush=True)
+		time.sleep(8)
+		conns = []
+		for n in range(int(sys.argv[1])):
+		    conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])))
+		print("up", flush=True)
+		time.sleep(600)
+	END
+	sessions=200
+	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions >/tmp/idle &
+	python=$!
+	until grep -q begun /tmp/idle; do sleep 0.1; done
+	sleep 2
+	kib=$(memory_kib) count=$(threads)
+	until grep -q up /tmp/idle; do
+		kill -0 $python || die "the sessions did not come up"
+		sleep 0.1
+	done
+	sleep 3
+	kib=$((kib - $(memory_kib))) count=$(($(threads) - count))
+	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"threads\": $count}"
+	exit 0
+fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
 last=
 for item; do
@@ -199,7 +228,6 @@ for item; do
 		last=$digest
 		sleep 1
 	fi
-	before=() after=()
 	# Warm: slabs, queues and TCP's windows.
 	job warm "$rw" "$block" "$depth" 0 "$dev" --number_ios=$((ios / 4)) >/dev/null || die "fio: $item"
 	if [ "$mode" = icount ]; then
