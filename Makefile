@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools demo test conformance lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools demo test conformance bench lint fmt fmt-check install clean distclean help
 all: module userspace-tools
 
 module:
@@ -31,6 +31,10 @@ test:
 
 conformance:
 	scripts/conformance
+
+# BENCH: jobs and options of scripts/bench.
+bench: module userspace-tools
+	scripts/bench $(BENCH)
 
 lint: fmt-check
 	scripts/check-layers
@@ -62,6 +66,7 @@ help:
 	@echo 'make demo                   show an export of a real disk, in a VM'
 	@echo 'make test                   run every test'
 	@echo 'make conformance            judge Ferrite and the kernel'\''s own target by the same suites'
+	@echo 'make bench                  compare Ferrite with the kernel'\''s own targets; BENCH=--help'
 	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
 	@echo 'make install                install module and tools on this machine'
 	@echo 'make clean, distclean       delete what was built; also the build root and VM images'

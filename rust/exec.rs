@@ -419,7 +419,12 @@ pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
     if !head.session.charge(pages) {
         return false;
     }
-    match PageBuf::new(len, gfp) {
+    // All of it is filled by the disk, or by the initiator.
+    let data = match body.verb {
+        Verb::Command(Command::Read { .. } | Command::Write { .. }) => PageBuf::of_used(len, gfp),
+        _ => PageBuf::new(len, gfp),
+    };
+    match data {
         Ok(data) => {
             body.data = data;
             body.charged = pages;

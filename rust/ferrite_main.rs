@@ -51,12 +51,14 @@ struct Ferrite {
     _settle: Settle,
 }
 
-/// Waits, at the very end, until no CPU is inside the module.
+/// Waits, at the very end, until no CPU is inside the module, and gives the last
+/// memory back.
 struct Settle;
 
 impl Drop for Settle {
     fn drop(&mut self) {
         sys::misc::settle();
+        sys::pages::tidy(true);
     }
 }
 

@@ -63,6 +63,7 @@ use crate::{
             Sock,
             SockCell, //
         },
+        submit,
         work, //
     },
     target::{
@@ -363,6 +364,7 @@ impl Conn {
     fn kick(self: Arc<Self>) {
         if self.kicked.xchg(1, Full) == 0 {
             if let Some(queue) = work::bh() {
+                let _quiet = submit::quiet();
                 let _ = queue.enqueue::<Arc<Conn>, BH>(self);
             }
         }

@@ -71,6 +71,9 @@ struct fer_bdev_limits {
 /* pages.c */
 struct page *fer_pages_alloc(bool may_sleep, unsigned int order);
 void fer_pages_put(const struct bio_vec *bvecs, unsigned int nr);
+struct page *fer_stash_get(unsigned int order);
+void fer_stash_put(const struct bio_vec *bvecs, unsigned int nr);
+void fer_stash_tidy(bool all);
 void *fer_pages_virt(const struct bio_vec *bvec);
 
 /* block.c */

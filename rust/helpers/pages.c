@@ -3,6 +3,9 @@
 #include <linux/bvec.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+#include <linux/topology.h>
 
 #include "block.h"
 
@@ -32,6 +35,101 @@ void fer_pages_put(const struct bio_vec *bvecs, unsigned int nr)
 {
 	while (nr--)
 		put_page(bvecs[nr].bv_page);
+}
+
+/*
+ * Data pages that are done with, to be used again by this CPU: most kernels
+ * clear every page that they allocate. TCP may still have references to them,
+ * so the oldest comes first, and only once it is ours alone. The sizes are
+ * single pages, and the largest that PageBuf asks for.
+ */
+#define FER_STASH_ORDER 3
+static const unsigned int fer_stash_most[] = { 64, 32 };
+
+static DEFINE_PER_CPU(struct fer_stash {
+	spinlock_t lock;
+	bool used;
+	struct fer_stash_ring {
+		unsigned int first;
+		unsigned int count;
+		struct page *pages[64];
+	} ring[2];
+}, fer_stash) = {
+	.lock = __SPIN_LOCK_UNLOCKED(fer_stash.lock),
+};
+
+static struct page *fer_stash_oldest(struct fer_stash_ring *ring, unsigned int most)
+{
+	struct page *page = ring->pages[ring->first];
+
+	ring->first = (ring->first + 1) % most;
+	ring->count--;
+	return page;
+}
+
+struct page *fer_stash_get(unsigned int order)
+{
+	struct fer_stash *stash = raw_cpu_ptr(&fer_stash);
+	unsigned int size = order ? 1 : 0;
+	struct fer_stash_ring *ring = &stash->ring[size];
+	struct page *page = NULL;
+	unsigned long flags;
+
+	if (order && order != FER_STASH_ORDER)
+		return NULL;
+	spin_lock_irqsave(&stash->lock, flags);
+	stash->used = true;
+	if (ring->count && page_ref_count(ring->pages[ring->first]) == 1)
+		page = fer_stash_oldest(ring, fer_stash_most[size]);
+	spin_unlock_irqrestore(&stash->lock, flags);
+	return page;
+}
+
+void fer_stash_put(const struct bio_vec *bvecs, unsigned int nr)
+{
+	struct fer_stash *stash = raw_cpu_ptr(&fer_stash);
+	unsigned long flags;
+
+	spin_lock_irqsave(&stash->lock, flags);
+	while (nr--) {
+		struct page *page = bvecs[nr].bv_page;
+		unsigned int order = compound_order(page);
+		unsigned int size = order ? 1 : 0;
+		unsigned int most = fer_stash_most[size];
+		struct fer_stash_ring *ring = &stash->ring[size];
+
+		if ((!order || order == FER_STASH_ORDER) &&
+		    page_to_nid(page) == numa_mem_id()) {
+			struct page *mine = page;
+
+			page = ring->count == most ? fer_stash_oldest(ring, most) : NULL;
+			ring->pages[(ring->first + ring->count++) % most] = mine;
+		}
+		if (page)
+			put_page(page);
+	}
+	spin_unlock_irqrestore(&stash->lock, flags);
+}
+
+/* Gives back what was not used since the last time, or everything. */
+void fer_stash_tidy(bool all)
+{
+	unsigned int cpu, size;
+	unsigned long flags;
+
+	for_each_possible_cpu(cpu) {
+		struct fer_stash *stash = per_cpu_ptr(&fer_stash, cpu);
+
+		if (!READ_ONCE(stash->ring[0].count) && !READ_ONCE(stash->ring[1].count))
+			continue;
+		spin_lock_irqsave(&stash->lock, flags);
+		for (size = 0; size < 2 && (all || !stash->used); size++)
+			while (stash->ring[size].count)
+				put_page(fer_stash_oldest(&stash->ring[size],
+							  fer_stash_most[size]));
+		stash->used = false;
+		spin_unlock_irqrestore(&stash->lock, flags);
+	}
 }
 
 void *fer_pages_virt(const struct bio_vec *bvec)

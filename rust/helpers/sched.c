@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Work items, workqueues and the per-CPU submit threads. */
 #include <linux/blkdev.h>
+#include <linux/bottom_half.h>
 #include <linux/cpuhotplug.h>
+#include <linux/interrupt.h>
 #include <linux/llist.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
@@ -48,6 +50,34 @@ static void fer_submit_fn(unsigned int cpu)
 	blk_start_plug(&plug);
 	fer_submit_run(llist_reverse_order(batch));
 	blk_finish_plug(&plug);
+	/* What ended within the batch is answered here and now. */
+	if (local_softirq_pending()) {
+		local_bh_disable();
+		local_bh_enable();
+	}
+}
+
+/*
+ * A device that is done at once calls back from within the submission. The
+ * softirq that is raised then waits for the end of the batch, instead of
+ * waking ksoftirqd: fer_submit_fn() sees to it. Returns whether it is so;
+ * then fer_submit_quiet_end() is due.
+ */
+bool fer_submit_quiet_begin(void)
+{
+	if (!in_task() || current != raw_cpu_read(fer_submit_task))
+		return false;
+	local_bh_disable();
+	return true;
+}
+
+void fer_submit_quiet_end(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	_local_bh_enable();
+	local_irq_restore(flags);
 }
 
 static struct smp_hotplug_thread fer_submit_threads = {

@@ -153,6 +153,8 @@ const fn u32_to_usize(n: u32) -> usize {
 pub(crate) struct PageBuf {
     pieces: Pieces,
     len: usize,
+    /// The pages come from the stash, if it has some, and go back there.
+    stashed: bool,
 }
 
 // SAFETY: The pages are reached through the `PageBuf` alone, and may be used
@@ -168,6 +170,7 @@ impl PageBuf {
         Self {
             pieces: Pieces::new(),
             len: 0,
+            stashed: false,
         }
     }
 
@@ -177,17 +180,42 @@ impl PageBuf {
     ///
     /// [`AllocError`] when memory is short or `len` is more than [`MAX_LEN`].
     pub(crate) fn new(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
+        Self::allocate(len, gfp, false)
+    }
+
+    /// As [`PageBuf::new`], of pages that have held the data of other commands:
+    /// for what the disk, or the initiator, is going to fill.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PageBuf::new`].
+    pub(crate) fn of_used(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
+        Self::allocate(len, gfp, true)
+    }
+
+    fn allocate(len: usize, gfp: Gfp, stashed: bool) -> Result<Self, AllocError> {
         if len > MAX_LEN {
             return Err(AllocError);
         }
         let mut buf = Self::empty();
+        buf.stashed = stashed;
         let mut pages = len.div_ceil(PAGE_SIZE);
         let mut order = MAX_ORDER;
         buf.pieces.reserve(pieces_for(pages, order))?;
         while let Some(fits) = pages.checked_ilog2() {
             let try_order = order.min(fits);
-            // SAFETY: No preconditions; `gfp` says what the context allows.
-            let page = unsafe { bindings::fer_pages_alloc(gfp == Gfp::Sleep, try_order) };
+            // SAFETY: No preconditions; `gfp` says what the context allows. What
+            // the stash gives is a page of this order, and ours alone.
+            let page = unsafe {
+                let mut page = ptr::null_mut();
+                if stashed {
+                    page = bindings::fer_stash_get(try_order);
+                }
+                if page.is_null() {
+                    page = bindings::fer_pages_alloc(gfp == Gfp::Sleep, try_order);
+                }
+                page
+            };
             if page.is_null() {
                 order = try_order.checked_sub(1).ok_or(AllocError)?;
                 buf.pieces.reserve(pieces_for(pages, order))?;
@@ -495,8 +523,21 @@ impl Drop for PageBuf {
         let pieces = self.bvecs();
         // SAFETY: By the type invariants one reference to each page is ours;
         // there are at most `MAX_PIECES`.
-        unsafe { bindings::fer_pages_put(pieces.as_ptr(), pieces.len() as u32) };
+        unsafe {
+            if self.stashed {
+                bindings::fer_stash_put(pieces.as_ptr(), pieces.len() as u32);
+            } else {
+                bindings::fer_pages_put(pieces.as_ptr(), pieces.len() as u32);
+            }
+        }
     }
+}
+
+/// Gives the pages of the stash back that were not used since the last time, or
+/// all of them. To be called now and then.
+pub(crate) fn tidy(all: bool) {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_stash_tidy(all) };
 }
 
 /// The address of a piece of a [`PageBuf`].

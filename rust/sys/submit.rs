@@ -11,7 +11,10 @@ use super::{
     llist::Chain,
     owned::Owned, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    types::NotThreadSafe, //
+};
 
 /// What travels through the submit threads.
 pub(crate) trait Submit {
@@ -55,6 +58,31 @@ pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
     // SAFETY: By `Owned`'s invariants the link is in no other list; `run::<T>`
     // takes it back.
     unsafe { bindings::fer_submit_push(command.into_link()) };
+}
+
+/// While it lives, a softirq that is raised in a submit thread waits for the end
+/// of the batch; elsewhere it changes nothing.
+pub(crate) struct Quiet {
+    on: bool,
+    _stay: NotThreadSafe,
+}
+
+/// Makes a [`Quiet`]. Any context.
+pub(crate) fn quiet() -> Quiet {
+    Quiet {
+        // SAFETY: No preconditions; the end is in `drop`.
+        on: unsafe { bindings::fer_submit_quiet_begin() },
+        _stay: NotThreadSafe,
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if self.on {
+            // SAFETY: It was begun, in this thread, which cannot have changed.
+            unsafe { bindings::fer_submit_quiet_end() };
+        }
+    }
 }
 
 /// # Safety

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Compares Ferrite with the kernel's own targets, side by side, in one run.
+
+Every target gets a virtual machine of its own, with the same stock kernel and image, the same
+null_blk, the same initiator settings and the same fio jobs. What counts are the ratios.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+PROJECT = os.path.dirname(os.path.dirname(HERE))
+GUEST = os.path.join(PROJECT, "tests", "bench", "guest.sh")
+VM = os.path.join(PROJECT, "scripts", "vm")
+
+TARGETS = ("ferrite", "lio", "nvmet")
+# NAME: RW, BLOCK, DEPTH, I/Os of an --icount run.
+JOBS = {
+    "4k-randread-qd1": ("randread", "4k", 1, 4000),
+    "4k-randread-qd32": ("randread", "4k", 32, 8000),
+    "4k-randwrite-qd32": ("randwrite", "4k", 32, 8000),
+    "128k-read-qd8": ("read", "128k", 8, 1500),
+    "128k-write-qd8": ("write", "128k", 8, 1500),
+}
+
+EPILOG = """
+A job is one of the names above, or RW:BLOCK:DEPTH[:IOS], e.g. randrw:8k:16:4000.
+
+Instructions per I/O are end to end: initiator, TCP over loopback, target and fio, on one CPU
+of a machine in which an instruction is a nanosecond. The same run gives the same numbers on
+every host, however busy. --wall measures time instead, on two CPUs, several times; that
+needs a host that does nothing else.
+"""
+
+
+def parse_job(text):
+    if text in JOBS:
+        return (text, *JOBS[text])
+    parts = text.split(":")
+    if len(parts) not in (3, 4) or not parts[2].isdigit():
+        sys.exit(f"bench: \"{text}\" is no job: one of {', '.join(JOBS)}, or RW:BLOCK:DEPTH[:IOS]")
+    rw, block, depth = parts[0], parts[1], int(parts[2])
+    ios = int(parts[3]) if len(parts) == 4 else 4000
+    return (f"{block}-{rw}-qd{depth}", rw, block, depth, ios)
+
+
+def run_guest(options, target, mode, jobs):
+    """One virtual machine; returns the results by job and the profiles' lines."""
+    command = [VM, "run", "--timeout", "3000", "--mem", "1024"]
+    if options.kernel:
+        command += ["--kernel", options.kernel]
+    if options.module:
+        command += ["--module", options.module]
+    share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else options.share
+    if share:
+        command += ["--share", share]
+    command += ["--icount"] if mode == "icount" else ["--smp", str(options.smp)]
+    digest = "crc32c" if options.digests else "none"
+    command += [GUEST, target, mode, str(options.seconds), "yes" if options.profile else "no",
+                *(f"{n}:{rw}:{block}:{depth}:{ios}:{digest}" for n, rw, block, depth, ios in jobs)]
+    print(f"bench: {target}, {mode}", file=sys.stderr, flush=True)
+    results, profile = {}, []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as guest:
+        for line in guest.stdout:
+            line = line.rstrip("\n")
+            if line.startswith("@job "):
+                one = json.loads(line[5:])
+                results[one.pop("name")] = one
+            elif line.startswith("@idle "):
+                results["idle"] = json.loads(line[6:])
+            elif line.startswith("@p"):
+                profile.append(line.removeprefix("@p "))
+            elif line:
+                print(f"    {target}: {line}", file=sys.stderr)
+    if guest.returncode != 0 or (
+            not options.profile and len(results) != (1 if mode == "idle" else len(jobs))):
+        sys.exit(f"bench: {target} could not be measured (status {guest.returncode})")
+    return results, profile
+
+
+def table(title, jobs, targets, values, form="{:,.0f}", ratios=True):
+    """Prints one quantity; the ratio to LIO is behind each number where LIO was measured."""
+    print(f"\n{title}")
+    print(f"{'job':22}" + "".join(f"{t:>20}" for t in targets))
+    for job in jobs:
+        row = f"{job:22}"
+        base = values.get("lio", {}).get(job)
+        for target in targets:
+            value = values.get(target, {}).get(job)
+            if value is None:
+                row += f"{'-':>20}"
+                continue
+            text = form.format(value)
+            if ratios and base and target != "lio":
+                text += f" ({value / base:.2f})"
+            row += f"{text:>20}"
+        print(row)
+
+
+def pick(results, key):
+    return {t: {n: r[key] for n, r in of.items()} for t, of in results.items()}
+
+
+def kernel_release(kernel):
+    done = subprocess.run([os.path.join(PROJECT, "scripts", "toolchain"), "release",
+                           "primary" if kernel in (None, "stock") else kernel],
+                          capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def svg(result, names, targets):
+    """Bars by job: instructions per I/O, each as a share of the most of its job."""
+    colours = {"ferrite": "#b7410e", "lio": "#7a8793", "nvmet": "#3b6ea5"}
+    left, width, bar = 150, 420, 16
+    step = bar * len(targets) + 18
+    height = 60 + step * len(names)
+    values = result["instructions_per_io"]
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 130}" height="{height}" '
+           'font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="#ffffff"/>',
+           f'<text x="10" y="20" font-size="14">Instructions per I/O, end to end; less is better '
+           f'(Linux {result["kernel"]})</text>']
+    for index, target in enumerate(targets):
+        x = left + index * 110
+        out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{colours[target]}"/>'
+                   f'<text x="{x + 17}" y="41">{target}</text>')
+    for row, name in enumerate(names):
+        top = 56 + row * step
+        most = max(values[t][name] for t in targets)
+        out.append(f'<text x="10" y="{top + step / 2 - 6:.0f}">{name}</text>')
+        for index, target in enumerate(targets):
+            value, y = values[target][name], top + index * bar
+            length = width * value / most
+            out.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar - 2}" '
+                       f'fill="{colours[target]}"/>'
+                       f'<text x="{left + length + 5:.1f}" y="{y + 12}">{value / 1000:,.1f}k</text>')
+    return "\n".join(out) + "\n</svg>\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of {', '.join(JOBS)} (all)")
+    parser.add_argument("--targets", default=",".join(TARGETS), metavar="LIST",
+                        help=f"of {', '.join(TARGETS)} (all)")
+    parser.add_argument("--kernel", metavar="KERNEL", help="as for scripts/vm run")
+    parser.add_argument("--module", metavar="FILE", help="another ferrite.ko")
+    parser.add_argument("--digests", action="store_true", help="with header and data digests")
+    parser.add_argument("--idle", action="store_true", help="also what an idle session costs")
+    parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of --wall (3)")
+    parser.add_argument("--seconds", type=int, default=10, metavar="S", help="of each job of --wall (10)")
+    parser.add_argument("--smp", type=int, default=2, metavar="N", help="CPUs of --wall (2)")
+    parser.add_argument("--profile", action="store_true",
+                        help="profile by instructions instead of measuring")
+    parser.add_argument("--share", metavar="DIR", help="where the stacks go, with --profile")
+    parser.add_argument("--output", default=os.path.join(PROJECT, "build", "bench.json"),
+                        metavar="FILE", help="(build/bench.json)")
+    options = parser.parse_args()
+    targets = options.targets.split(",")
+    for target in targets:
+        if target not in TARGETS:
+            parser.error(f"\"{target}\" is none of {', '.join(TARGETS)}")
+    jobs = [parse_job(j) for j in options.jobs or JOBS]
+    names = [j[0] for j in jobs]
+
+    if options.profile:
+        for target in targets:
+            print(f"== {target}")
+            print("\n".join(run_guest(options, target, "icount", jobs)[1]))
+        return
+
+    counted = {t: run_guest(options, t, "icount", jobs)[0] for t in targets}
+    result = {"kernel": kernel_release(options.kernel), "digests": options.digests, "jobs": {
+        n: {"rw": rw, "block": block, "depth": depth, "ios": ios}
+        for n, rw, block, depth, ios in jobs}}
+    result["instructions_per_io"] = pick(counted, "ns_per_io")
+    result["switches_per_io"] = pick(counted, "switches")
+    print(f"kernel {result['kernel']}, digests {'CRC32C' if options.digests else 'none'}")
+    table("Instructions per I/O, end to end (ratio to LIO)", names, targets,
+          result["instructions_per_io"])
+    table("Context switches per I/O (ratio to LIO)", names, targets,
+          result["switches_per_io"], "{:.2f}")
+    if options.idle:
+        idle = {t: run_guest(options, t, "idle", [])[0]["idle"] for t in targets if t != "nvmet"}
+        result["idle"] = idle
+        per = lambda key: {t: {"idle session": v[key] / v["sessions"]} for t, v in idle.items()}
+        table("KiB per idle session, both ends of its TCP connection included (ratio to LIO)",
+              ["idle session"], list(idle), per("kib"), "{:.1f}")
+        table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
+              ratios=False)
+    if options.wall:
+        # In turns, so that what else the host does meets all of them.
+        runs = [{t: run_guest(options, t, "wall", jobs)[0] for t in targets}
+                for _ in range(options.runs)]
+        iops = {t: {n: [r[t][n]["iops"] for r in runs] for n in names} for t in targets}
+        p99 = {t: {n: [r[t][n]["p99_us"] for r in runs] for n in names} for t in targets}
+        result["wall"] = {"cpus": options.smp, "seconds": options.seconds, "iops": iops, "p99_us": p99}
+        middle = lambda of: {t: {n: statistics.median(v) for n, v in d.items()} for t, d in of.items()}
+        table(f"IOPS by the clock, {options.smp} CPUs, median of {options.runs} (ratio to LIO)",
+              names, targets, middle(iops))
+        table("Spread of the IOPS, in percent of the median", names, targets,
+              {t: {n: 100 * (max(v) - min(v)) / statistics.median(v) for n, v in d.items()}
+               for t, d in iops.items()}, "{:.0f} %", ratios=False)
+        table("99th percentile of the latency, in us (ratio to LIO)", names, targets, middle(p99))
+
+    os.makedirs(os.path.dirname(os.path.abspath(options.output)), exist_ok=True)
+    with open(options.output, "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=2)
+        file.write("\n")
+    plot = os.path.splitext(options.output)[0] + ".svg"
+    with open(plot, "w", encoding="utf-8") as file:
+        file.write(svg(result, names, targets))
+    print(f"\n{os.path.relpath(options.output)} and {os.path.relpath(plot)} are written")
+
+
+main()
