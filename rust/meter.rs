@@ -17,7 +17,8 @@ use crate::{
     },
     sys::{
         misc,
-        percpu::PerCpu, //
+        percpu::PerCpu,
+        trace, //
     },
 };
 use kernel::{
@@ -275,6 +276,32 @@ impl End {
             status: Some(status),
             sense,
             took: [None; 4],
+        }
+    }
+
+    /// What a tracepoint tells of it; 0 for a time that it did not take.
+    pub(crate) fn traced(&self, session: u64, lun: u16, lba: u64) -> trace::Command {
+        let ns = |stage: Stage| {
+            let took = self.took.get(stage as usize).copied().flatten();
+            took.map_or(0, |(_, ns)| ns)
+        };
+        trace::Command {
+            session,
+            lba,
+            bytes: self.bytes,
+            total_ns: ns(Stage::All),
+            arrival_ns: ns(Stage::Arrival),
+            disk_ns: ns(Stage::Disk),
+            sending_ns: ns(Stage::Sending),
+            lun: u32::from(lun),
+            kind: match self.kind {
+                Count::Reads => 1,
+                Count::Writes => 2,
+                _ => 0,
+            },
+            status: self.status.map_or(0, Status::code),
+            sense_key: self.sense.map_or(0, |key| key as u8),
+            aborted: u8::from(self.status.is_none()),
         }
     }
 

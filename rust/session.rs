@@ -40,7 +40,8 @@ use crate::{
             new_spinlock_bh,
             SpinLockBh, //
         },
-        misc, //
+        misc,
+        trace, //
     },
     target::{
         Acl,
@@ -1135,6 +1136,11 @@ impl Session {
         let charged = core::mem::take(&mut task.get().charged);
         task::give_place(task);
         let end = task::end_of(task);
+        if trace::command_on() {
+            let head: &Head = task.shared();
+            let lun = head.nexus.as_ref().map_or(u16::MAX, |n| n.number());
+            trace::command(&end.traced(self.id, lun, task::lba_of(task)));
+        }
         let head: &Head = task.shared();
         self.meter.end(&end);
         if let Some(nexus) = head.nexus.as_ref() {

@@ -658,6 +658,14 @@ pub(crate) fn finish(mut task: Task, outcome: Outcome) {
     link.done(task);
 }
 
+/// The first block that a task is about; 0 if it is about none.
+pub(crate) fn lba_of(task: &Task) -> u64 {
+    match &task.peek().verb {
+        Verb::Command(command) => command.extent().map_or(0, |(lba, _)| lba),
+        Verb::Refused(_) => 0,
+    }
+}
+
 /// What is counted of a task that ends now.
 pub(crate) fn end_of(task: &Task) -> End {
     let body = task.peek();

@@ -114,4 +114,24 @@ void fer_pcpu_free(u64 *numbers);
 void fer_pcpu_add(u64 *numbers, unsigned int index, u64 n);
 u64 fer_pcpu_sum(const u64 *numbers, unsigned int index);
 
+/* trace.c */
+
+struct fer_trace_command {
+	u64 session;
+	u64 lba;
+	u64 bytes;
+	u64 total_ns;
+	u64 arrival_ns;
+	u64 disk_ns;
+	u64 sending_ns;
+	u32 lun;
+	u8 kind;
+	u8 status;
+	u8 sense_key;
+	u8 aborted;
+};
+
+bool fer_trace_command_on(void);
+void fer_trace_command(const struct fer_trace_command *c);
+
 #endif

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from iscsi import (Conn, R2T, SCSI_RESPONSE, check, check_eq, read10, sense_code, write10)
+from iscsi import (Conn, R2T, SCSI_RESPONSE, check, check_eq, lun, read10, sense_code, write10)
 
 IQN = os.environ["IQN"]
 ROOT = "/sys/kernel/config/ferrite"
@@ -79,13 +79,25 @@ bounds = latency()["below_us"]
 check_eq("the classes are powers of two of a microsecond",
          [str(1 << n) for n in range(23)] + ["inf"], bounds)
 
+# A disk that fails.
+conn.ready(lun=lun(1))
+status, _, sense = conn.scsi(read10(16, 8), expect=8 * BLOCK, lun=lun(1))
+check_eq("a READ that the disk fails ends MEDIUM ERROR", (2, 3), (status, sense_code(sense)[0]))
+of_bad = dict(lines(f"{TPG}/lun/lun_1/statistics/counters"))
+check_eq("and is counted by its sense key, without bytes", ("1", "1", "0"),
+         (of_bad["sense_medium_error"], of_bad["reads"], of_bad["read_bytes"]))
+events = [json.loads(line) for line in tool("monitor", "--old", "--json", "--seconds", "1")
+          .splitlines()]
+check("it is an event", any(e["event"] == "io_error" and e["object"].endswith("/disk1")
+                            for e in events), events[-3:])
+
 own = [s for s in sessions() if s["initiator"] == NAME]
 check_eq("the session is listed once", 1, len(own))
 session = own[0]
 all_of_lun = counters()
-check_eq("it has counted what its LUN has",
-         [all_of_lun[name] for name in ("reads", "writes", "read_bytes", "write_bytes")],
-         [int(session[name]) for name in ("reads", "writes", "read_bytes", "write_bytes")])
+check_eq("it has counted what its LUNs have",
+         [all_of_lun["reads"] + 1] + [all_of_lun[n] for n in ("writes", "read_bytes", "write_bytes")],
+         [int(session[n]) for n in ("reads", "writes", "read_bytes", "write_bytes")])
 check_eq("its histogram has all of its commands", int(session["commands"]),
          sum(map(int, session["received_sent"].split())))
 check_eq("its depth, window and state are told", ("128", "logged_in", "1"),
@@ -120,6 +132,31 @@ with open(f"{TPG}/close_sessions", "w", encoding="ascii") as file:
     file.write(f"#{victim}")
 check("a session is closed by its number", many[3].closed_within(5))
 check("and no other", all(c.ping() for n, c in enumerate(many) if n != 3))
+
+# Single commands.
+TRACING = "/sys/kernel/tracing"
+if not os.path.isdir(f"{TRACING}/events"):
+    subprocess.run(["mount", "-t", "tracefs", "none", TRACING], check=True)
+
+
+def trace(file, text):
+    with open(f"{TRACING}/{file}", "w", encoding="ascii") as out:
+        out.write(text)
+
+
+trace("events/ferrite/ferrite_command/enable", "1")
+conn.scsi(read10(24, 8), expect=8 * BLOCK)
+conn.scsi(read10(0xfffffff0, 8), expect=8 * BLOCK)
+trace("events/ferrite/ferrite_command/enable", "0")
+with open(f"{TRACING}/trace", encoding="utf-8") as file:
+    traced = [dict(pair.split("=", 1) for pair in line.split("ferrite_command: ")[1].split())
+              for line in file if "ferrite_command: " in line]
+check_eq("a tracepoint tells of each command",
+         [("read", "24", str(8 * BLOCK), "0x0", "0"), ("other", "0", "0", "0x2", "5")],
+         [tuple(t[n] for n in ("kind", "lba", "bytes", "status", "sense_key")) for t in traced])
+check("with its session, LUN and times",
+      traced and traced[0]["session"] == own[0]["session"] and traced[0]["lun"] == "0"
+      and 0 < int(traced[0]["disk_ns"]) <= int(traced[0]["total_ns"]), traced)
 
 # Without clocks.
 with open(f"{ROOT}/latency_statistics", "w", encoding="ascii") as file:
