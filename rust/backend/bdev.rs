@@ -254,6 +254,7 @@ impl BioTask<Head> for Body {
                 task::slow(task, start_waiting);
             }
             Err(error) if is_of_medium(error) && can_be_split(&command) => {
+                log_failure(task.shared(), &command, error);
                 task::slow(task, find_bad_block);
             }
             Err(error) => {

@@ -238,8 +238,9 @@ impl Write for Long<'_> {
     }
 }
 
-/// A long file in the directories of objects of type `T`, to be read by
-/// everybody; to be listed in [`long_files!`], which also gives it its name.
+/// A long file in the directories of objects of type `T`, to be read by its
+/// owner alone (mode 0400), as each open file keeps memory that nobody is charged
+/// for; to be listed in [`long_files!`], which also gives it its name.
 ///
 /// # Invariants
 ///
@@ -253,7 +254,7 @@ impl<T: Send + Sync + 'static> LongAttr<T> {
         // INVARIANT: `read` is for `T`.
         Self(
             bindings::configfs_bin_attribute {
-                cb_attr: Attr::<T>::new(N::NAME, 0o444, None, None).0,
+                cb_attr: Attr::<T>::new(N::NAME, 0o400, None, None).0,
                 cb_private: ptr::null_mut(),
                 cb_max_size: 0,
                 read: Some(read_long::<T, S>),

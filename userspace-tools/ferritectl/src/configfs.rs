@@ -457,6 +457,22 @@ impl<'t> Configfs<'t> {
         }
     }
 
+    /// As [`Configfs::value`], but what this user may not read is as if it were not there.
+    pub fn value_if_allowed(&self, path: &Path) -> Result<Option<String>> {
+        match self.tree.read(path) {
+            Ok(text) => Ok(Some(trim(&text))),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(path, error)),
+        }
+    }
+
     /// As [`Configfs::value`], but what cannot be read is noted and left out.
     fn value_or_note(&self, path: &Path) -> Option<String> {
         match self.value(path) {

@@ -310,10 +310,12 @@ pub struct Snapshot {
     pub module: Counters,
 }
 
-/// What the kernel lists of a portal group's sessions; `None` if it is one that does not.
+/// What the kernel lists of a portal group's sessions; `None` if it is one that does not, or
+/// does not for this user.
 pub fn records(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Option<Vec<Record>>> {
     let path = layout::tpg(target, tpg).join("sessions");
-    Ok(configfs.value(&path)?.map(|text| parse_sessions(&text)))
+    let text = configfs.value_if_allowed(&path)?;
+    Ok(text.map(|text| parse_sessions(&text)))
 }
 
 /// Reads everything.

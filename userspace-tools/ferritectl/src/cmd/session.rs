@@ -337,8 +337,8 @@ fn drain(
     };
     let listed = |tag: u16| -> Result<Vec<Record>> {
         observe::records(&configfs, &target, tag)?.ok_or_else(|| Error::Unavailable {
-            reason: "this kernel does not list sessions".into(),
-            hint: "`ferritectl session close` closes them".into(),
+            reason: "the kernel does not list sessions, or not for this user".into(),
+            hint: "be root; `ferritectl session close` works without a list".into(),
         })
     };
     let mut asked: Vec<(u16, u32, String)> = Vec::new();
