@@ -15,6 +15,7 @@ mod conn;
 mod error;
 mod exec;
 mod limits;
+mod meter;
 mod parcel;
 mod portal;
 pub mod proto;

@@ -8,12 +8,17 @@
 
 use crate::{
     limits,
+    meter::{
+        Meter,
+        BRIEF, //
+    },
     proto::{
         fence::{
             Fence,
             MAX_MARKS, //
         },
         login::params::{
+            ConnParams,
             SessionParams,
             MAX_CONNECTIONS, //
         },
@@ -35,7 +40,8 @@ use crate::{
             new_spinlock_bh,
             SpinLockBh, //
         },
-        misc, //
+        misc,
+        trace, //
     },
     target::{
         Acl,
@@ -176,10 +182,21 @@ const PATIENCE_MS: u64 = 6_000;
 /// wait for an acknowledgement.
 const WAITING: usize = 32;
 
+/// What is known of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnFacts {
+    /// The initiator's address.
+    pub(crate) peer: SocketAddr,
+    /// The target's.
+    pub(crate) local: SocketAddr,
+    /// What was negotiated for it in the login.
+    pub(crate) params: ConnParams,
+}
+
 /// A connection of a session.
 struct Line {
     cid: u16,
-    peer: SocketAddr,
+    facts: ConnFacts,
     link: Arc<dyn Link>,
 }
 
@@ -187,7 +204,7 @@ struct Line {
 /// 7.2.2).
 struct Suspended {
     cid: u16,
-    peer: SocketAddr,
+    facts: ConnFacts,
     link: Arc<dyn Link>,
     /// It was logged out, so that tasks may be reassigned.
     logged_out: bool,
@@ -244,6 +261,10 @@ pub(crate) struct Session {
     /// When the session ends if the initiator has not logged out; 0 when it
     /// was not asked to.
     logout_by_ms: Atomic<u64>,
+    /// When it began.
+    since_ms: u64,
+    /// What is counted of its commands.
+    meter: Meter<BRIEF>,
     /// Pages of memory that its tasks hold.
     pages: Atomic<i32>,
     /// How many tasks are in `held`, to be read without the lock.
@@ -349,6 +370,8 @@ impl Session {
                 ended: Atomic::new(0),
                 doomed: Atomic::new(0),
                 logout_by_ms: Atomic::new(0),
+                since_ms: misc::now_ms(),
+                meter: Meter::new()?,
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),
                 deferring: Atomic::new(0),
@@ -449,13 +472,13 @@ impl Session {
     /// and its tasks end without a response (RFC 7143 6.3.4).
     ///
     /// False when the session has ended, or has too many connections.
-    pub(crate) fn join(&self, cid: u16, peer: SocketAddr, link: Arc<dyn Link>) -> bool {
+    pub(crate) fn join(&self, cid: u16, facts: ConnFacts, link: Arc<dyn Link>) -> bool {
         let old = {
             let mut inner = self.inner.lock();
             if self.has_ended() || !inner.has_room_for(cid, self.most_lines()) {
                 return false;
             }
-            let line = Line { cid, peer, link };
+            let line = Line { cid, facts, link };
             for fenced in inner.fences.iter_mut() {
                 // What the old one has sent is not waited for.
                 fenced.fence.keep(|other| other != cid);
@@ -520,7 +543,7 @@ impl Session {
             }
             let suspended = Suspended {
                 cid: line.cid,
-                peer: line.peer,
+                facts: line.facts,
                 link: line.link,
                 logged_out,
                 until_ms: self.retain_until(),
@@ -1040,6 +1063,11 @@ impl Session {
         }
         inner.high = inner.high.max(slot.saturating_add(1));
         self.publish(&inner);
+        drop(inner);
+        self.meter.begin();
+        if let Some(nexus) = head.nexus.as_ref() {
+            nexus.lun().meter().begin();
+        }
         admission
     }
 
@@ -1107,7 +1135,17 @@ impl Session {
     pub(crate) fn retire(&self, task: &mut Task) {
         let charged = core::mem::take(&mut task.get().charged);
         task::give_place(task);
+        let end = task::end_of(task);
+        if trace::command_on() {
+            let head: &Head = task.shared();
+            let lun = head.nexus.as_ref().map_or(u16::MAX, |n| n.number());
+            trace::command(&end.traced(self.id, lun, task::lba_of(task)));
+        }
         let head: &Head = task.shared();
+        self.meter.end(&end);
+        if let Some(nexus) = head.nexus.as_ref() {
+            nexus.lun().meter().end(&end);
+        }
         let slot = head.slot() as usize;
         let mut waiters = KVec::new();
         let mut seen = None;
@@ -1512,17 +1550,20 @@ impl Session {
     pub(crate) fn with_info(&self, show: &mut dyn FnMut(&SessionInfo<'_>) -> bool) -> bool {
         let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
         let mut conns = KVec::new();
+        let mut outstanding = 0;
         // Without memory none are shown.
         if conns
             .reserve(2 * MAX_CONNECTIONS as usize, GFP_KERNEL)
             .is_ok()
         {
             let inner = self.inner.lock();
+            let slots = inner.slots.iter().take(inner.high);
+            outstanding = slots.filter(|s| s.task.is_some()).count();
             for gone in inner.suspended.iter() {
                 let _ = conns.push_within_capacity(ConnInfo {
                     cid: gone.cid,
                     state: ConnState::CleanupWait,
-                    peer: gone.peer,
+                    facts: gone.facts,
                     stat_sn: gone.link.stat_sn().0,
                 });
             }
@@ -1534,11 +1575,13 @@ impl Session {
                     } else {
                         ConnState::LoggedIn
                     },
-                    peer: line.peer,
+                    facts: line.facts,
                     stat_sn: line.link.stat_sn().0,
                 });
             }
         }
+        let now = misc::now_ms();
+        let by = self.logout_by_ms.load(Relaxed);
         show(&SessionInfo {
             initiator: &self.identity.initiator,
             alias: &self.identity.alias,
@@ -1555,6 +1598,11 @@ impl Session {
             exp_cmd_sn: exp_cmd_sn.0,
             max_cmd_sn: max_cmd_sn.0,
             params: &self.identity.params,
+            dynamic: self.identity.acl.is_none(),
+            age_ms: now.saturating_sub(self.since_ms),
+            logout_in_ms: (by != 0).then(|| by.saturating_sub(now)),
+            outstanding,
+            meter: &self.meter,
             conns: &conns,
         })
     }
@@ -1612,6 +1660,16 @@ pub(crate) struct SessionInfo<'a> {
     pub(crate) max_cmd_sn: u32,
     /// What was negotiated.
     pub(crate) params: &'a SessionParams,
+    /// Whether the initiator has no entry.
+    pub(crate) dynamic: bool,
+    /// How long it has been there.
+    pub(crate) age_ms: u64,
+    /// When it ends if the initiator does not log out, if it was asked to.
+    pub(crate) logout_in_ms: Option<u64>,
+    /// Commands that have not ended.
+    pub(crate) outstanding: usize,
+    /// What is counted of its commands.
+    pub(crate) meter: &'a Meter<BRIEF>,
     /// Its connections.
     pub(crate) conns: &'a [ConnInfo],
 }
@@ -1631,8 +1689,8 @@ pub(crate) struct ConnInfo {
     pub(crate) cid: u16,
     /// Its state.
     pub(crate) state: ConnState,
-    /// The initiator's address.
-    pub(crate) peer: SocketAddr,
+    /// What is known of it.
+    pub(crate) facts: ConnFacts,
     /// The next StatSN.
     pub(crate) stat_sn: u32,
 }
@@ -1646,9 +1704,15 @@ pub(crate) enum ConnState {
     CleanupWait,
 }
 
-/// Logs, at a bounded rate, what a peer did or what became of it.
-pub(crate) fn log(initiator: &IscsiName, what: &str) {
+/// Logs, at a bounded rate, why a connection of a session ends.
+pub(crate) fn log_end(session: &Session, peer: &SocketAddr, what: &str) {
     if misc::may_log() {
-        pr_info!("{}: {}\n", initiator.as_str(), what);
+        pr_info!(
+            "{}: {} (session {}, {:?})\n",
+            session.initiator().as_str(),
+            what,
+            session.id(),
+            peer
+        );
     }
 }

@@ -11,6 +11,10 @@
 //! [`Task`] being passed to `Session::retire`.
 
 use crate::{
+    meter::{
+        End,
+        Times, //
+    },
     parcel::Parcel,
     proto::{
         scsi::{
@@ -382,6 +386,8 @@ pub(crate) struct Body {
     pub(crate) pass: Option<Pass>,
     /// When its work on the disk began, see `misc::ticks`.
     pub(crate) started: u64,
+    /// When it came how far.
+    pub(crate) times: Times,
     /// How far an EXTENDED COPY is.
     pub(crate) copying: Option<KBox<Copying>>,
     /// Whether it must wait for commands with lower CmdSNs.
@@ -412,6 +418,7 @@ impl Body {
             pass: None,
             copying: None,
             started: 0,
+            times: Times::begin(),
             hold: false,
             delay_ms: 0,
             placed: false,
@@ -644,9 +651,40 @@ fn sort_out(waiting: &mut Fifo<Head, Body>, hopeless: &mut Fifo<Head, Body>) {
 pub(crate) fn finish(mut task: Task, outcome: Outcome) {
     leave(&mut task);
     give_place(&mut task);
-    task.get().outcome = outcome;
+    let body = task.get();
+    body.outcome = outcome;
+    body.times.complete();
     let link = task.shared().link.clone();
     link.done(task);
+}
+
+/// The first block that a task is about; 0 if it is about none.
+pub(crate) fn lba_of(task: &Task) -> u64 {
+    match &task.peek().verb {
+        Verb::Command(command) => command.extent().map_or(0, |(lba, _)| lba),
+        Verb::Refused(_) => 0,
+    }
+}
+
+/// What is counted of a task that ends now.
+pub(crate) fn end_of(task: &Task) -> End {
+    let body = task.peek();
+    if task.shared().is_silent() {
+        return End::SILENT;
+    }
+    let command = match &body.verb {
+        Verb::Command(command) => Some(command),
+        Verb::Refused(_) => None,
+    };
+    let outcome = &body.outcome;
+    End::of(
+        command,
+        outcome.status,
+        outcome.sense.map(|sense| sense.key),
+        body.data_in.min(body.edtl as usize) as u64,
+        body.data.len() as u64,
+    )
+    .timed(&body.times)
 }
 
 /// The device has room for one more command. Any context.

@@ -128,6 +128,7 @@ pub(crate) fn start(mut task: Task) {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
     body.started = device.begin();
+    body.times.submit();
     if let Some(blocks) = blocks_of(&command, &device, &body.data) {
         body.pass = device.ranges().try_enter(&blocks);
         if body.pass.is_none() {
@@ -253,9 +254,11 @@ impl BioTask<Head> for Body {
                 task::slow(task, start_waiting);
             }
             Err(error) if is_of_medium(error) && can_be_split(&command) => {
+                log_failure(task.shared(), &command, error);
                 task::slow(task, find_bad_block);
             }
             Err(error) => {
+                log_failure(task.shared(), &command, error);
                 let outcome = explain(error, &command);
                 end(task, outcome);
             }
@@ -360,6 +363,30 @@ fn first_failure(task: &mut Task) -> Outcome {
     Outcome::GOOD
 }
 
+/// Logs, at a bounded rate, that the disk has failed a command. Any context,
+/// hardirq included.
+fn log_failure(head: &Head, command: &Command, error: BlkError) {
+    let Some(nexus) = head.nexus.as_ref().filter(|_| misc::may_log_io()) else {
+        return;
+    };
+    let what = match command {
+        Command::Read { .. } => "read",
+        Command::SynchronizeCache { .. } => "flush",
+        _ => "write",
+    };
+    let device = nexus.device();
+    pr_err!(
+        "core/iblock_{}/{}: {} at block {} failed: {:?} (LUN {} of {})\n",
+        device.hba(),
+        core::str::from_utf8(device.name()).unwrap_or("?"),
+        what,
+        command.extent().map_or(0, |(lba, _)| lba),
+        error,
+        nexus.number(),
+        head.session.initiator().as_str()
+    );
+}
+
 /// What an initiator is told of a failure of the device.
 fn explain(error: BlkError, command: &Command) -> Outcome {
     let lba = command.extent().map_or(0, |(lba, _)| lba);
@@ -404,6 +431,7 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
         return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
     };
     body.started = device.begin_other();
+    body.times.submit();
     let outcome = carry_out_on(head, &device, bdev, &command, body);
     device.end_other();
     count(head, &device, body, &outcome);

@@ -159,7 +159,7 @@ fn put_session(out: &mut Page<'_>, session: &SessionInfo<'_>) -> fmt::Result {
         writeln!(
             out,
             "   Address {} TCP  StatSN: {:#010x}",
-            conn.peer.ip(),
+            conn.facts.peer.ip(),
             conn.stat_sn
         )?;
     }

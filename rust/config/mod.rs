@@ -14,6 +14,7 @@
 //! | `backstore` | `core/iblock_<n>/<device>` |
 //! | `pr` | the `pr` directory of each of them |
 //! | `iscsi` | `iscsi`, `iscsi/<target>`, `iscsi/discovery_auth` |
+//! | `statistics` | what is counted of LUNs and sessions |
 //! | `tpg` | `iscsi/<target>/tpgt_<n>`, with its portals and LUNs |
 //! | `acl` | `iscsi/<target>/tpgt_<n>/acls/<initiator>` |
 //! | `auth` | the `auth` directory of each of them |
@@ -32,6 +33,7 @@ mod iscsi;
 mod portal;
 mod pr;
 mod root;
+mod statistics;
 mod text;
 mod tpg;
 

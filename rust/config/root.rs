@@ -8,6 +8,7 @@ use super::{
     text, //
 };
 use crate::{
+    meter,
     stats,
     sys::configfs::{
         self,
@@ -75,6 +76,18 @@ impl Dir for RootDir {
         Attr::rw(c"dbroot", show_dbroot, store_dbroot),
         Attr::rw(c"pr_dir", show_pr_dir, store_pr_dir),
         Attr::ro(c"statistics", show_statistics),
+        Attr::rw(
+            c"latency_statistics",
+            |_: &Arc<Root>, out: &mut Page<'_>| Ok(writeln!(
+                out,
+                "{}",
+                u8::from(meter::is_timing())
+            )?),
+            |_: &Arc<Root>, value: &[u8]| {
+                meter::set_timing(text::flag(value)?);
+                Ok(())
+            }
+        ),
     ];
     const SUBDIRS: &'static [SubDir<Root>] = &[
         SubDir::new::<CoreDir, _>(c"core", targets),

@@ -12,6 +12,10 @@ use super::{
     backstore::DeviceDir,
     iscsi::iscsi_name,
     portal::PortalsDir,
+    statistics::{
+        show_sessions,
+        StatisticsDir, //
+    },
     text::{
         self,
         Explain, //
@@ -24,8 +28,10 @@ use crate::{
     },
     sys::configfs::{
         files,
+        long_files,
         Dir,
         Files,
+        LongFiles,
         Mkdir,
         Page,
         Refusal,
@@ -38,7 +44,8 @@ use crate::{
         Device,
         Lun,
         Tpg,
-        TpgAttrib, //
+        TpgAttrib,
+        WhichSessions, //
     }, //
 };
 use core::fmt::Write;
@@ -75,6 +82,7 @@ impl Dir for TpgDir {
         Attr::ro(c"dynamic_sessions", show_dynamic_sessions),
         Attr::wo(c"close_sessions", store_close_sessions),
     ];
+    const LONG_FILES: LongFiles<Tpg> = long_files![c"sessions" => show_sessions];
     const SUBDIRS: &'static [SubDir<Tpg>] = &[
         SubDir::new::<AttribDir, _>(c"attrib", Arc::clone),
         SubDir::new::<AuthDir, _>(c"auth", Arc::clone),
@@ -100,16 +108,21 @@ fn show_dynamic_sessions(tpg: &Arc<Tpg>, out: &mut Page<'_>) -> Result<(), Refus
     Ok(())
 }
 
-/// `NAME` or `*`, and perhaps seconds that the initiator has to log out.
+/// `NAME`, `#` and the number of a session, or `*`, and perhaps seconds that the initiator has to log out.
 fn store_close_sessions(tpg: &Arc<Tpg>, value: &[u8]) -> Result<(), Refusal> {
     let value = text::utf8(value)?.trim_ascii();
     let (who, seconds) = match value.split_once(' ') {
         Some((who, seconds)) => (who, Some(seconds)),
         None => (value, None),
     };
-    let name = match who {
-        "*" => None,
-        who => Some(iscsi_name(who.as_bytes())?),
+    let name;
+    let which = match who.strip_prefix('#') {
+        Some(id) => WhichSessions::One(text::number(id.as_bytes(), 1..=u32::MAX)?),
+        None if who == "*" => WhichSessions::All,
+        None => {
+            name = iscsi_name(who.as_bytes())?;
+            WhichSessions::Of(&name)
+        }
     };
     let patience = match seconds {
         Some(seconds) => {
@@ -118,7 +131,7 @@ fn store_close_sessions(tpg: &Arc<Tpg>, value: &[u8]) -> Result<(), Refusal> {
         }
         None => None,
     };
-    tpg.close_sessions(name.as_ref(), patience)
+    tpg.close_sessions(which, patience)
         .explain(&[(ENOENT, "no such session")])
 }
 
@@ -327,6 +340,8 @@ pub(super) struct LunDir;
 impl Dir for LunDir {
     type Object = Lun;
     const FILES: Files<Lun> = LUN_FILES;
+    const SUBDIRS: &'static [SubDir<Lun>] =
+        &[SubDir::new::<StatisticsDir, _>(c"statistics", Arc::clone)];
     const SYMLINK: Symlink<Lun> = Symlink::to::<DeviceDir, _, _>(
         |lun: &Arc<Lun>, device: &Arc<Device>| {
             lun.attach(device).explain(&[

@@ -54,6 +54,7 @@ use crate::{
         }, //
     },
     session::{
+        ConnFacts,
         Identity,
         Session,
         Why, //
@@ -250,7 +251,12 @@ fn finish(
     if !state.found.fresh {
         stats::one(Stat::ConnsAdded);
     }
-    if !session.join(result.cid, conn.peer, link) {
+    let facts = ConnFacts {
+        peer: conn.peer,
+        local: conn.local,
+        params,
+    };
+    if !session.join(result.cid, facts, link) {
         return conn.clone().end(Why::Lost);
     }
     // Its portal group may have been shut, or the session replaced, while it

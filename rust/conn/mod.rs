@@ -37,7 +37,7 @@ use crate::{
         }, //
     },
     session::{
-        log,
+        log_end,
         Reassign,
         Session,
         Why, //
@@ -347,7 +347,7 @@ impl Conn {
         };
         if !expected {
             match self.session.as_ref() {
-                Some(session) => log(session.initiator(), why.text()),
+                Some(session) => log_end(session, &self.peer, why.text()),
                 None => {
                     if misc::may_log() {
                         pr_info!("{:?}: {}\n", self.peer, why.text());

@@ -74,7 +74,7 @@ use crate::{
     },
     session::{
         is_same,
-        log,
+        log_end,
         Admission,
         Reassign,
         Session,
@@ -1004,7 +1004,7 @@ impl Rx {
                 self.mode = Mode::Over;
             }
         } else if response == LogoutResponseCode::Success {
-            log(session.initiator(), Why::Logout.text());
+            log_end(session, &conn.peer, Why::Logout.text());
             note.then = Some(Why::Logout);
             // RFC 7143 11.14: nothing more is taken on the connection.
             self.mode = Mode::Over;
@@ -1033,7 +1033,7 @@ impl Rx {
         if !conn.watch(waiter.clone()) {
             return self.fail(conn, Why::Protocol);
         }
-        log(session.initiator(), "logged out of one connection");
+        log_end(session, &conn.peer, "logged out of one connection");
         // RFC 7143 11.14: nothing more is taken on that connection.
         if own {
             self.mode = Mode::Over;

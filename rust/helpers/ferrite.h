@@ -84,6 +84,7 @@ void fer_spin_lock_bh(spinlock_t *lock);
 void fer_spin_unlock_bh(spinlock_t *lock);
 bool fer_spin_trylock_bh(spinlock_t *lock);
 u64 fer_now_ns(void);
+u64 fer_clock_ns(void);
 void fer_random(void *p, size_t len);
 u32 fer_crc32c(u32 crc, const void *p, size_t len);
 u64 fer_jiffies(void);
@@ -97,6 +98,7 @@ void fer_page_get(struct page *page);
 void fer_page_put(struct page *page);
 void *fer_page_address(struct page *page);
 bool fer_ratelimit(void);
+bool fer_ratelimit_io(void);
 void fer_wipe(void *p, size_t len);
 bool fer_differ(const void *a, const void *b, size_t len);
 void fer_settle(void);
@@ -113,5 +115,25 @@ u64 *fer_pcpu_alloc(unsigned int nr);
 void fer_pcpu_free(u64 *numbers);
 void fer_pcpu_add(u64 *numbers, unsigned int index, u64 n);
 u64 fer_pcpu_sum(const u64 *numbers, unsigned int index);
+
+/* trace.c */
+
+struct fer_trace_command {
+	u64 session;
+	u64 lba;
+	u64 bytes;
+	u64 total_ns;
+	u64 arrival_ns;
+	u64 disk_ns;
+	u64 sending_ns;
+	u32 lun;
+	u8 kind;
+	u8 status;
+	u8 sense_key;
+	u8 aborted;
+};
+
+bool fer_trace_command_on(void);
+void fer_trace_command(const struct fer_trace_command *c);
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/random.h>
 #include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/clock.h>
 #include <linux/string.h>
 #include <linux/utsname.h>
 
@@ -59,6 +60,11 @@ u64 fer_now_ns(void)
 	return ktime_get_mono_fast_ns();
 }
 
+u64 fer_clock_ns(void)
+{
+	return local_clock();
+}
+
 void fer_random(void *p, size_t len)
 {
 	get_random_bytes(p, len);
@@ -100,6 +106,15 @@ void fer_wq_free(struct workqueue_struct *wq)
 }
 
 bool fer_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
+}
+
+/* The same, for errors of disks: they leave room for what peers do. */
+bool fer_ratelimit_io(void)
 {
 	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
 				      DEFAULT_RATELIMIT_BURST);

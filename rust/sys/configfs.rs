@@ -199,6 +199,116 @@ impl Write for Page<'_> {
     }
 }
 
+/// What a long file shows: text of any length.
+///
+/// It is written twice: first it is only counted, then room is made for as much
+/// and a little more, as it may grow in between.
+pub(crate) struct Long<'a> {
+    /// None while it is counted.
+    bytes: Option<&'a mut [u8]>,
+    len: usize,
+}
+
+impl Long<'_> {
+    /// Adds what `f` writes, all of it or nothing; `false` if it did not fit.
+    pub(crate) fn fits(&mut self, f: impl FnOnce(&mut Self) -> fmt::Result) -> bool {
+        let before = self.len;
+        if f(self).is_ok() {
+            return true;
+        }
+        if let Some(torn) = self.bytes.as_mut().and_then(|b| b.get_mut(before..)) {
+            torn.fill(b'\n');
+        }
+        self.len = before;
+        false
+    }
+}
+
+impl Write for Long<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let end = self.len.checked_add(s.len()).ok_or(fmt::Error)?;
+        if let Some(bytes) = self.bytes.as_mut() {
+            bytes
+                .get_mut(self.len..end)
+                .ok_or(fmt::Error)?
+                .copy_from_slice(s.as_bytes());
+        }
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// A long file in the directories of objects of type `T`, to be read by its
+/// owner alone (mode 0400), as each open file keeps memory that nobody is charged
+/// for; to be listed in [`long_files!`], which also gives it its name.
+///
+/// # Invariants
+///
+/// The function in it expects an item that is part of a [`Node`] of `T`.
+#[repr(transparent)]
+pub(crate) struct LongAttr<T>(bindings::configfs_bin_attribute, PhantomData<fn(&T)>);
+
+impl<T: Send + Sync + 'static> LongAttr<T> {
+    /// A file whose content `show` writes.
+    pub(crate) const fn ro<N: Name, S: ShowLongFn<T>>(_name: N, _show: S) -> Self {
+        // INVARIANT: `read` is for `T`.
+        Self(
+            bindings::configfs_bin_attribute {
+                cb_attr: Attr::<T>::new(N::NAME, 0o400, None, None).0,
+                cb_private: ptr::null_mut(),
+                cb_max_size: 0,
+                read: Some(read_long::<T, S>),
+                write: None,
+            },
+            PhantomData,
+        )
+    }
+}
+
+/// The long files of a directory; made by [`long_files!`].
+///
+/// # Invariants
+///
+/// As of [`Files`].
+pub(crate) struct LongFiles<T: 'static>(&'static [Option<&'static LongAttr<T>>]);
+
+impl<T> LongFiles<T> {
+    /// No files.
+    pub(crate) const NONE: Self = Self::new(&[None]);
+
+    /// Takes a list that ends with `None`; use [`long_files!`].
+    pub(crate) const fn new(list: &'static [Option<&'static LongAttr<T>>]) -> Self {
+        assert!(matches!(list.last(), Some(None)));
+        // INVARIANT: Just checked, when compiled.
+        Self(list)
+    }
+}
+
+/// Lists the long files of a directory: a name and a function each.
+macro_rules! long_files {
+    ($($name:expr => $show:expr),* $(,)?) => {
+        $crate::sys::configfs::LongFiles::new(&[
+            $(Some(&{
+                #[derive(Clone, Copy)]
+                struct Name;
+                impl $crate::sys::configfs::Name for Name {
+                    const NAME: &'static core::ffi::CStr = $name;
+                }
+                $crate::sys::configfs::LongAttr::ro(Name, $show)
+            }),)*
+            None,
+        ])
+    };
+}
+pub(crate) use long_files;
+
+/// A function that writes what a long file shows.
+pub(crate) trait ShowLongFn<T>:
+    Fn(&Arc<T>, &mut Long<'_>) -> Result<(), Refusal> + Copy + 'static
+{
+}
+impl<T, F: Fn(&Arc<T>, &mut Long<'_>) -> Result<(), Refusal> + Copy + 'static> ShowLongFn<T> for F {}
+
 /// A file in the directories of objects of type `T`; to be listed in [`files!`],
 /// which also gives it its name.
 ///
@@ -333,6 +443,8 @@ pub(crate) trait Dir: 'static {
     type Object: Send + Sync + 'static;
     /// The files in it.
     const FILES: Files<Self::Object> = Files::NONE;
+    /// The files in it that may be longer than a page.
+    const LONG_FILES: LongFiles<Self::Object> = LongFiles::NONE;
     /// The directories that are in it from the start, and stay.
     const SUBDIRS: &'static [SubDir<Self::Object>] = &[];
     /// What `mkdir` makes in it.
@@ -731,7 +843,8 @@ impl<D: Dir, G: Place> TypeOf<D, G> {
         // `Option<&Attr>` has the layout of a pointer, with NULL for `None`, and
         // by the invariant of `Files` there is one at the end. C only reads it.
         ct_attrs: D::FILES.0.as_ptr().cast_mut().cast(),
-        ct_bin_attrs: ptr::null_mut(),
+        // The same.
+        ct_bin_attrs: D::LONG_FILES.0.as_ptr().cast_mut().cast(),
     };
 }
 
@@ -913,6 +1026,43 @@ unsafe extern "C" fn show<T, S: ShowFn<T>, const ADMIN: bool>(
     match conjure::<S>()(&head.object, &mut page) {
         // At most a page.
         Ok(()) => page.len as isize,
+        Err(refusal) => errno(refusal.errno),
+    }
+}
+
+/// Reads a long file: first without `buffer`, for its length.
+///
+/// # Safety
+///
+/// For configfs, on an item of a node of `T`; `buffer`, if there is one, has
+/// `len` bytes to be written.
+unsafe extern "C" fn read_long<T, S: ShowLongFn<T>>(
+    item: *mut bindings::config_item,
+    buffer: *mut kernel::ffi::c_void,
+    len: usize,
+) -> isize {
+    // SAFETY: By the function's contract; configfs keeps the item while it calls.
+    let head = unsafe { head_of::<T>(item) };
+    let bytes = (!buffer.is_null()).then(|| {
+        let buffer = buffer.cast::<u8>();
+        // What is not filled is shown, too: it shall be no text, nor what was
+        // in this memory before.
+        // SAFETY: By the function's contract there are `len` bytes to be
+        // written, which nobody else knows.
+        unsafe {
+            buffer.write_bytes(b'\n', len);
+            core::slice::from_raw_parts_mut(buffer, len)
+        }
+    });
+    let counting = bytes.is_none();
+    let mut long = Long { bytes, len: 0 };
+    match conjure::<S>()(&head.object, &mut long) {
+        Ok(()) if counting && long.len != 0 => {
+            // Numbers grow while they are read.
+            let more = (long.len / 32).saturating_add(256);
+            long.len.saturating_add(more).min(isize::MAX as usize) as isize
+        }
+        Ok(()) => long.len as isize,
         Err(refusal) => errno(refusal.errno),
     }
 }

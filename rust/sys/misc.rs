@@ -25,6 +25,14 @@ pub(crate) fn now_ms() -> u64 {
     ns / 1_000_000
 }
 
+/// Nanoseconds, for the difference of two readings; the cheapest clock there is.
+/// Those of two CPUs may differ by a little. Any context.
+#[inline]
+pub(crate) fn clock_ns() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_clock_ns() }
+}
+
 /// The kernel's clock of a few milliseconds; cheap to read. Any context.
 pub(crate) fn ticks() -> u64 {
     // SAFETY: No preconditions.
@@ -47,6 +55,13 @@ pub(crate) fn random(out: &mut [u8]) {
 pub(crate) fn may_log() -> bool {
     // SAFETY: No preconditions.
     unsafe { bindings::fer_ratelimit() }
+}
+
+/// The same for errors of disks, so that they leave room for what peers do.
+/// Any context.
+pub(crate) fn may_log_io() -> bool {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_ratelimit_io() }
 }
 
 /// Overwrites a secret so that no copy stays in memory.

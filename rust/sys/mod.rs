@@ -32,4 +32,5 @@ pub(crate) mod pages;
 pub(crate) mod percpu;
 pub(crate) mod socket;
 pub(crate) mod submit;
+pub(crate) mod trace;
 pub(crate) mod work;

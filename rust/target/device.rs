@@ -359,7 +359,7 @@ impl Device {
     }
 
     /// The number of its group in configuration.
-    pub(super) fn hba(&self) -> u32 {
+    pub(crate) fn hba(&self) -> u32 {
         self.hba
     }
 

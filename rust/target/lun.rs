@@ -10,6 +10,10 @@ use super::{
     tpg::Tpg, //
 };
 use crate::{
+    meter::{
+        Meter,
+        FULL, //
+    },
     proto::scsi::{
         device::{
             DeviceInfo,
@@ -44,6 +48,7 @@ use kernel::{
 pub(crate) struct Lun {
     number: u16,
     tpg: Arc<Tpg>,
+    meter: Meter<FULL>,
     #[pin]
     device: SpinLockBh<Option<Arc<Device>>>,
 }
@@ -51,11 +56,12 @@ pub(crate) struct Lun {
 impl Lun {
     pub(super) fn new(number: u16, tpg: Arc<Tpg>) -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 number,
                 tpg,
+                meter: Meter::new()?,
                 device <- new_spinlock_bh!(None, "ferrite_lun"),
-            }),
+            }? Error),
             GFP_KERNEL,
         )
     }
@@ -63,6 +69,11 @@ impl Lun {
     /// The logical unit number, as the portal group numbers it.
     pub(crate) fn number(&self) -> u16 {
         self.number
+    }
+
+    /// What is counted of its commands.
+    pub(crate) fn meter(&self) -> &Meter<FULL> {
+        &self.meter
     }
 
     /// The portal group it belongs to.

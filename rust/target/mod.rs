@@ -63,7 +63,8 @@ pub(crate) use tpg::{
     Target,
     Tpg,
     TpgAttrib,
-    View, //
+    View,
+    WhichSessions, //
 };
 
 pub(crate) use traffic::Kind;

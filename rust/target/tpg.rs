@@ -568,18 +568,18 @@ impl Tpg {
         self.end_matching(why, &|_| true);
     }
 
-    /// Ends the sessions of `initiator`, or all without one: at once, or, with
+    /// Ends sessions: at once, or, with
     /// `patience` in seconds, when the initiator has not logged out by then.
     ///
     /// # Errors
     ///
     /// `ENOENT` when there is no such session, `ENOMEM`.
-    pub(crate) fn close_sessions(
-        &self,
-        initiator: Option<&IscsiName>,
-        patience: Option<u16>,
-    ) -> Result {
-        let is_meant = |s: &Session| initiator.is_none_or(|name| s.initiator() == name);
+    pub(crate) fn close_sessions(&self, which: WhichSessions<'_>, patience: Option<u16>) -> Result {
+        let is_meant = |s: &Session| match which {
+            WhichSessions::All => true,
+            WhichSessions::Of(name) => s.initiator() == name,
+            WhichSessions::One(id) => s.id() == u64::from(id),
+        };
         let mut list = KVec::new();
         for session in self.sessions.lock().iter().filter(|s| is_meant(s)) {
             list.push(session.clone(), GFP_KERNEL)?;
@@ -664,6 +664,17 @@ impl Tpg {
         }
         Ok(())
     }
+}
+
+/// Some sessions of a portal group.
+#[derive(Clone, Copy)]
+pub(crate) enum WhichSessions<'a> {
+    /// All.
+    All,
+    /// Those of an initiator.
+    Of(&'a IscsiName),
+    /// The one with this number, see [`Session::id`].
+    One(u32),
 }
 
 /// A LUN as a session shall see it.

@@ -171,6 +171,60 @@ pub enum Command {
     Reservation(ReservationCommand),
     /// Show everything as a tree
     Status,
+    /// Show who does how much now, and how long it takes
+    #[command(
+        long_about = "Show who does how much now, and how long it takes: operations and bytes a \
+        second, outstanding commands, the time that half of the commands and that 99 % of them \
+        took at most, and failures, for each LUN and each session. Times are upper bounds of \
+        classes that are powers of two of a microsecond. Keys: q quits, s sorts by the next \
+        column, v shows LUNs, sessions or both, the space bar pauses, + and - change the \
+        interval."
+    )]
+    Top {
+        /// Print one view and end
+        #[arg(long)]
+        once: bool,
+        /// Milliseconds between two looks
+        #[arg(long, value_name = "MS", default_value = "1000",
+              value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+        interval: u64,
+        /// What to sort by
+        #[arg(long, value_enum, default_value = "iops")]
+        sort: crate::cmd::top::Sort,
+    },
+    /// Show events as they happen: logins, refusals, ends of sessions, errors of disks
+    #[command(
+        long_about = "Show events as they happen: logins, logins that are refused and why, ends \
+        of sessions and connections and why, disks that fail commands or change their size, and \
+        writes to configfs that are refused. The source is the kernel's log, in which the module \
+        limits how many lines peers can cause: of a flood a part is told. With --json each event \
+        is a line."
+    )]
+    Monitor {
+        /// Begin with what the log still has of earlier events
+        #[arg(long)]
+        old: bool,
+        /// End after so many events
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// End after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+    },
+    /// Print counters and latencies in the text format of Prometheus
+    #[command(
+        long_about = "Print counters and latencies in the text format of Prometheus. With \
+        --output the file is replaced at once, as the textfile collector of node_exporter wants \
+        it; call it by a timer."
+    )]
+    Metrics {
+        /// The file to replace
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Leave out the metrics of single sessions
+        #[arg(long)]
+        no_sessions: bool,
+    },
     /// Write the whole configuration, secrets included, to a file
     Save {
         /// The file; `-` is the standard output
@@ -882,7 +936,7 @@ pub enum SessionCommand {
         #[arg(value_name = "TARGET", value_parser = name)]
         target: Option<Name>,
     },
-    /// Show those of an initiator, with the negotiated parameters
+    /// Show those of an initiator, with what was negotiated and what they have done
     Show {
         /// The portal group
         #[command(flatten)]
@@ -908,5 +962,27 @@ pub enum SessionCommand {
         /// Ask for a logout first, and wait so many seconds for it, 1 to 3600
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
         wait: Option<u16>,
+    },
+    /// Ask for a logout, wait for it, and close what is left
+    ///
+    /// Initiators are sent an Async Message that asks for a logout within so many seconds (RFC
+    /// 7143, section 11.9.1). Sessions that are there when they are over are closed. An
+    /// initiator that may still log in may do so again.
+    Drain {
+        /// The target's name
+        #[arg(value_name = "TARGET", value_parser = name)]
+        target: Name,
+        /// The tag of the portal group [default: all of the target]
+        #[arg(long, value_name = "TAG", value_parser = tpgt)]
+        tpg: Option<u16>,
+        /// Only the sessions of this initiator
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        initiator: Option<Name>,
+        /// Only the session with this number
+        #[arg(long, value_name = "NUMBER")]
+        session: Option<u32>,
+        /// Seconds that initiators have, 1 to 3600
+        #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=3600))]
+        within: u16,
     },
 }

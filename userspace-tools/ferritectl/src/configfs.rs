@@ -457,6 +457,22 @@ impl<'t> Configfs<'t> {
         }
     }
 
+    /// As [`Configfs::value`], but what this user may not read is as if it were not there.
+    pub fn value_if_allowed(&self, path: &Path) -> Result<Option<String>> {
+        match self.tree.read(path) {
+            Ok(text) => Ok(Some(trim(&text))),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(path, error)),
+        }
+    }
+
     /// As [`Configfs::value`], but what cannot be read is noted and left out.
     fn value_or_note(&self, path: &Path) -> Option<String> {
         match self.value(path) {
@@ -700,6 +716,15 @@ impl<'t> Configfs<'t> {
         Some(shown(&path, &text))
     }
 
+    /// What a LUN's link leads to: a backstore, of whatever kind.
+    pub fn lun_backstore(&self, name: &Name, tag: u16, number: u64) -> Option<String> {
+        let (_, target) = self.link(&layout::lun(name, tag, number)).ok()??;
+        let mut last = target.components().rev();
+        let device = last.next()?.as_os_str().to_string_lossy().into_owned();
+        let hba = last.next()?.as_os_str().to_string_lossy().into_owned();
+        Some(format!("{hba}/{device}"))
+    }
+
     /// The names of the links in a LUN's directory.
     pub fn lun_link(&self, name: &Name, tag: u16, number: u64) -> Result<Option<String>> {
         Ok(self
@@ -928,8 +953,16 @@ impl<'t> Configfs<'t> {
         initiator: Option<&Name>,
         wait: Option<u16>,
     ) -> Result<()> {
+        self.close(name, tag, initiator.map_or("*", Name::as_str), wait)
+    }
+
+    /// The same for the session with that number.
+    pub fn close_session(&self, name: &Name, tag: u16, id: u32, wait: Option<u16>) -> Result<()> {
+        self.close(name, tag, &format!("#{id}"), wait)
+    }
+
+    fn close(&self, name: &Name, tag: u16, who: &str, wait: Option<u16>) -> Result<()> {
         let path = layout::tpg(name, tag).join("close_sessions");
-        let who = initiator.map_or("*", Name::as_str);
         let text = match wait {
             Some(seconds) => format!("{who} {seconds}"),
             None => who.to_string(),

@@ -92,6 +92,15 @@ fn has_secrets(configuration: &Configuration) -> bool {
 /// Replaces a file by new text, readable by its owner alone. Whoever reads it meanwhile,
 /// or after a crash, finds the old text or the new one.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
+    replace_by(path, text, 0o600)
+}
+
+/// The same, readable by everybody.
+pub fn publish(path: &Path, text: &str) -> Result<()> {
+    replace_by(path, text, 0o644)
+}
+
+fn replace_by(path: &Path, text: &str, mode: u32) -> Result<()> {
     let fail = |error: io::Error| Error::file(path, error);
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -115,7 +124,7 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
     };
     let mut file = tempfile::Builder::new()
         .prefix(".ferrite-")
-        .permissions(fs::Permissions::from_mode(0o600))
+        .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(&dir)
         .map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;

@@ -23,6 +23,7 @@ pub mod info;
 pub mod layout;
 pub mod lio_utils;
 pub mod names;
+pub mod observe;
 pub mod output;
 pub mod remember;
 pub mod secret;

@@ -9,6 +9,8 @@ pub mod backstore;
 pub mod clear;
 pub mod docs;
 pub mod lun;
+pub mod metrics;
+pub mod monitor;
 pub mod portal;
 pub mod reservation;
 pub mod save;
@@ -16,6 +18,7 @@ pub mod session;
 pub mod status;
 pub mod target;
 pub mod thin;
+pub mod top;
 pub mod tpg;
 pub mod version;
 
@@ -71,6 +74,27 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                 Command::Session(command) => session::run(context, command),
                 Command::Reservation(command) => reservation::run(context, command),
                 Command::Status => status::run(context),
+                Command::Top {
+                    once,
+                    interval,
+                    sort,
+                } => top::run(
+                    context,
+                    top::Options {
+                        once,
+                        interval: std::time::Duration::from_millis(interval),
+                        sort,
+                    },
+                ),
+                Command::Monitor {
+                    old,
+                    count,
+                    seconds,
+                } => monitor::run(context, old, count, seconds),
+                Command::Metrics {
+                    output,
+                    no_sessions,
+                } => metrics::run(context, output.as_deref(), !no_sessions),
                 Command::Save { file } => save::save(context, &file),
                 Command::Restore { file, replace } => save::restore(context, &file, replace),
                 Command::Clear {

@@ -2,10 +2,16 @@
 
 //! `ferritectl session …`
 
+use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
 use serde::Serialize;
 
 use crate::cli::SessionCommand;
 use crate::cli::TpgArgs;
+use crate::cmd::find_target;
 use crate::cmd::find_tpg;
 use crate::cmd::targets;
 use crate::configfs::Configfs;
@@ -15,6 +21,8 @@ use crate::error::Result;
 use crate::info::Session;
 use crate::layout;
 use crate::names::Name;
+use crate::observe;
+use crate::observe::Record;
 use crate::output;
 use crate::state::Attributes;
 
@@ -32,6 +40,9 @@ pub struct View {
     /// The particulars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
+    /// All that the kernel tells, if it is one that lists sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Record>,
 }
 
 /// Runs a verb.
@@ -45,12 +56,30 @@ pub fn run(context: &mut Context<'_, '_>, command: SessionCommand) -> Result<()>
             all: _,
             wait,
         } => close(context, &tpg, initiator.as_ref(), wait),
+        SessionCommand::Drain {
+            target,
+            tpg,
+            initiator,
+            session,
+            within,
+        } => drain(context, &target, tpg, initiator.as_ref(), session, within),
     }
 }
 
 /// The sessions of a portal group.
 pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<View>> {
     let mut views = Vec::new();
+    if let Some(records) = observe::records(configfs, target, tpg)? {
+        let view = |record: Record| View {
+            initiator: record.initiator.clone(),
+            target: target.clone(),
+            tpg,
+            dynamic: record.dynamic,
+            session: Some(Session::from(&record)),
+            detail: Some(record),
+        };
+        return Ok(records.into_iter().map(view).collect());
+    }
     for initiator in configfs.initiators(target, tpg)? {
         for session in configfs.sessions(target, tpg, &initiator)? {
             views.push(View {
@@ -59,6 +88,7 @@ pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<Vi
                 tpg,
                 dynamic: false,
                 session: Some(session),
+                detail: None,
             });
         }
     }
@@ -69,6 +99,7 @@ pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<Vi
             tpg,
             dynamic: true,
             session: None,
+            detail: None,
         });
     }
     Ok(views)
@@ -93,12 +124,46 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
                 view.target.to_string(),
                 view.tpg.to_string(),
                 addresses(view).join(", "),
+                number(view, |r| r.session.to_string()),
+                number(view, |r| age(r.age_ms() / 1000)),
+                number(view, |r| {
+                    format!("{}/{}", r.number("outstanding"), r.number("queue_depth"))
+                }),
+                number(view, |r| output::size(r.number("read_bytes"))),
+                number(view, |r| output::size(r.number("write_bytes"))),
                 state(view),
             ]
         })
         .collect();
-    let header = ["INITIATOR", "TARGET", "TPG", "ADDRESS", "STATE"];
+    let header = [
+        "INITIATOR",
+        "TARGET",
+        "TPG",
+        "ADDRESS",
+        "ID",
+        "AGE",
+        "QUEUE",
+        "READ",
+        "WRITTEN",
+        "STATE",
+    ];
     context.print(&output::grouped(context.env.style, &header, &rows, 1))
+}
+
+/// What a kernel tells that lists sessions.
+fn number(view: &View, of: impl Fn(&Record) -> String) -> String {
+    view.detail.as_ref().map(of).unwrap_or_default()
+}
+
+/// A time for people, in its two greatest units.
+fn age(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
 }
 
 /// Where the initiator's connections come from.
@@ -144,9 +209,16 @@ fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Resu
             "`ferritectl session list` shows who is logged in",
         ));
     }
-    // They read as words while nobody is logged in; somebody is.
+    // They read as words while nobody is logged in; somebody is. Those without an ACL have
+    // no directory of their own.
     let dir = layout::acl(&target, tpg, initiator).join("param");
-    let parameters = configfs.readings(&dir)?;
+    let mut parameters = match configfs.exists(&dir)? {
+        true => configfs.readings(&dir)?,
+        false => Attributes::default(),
+    };
+    if let Some(detail) = views.first().and_then(|view| view.detail.as_ref()) {
+        parameters.0.extend(detail.keys.clone());
+    }
     if context.mode.json {
         return context.json(&serde_json::json!({
             "sessions": views, "parameters": parameters,
@@ -175,6 +247,10 @@ fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Resu
                 window.open, window.depth, window.exp_cmd_sn, window.max_cmd_sn
             ))?;
         }
+        if let Some(detail) = &view.detail {
+            particulars(context, detail)?;
+            continue;
+        }
         for connection in &session.connections {
             context.say(&format!(
                 "  connection {} from {} by {}, {}",
@@ -186,6 +262,173 @@ fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Resu
         }
     }
     negotiated(context, &parameters)
+}
+
+fn particulars(context: &mut Context<'_, '_>, record: &Record) -> Result<()> {
+    let number = |name| record.number(name);
+    context.say(&format!(
+        "  logged in for {}, {} outstanding",
+        age(record.age_ms() / 1000),
+        output::count(number("outstanding") as usize, "command"),
+    ))?;
+    context.say(&format!(
+        "  {} reads of {}, {} writes of {}, {} other commands, {} failed, {} aborted",
+        number("reads"),
+        output::size(number("read_bytes")),
+        number("writes"),
+        output::size(number("write_bytes")),
+        number("other_commands"),
+        observe::errors(&record.numbers),
+        number("aborted"),
+    ))?;
+    if let (Some(half), Some(most)) = (
+        record.latency.percentile_us(50.0),
+        record.latency.percentile_us(99.0),
+    ) {
+        context.say(&format!(
+            "  half of them took at most {half} us, 99 % at most {most} us"
+        ))?;
+    }
+    for connection in &record.connections {
+        context.say(&format!(
+            "  connection {} from {} to {}, {}",
+            connection.cid,
+            connection.peer,
+            connection.portal,
+            connection.state.replace('_', " ")
+        ))?;
+        for (key, value) in &connection.keys {
+            if key != "stat_sn" {
+                context.say(&format!("    {key} {value}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How a session has ended that was asked to.
+#[derive(Debug, Serialize)]
+struct Drained {
+    session: u32,
+    initiator: String,
+    tpg: u16,
+    /// It logged out in time; else it was closed.
+    logged_out: bool,
+    seconds: f64,
+}
+
+/// How long a session may take to go after its time is over: the kernel looks twice a second.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Asks initiators to log out, and waits until they have, or have been closed.
+fn drain(
+    context: &mut Context<'_, '_>,
+    target: &Name,
+    tpg: Option<u16>,
+    initiator: Option<&Name>,
+    session: Option<u32>,
+    within: u16,
+) -> Result<()> {
+    let configfs = context.configfs();
+    let target = find_target(&configfs, target)?;
+    let tags = match tpg {
+        Some(_) => vec![find_tpg(&configfs, &target, tpg)?.1],
+        None => configfs.tags(&target)?,
+    };
+    let listed = |tag: u16| -> Result<Vec<Record>> {
+        observe::records(&configfs, &target, tag)?.ok_or_else(|| Error::Unavailable {
+            reason: "the kernel does not list sessions, or not for this user".into(),
+            hint: "be root; `ferritectl session close` works without a list".into(),
+        })
+    };
+    let mut asked: Vec<(u16, u32, String)> = Vec::new();
+    for tag in &tags {
+        for record in listed(*tag)? {
+            let meant = initiator.is_none_or(|i| record.initiator.eq_ignore_ascii_case(i.as_str()))
+                && session.is_none_or(|id| record.session == id);
+            if meant {
+                asked.push((*tag, record.session, record.initiator));
+            }
+        }
+    }
+    if asked.is_empty() && (initiator.is_some() || session.is_some()) {
+        return Err(Error::not_found(
+            format!("such a session with {target}"),
+            "`ferritectl session list` shows who is logged in",
+        ));
+    }
+    if context.mode.dry_run {
+        let configured = asked.len();
+        return context.say(&format!(
+            "would ask {} to log out within {within} s",
+            output::count(configured, "session")
+        ));
+    }
+    let start = Instant::now();
+    for (tag, id, _) in &asked {
+        match configfs.close_session(&target, *tag, *id, Some(within)) {
+            Ok(()) => {}
+            // It has gone meanwhile.
+            Err(Error::Refused { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let time = Duration::from_secs(u64::from(within));
+    let mut left = asked;
+    let mut drained: Vec<Drained> = Vec::new();
+    while !left.is_empty() && start.elapsed() < time + CLOSING {
+        let mut there: Vec<u32> = Vec::new();
+        for tag in &tags {
+            there.extend(listed(*tag)?.iter().map(|record| record.session));
+        }
+        let elapsed = start.elapsed();
+        left.retain(|(tag, id, initiator)| {
+            if !there.contains(id) {
+                drained.push(Drained {
+                    session: *id,
+                    initiator: initiator.clone(),
+                    tpg: *tag,
+                    logged_out: elapsed < time,
+                    seconds: elapsed.as_secs_f64(),
+                });
+            }
+            there.contains(id)
+        });
+        if !left.is_empty() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    if context.mode.json {
+        context.json(&serde_json::json!({
+            "target": target, "drained": drained,
+            "left": left.iter().map(|(_, id, _)| id).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        for session in &drained {
+            let how = match session.logged_out {
+                true => "logged out",
+                false => "was closed",
+            };
+            context.say(&format!(
+                "session {} of {} {how} after {:.1} s",
+                session.session, session.initiator, session.seconds
+            ))?;
+        }
+        if drained.is_empty() && left.is_empty() {
+            context.say(&format!("{target} has no sessions"))?;
+        }
+    }
+    match left.len() {
+        0 => Ok(()),
+        number => Err(Error::Partial(format!(
+            "{} still there after {} s",
+            match number {
+                1 => "1 session is".to_string(),
+                number => format!("{number} sessions are"),
+            },
+            start.elapsed().as_secs()
+        ))),
+    }
 }
 
 /// Ends sessions; without an initiator all of the portal group.

@@ -354,6 +354,7 @@ pub fn acl(
             tpg: tag,
             dynamic: false,
             session: Some(session),
+            detail: None,
         });
     }
     let addresses: Vec<String> = view.sessions.iter().flat_map(session::addresses).collect();

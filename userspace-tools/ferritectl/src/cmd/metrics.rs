@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ferritectl metrics`: what was counted, in Prometheus' text format.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::files;
+use crate::observe;
+use crate::observe::Counters;
+use crate::observe::Histogram;
+use crate::observe::Snapshot;
+
+/// Prints the metrics, or replaces a file by them.
+pub fn run(context: &mut Context<'_, '_>, output: Option<&Path>, sessions: bool) -> Result<()> {
+    let snapshot = observe::snapshot(&context.configfs())?;
+    let text = text(&snapshot, sessions);
+    match output {
+        Some(path) => files::publish(path, &text),
+        None => context.print(&text),
+    }
+}
+
+/// A label's value, as the format wants it.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn labels(pairs: &[(&str, &str)]) -> String {
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// A metric with all its samples: the format wants them together.
+struct Metric {
+    name: &'static str,
+    text: String,
+}
+
+impl Metric {
+    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+        Metric {
+            name,
+            text: format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+        }
+    }
+
+    fn add(&mut self, labels: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{}{{{labels}}} {value}", self.name);
+    }
+
+    fn add_histogram(&mut self, labels: &str, histogram: &Histogram) {
+        let mut sum = 0u64;
+        for (below, count) in histogram.below_us.iter().zip(&histogram.counts) {
+            sum = sum.saturating_add(*count);
+            if let Some(us) = below {
+                let le = *us as f64 / 1e6;
+                let _ = writeln!(
+                    self.text,
+                    "{}_bucket{{{labels},le=\"{le}\"}} {sum}",
+                    self.name
+                );
+            }
+        }
+        let total = histogram.total();
+        let seconds = histogram.sum_ns as f64 / 1e9;
+        let name = self.name;
+        let _ = writeln!(self.text, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(self.text, "{name}_sum{{{labels}}} {seconds}");
+        let _ = writeln!(self.text, "{name}_count{{{labels}}} {total}");
+    }
+}
+
+fn number(counters: &Counters, name: &str) -> u64 {
+    counters.get(name).copied().unwrap_or(0)
+}
+
+/// Metrics of commands, which LUNs and sessions both have.
+struct Traffic {
+    commands: Metric,
+    bytes: Metric,
+    errors: Metric,
+    aborted: Metric,
+    outstanding: Metric,
+}
+
+impl Traffic {
+    fn add(&mut self, labels: &str, counters: &Counters) {
+        for (kind, counter) in [
+            ("read", "reads"),
+            ("write", "writes"),
+            ("other", "other_commands"),
+        ] {
+            let labels = format!("{labels},type=\"{kind}\"");
+            self.commands.add(&labels, number(counters, counter));
+        }
+        for (direction, counter) in [("read", "read_bytes"), ("write", "write_bytes")] {
+            let labels = format!("{labels},direction=\"{direction}\"");
+            self.bytes.add(&labels, number(counters, counter));
+        }
+        for (reason, count) in observe::failures(counters) {
+            self.errors
+                .add(&format!("{labels},reason=\"{reason}\""), count);
+        }
+        self.aborted.add(labels, number(counters, "aborted"));
+        self.outstanding
+            .add(labels, number(counters, "outstanding"));
+    }
+
+    fn text(self) -> String {
+        [
+            self.commands,
+            self.bytes,
+            self.errors,
+            self.aborted,
+            self.outstanding,
+        ]
+        .map(|metric| metric.text)
+        .concat()
+    }
+}
+
+/// The metrics of a snapshot.
+pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
+    let mut text = String::new();
+    let mut of_luns = Traffic {
+        commands: Metric::new(
+            "ferrite_lun_commands_total",
+            "counter",
+            "SCSI commands of a LUN that have been answered.",
+        ),
+        bytes: Metric::new(
+            "ferrite_lun_bytes_total",
+            "counter",
+            "Data that initiators have read from a LUN or written to it.",
+        ),
+        errors: Metric::new(
+            "ferrite_lun_errors_total",
+            "counter",
+            "SCSI commands of a LUN that failed, by sense key or status.",
+        ),
+        aborted: Metric::new(
+            "ferrite_lun_aborted_commands_total",
+            "counter",
+            "SCSI commands of a LUN that were aborted without an answer.",
+        ),
+        outstanding: Metric::new(
+            "ferrite_lun_outstanding_commands",
+            "gauge",
+            "SCSI commands of a LUN that have not been answered yet.",
+        ),
+    };
+    let mut latency = Metric::new(
+        "ferrite_lun_latency_seconds",
+        "histogram",
+        "Time that SCSI commands of a LUN took, by stage.",
+    );
+    for lun in &snapshot.luns {
+        let labels = labels(&[
+            ("target", &lun.target),
+            ("tpg", &lun.tpg.to_string()),
+            ("lun", &lun.lun.to_string()),
+            ("backstore", lun.backstore.as_deref().unwrap_or("")),
+        ]);
+        of_luns.add(&labels, &lun.counters);
+        for (stage, histogram) in &lun.latency {
+            latency.add_histogram(&format!("{labels},stage=\"{stage}\""), histogram);
+        }
+    }
+    text.push_str(&of_luns.text());
+    text.push_str(&latency.text);
+
+    let mut count = Metric::new(
+        "ferrite_sessions",
+        "gauge",
+        "Sessions that are logged in to a target portal group.",
+    );
+    let mut portal_groups: Vec<(&str, u16, u64)> = Vec::new();
+    for lun in &snapshot.luns {
+        if !portal_groups
+            .iter()
+            .any(|(target, tpg, _)| (*target, *tpg) == (lun.target.as_str(), lun.tpg))
+        {
+            portal_groups.push((&lun.target, lun.tpg, 0));
+        }
+    }
+    for session in &snapshot.sessions {
+        let known = portal_groups
+            .iter_mut()
+            .find(|(target, tpg, _)| (*target, *tpg) == (session.target.as_str(), session.tpg));
+        match known {
+            Some((_, _, count)) => *count += 1,
+            None => portal_groups.push((&session.target, session.tpg, 1)),
+        }
+    }
+    for (target, tpg, number) in portal_groups {
+        let tpg = tpg.to_string();
+        count.add(&labels(&[("target", target), ("tpg", &tpg)]), number);
+    }
+    text.push_str(&count.text);
+    if sessions {
+        text.push_str(&session_text(snapshot));
+    }
+
+    for (name, value) in &snapshot.module {
+        let _ = writeln!(
+            text,
+            "# HELP ferrite_{name}_total Counter {name} of the module.\n\
+             # TYPE ferrite_{name}_total counter\n\
+             ferrite_{name}_total {value}"
+        );
+    }
+    text
+}
+
+fn session_text(snapshot: &Snapshot) -> String {
+    let mut traffic = Traffic {
+        commands: Metric::new(
+            "ferrite_session_commands_total",
+            "counter",
+            "SCSI commands of a session that have been answered.",
+        ),
+        bytes: Metric::new(
+            "ferrite_session_bytes_total",
+            "counter",
+            "Data that the initiator of a session has read or written.",
+        ),
+        errors: Metric::new(
+            "ferrite_session_errors_total",
+            "counter",
+            "SCSI commands of a session that failed, by sense key or status.",
+        ),
+        aborted: Metric::new(
+            "ferrite_session_aborted_commands_total",
+            "counter",
+            "SCSI commands of a session that were aborted without an answer.",
+        ),
+        outstanding: Metric::new(
+            "ferrite_session_outstanding_commands",
+            "gauge",
+            "SCSI commands of a session that have not been answered yet.",
+        ),
+    };
+    let mut depth = Metric::new(
+        "ferrite_session_queue_depth",
+        "gauge",
+        "SCSI commands that a session may have outstanding.",
+    );
+    let mut age = Metric::new("ferrite_session_age_seconds", "gauge", "Age of a session.");
+    let mut connections = Metric::new(
+        "ferrite_session_connections",
+        "gauge",
+        "Connections of a session.",
+    );
+    let mut latency = Metric::new(
+        "ferrite_session_latency_seconds",
+        "histogram",
+        "Time from the arrival of a session's SCSI commands to their answers.",
+    );
+    for session in &snapshot.sessions {
+        let record = &session.record;
+        let labels = labels(&[
+            ("target", &session.target),
+            ("tpg", &session.tpg.to_string()),
+            ("initiator", &record.initiator),
+            ("isid", &record.isid),
+            ("session", &record.session.to_string()),
+        ]);
+        traffic.add(&labels, &record.numbers);
+        depth.add(&labels, record.number("queue_depth"));
+        age.add(&labels, record.age_ms() as f64 / 1000.0);
+        connections.add(&labels, record.connections.len());
+        latency.add_histogram(&labels, &record.latency);
+    }
+    let mut text = traffic.text();
+    for metric in [depth, age, connections, latency] {
+        text.push_str(&metric.text);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Lun;
+    use crate::observe::Record;
+    use crate::observe::Session;
+
+    fn snapshot() -> Snapshot {
+        let histogram = Histogram {
+            below_us: vec![Some(1), Some(2), None],
+            counts: vec![1, 2, 3],
+            sum_ns: 7_500_000,
+        };
+        let counters: Counters = [
+            ("reads", 6),
+            ("read_bytes", 4096),
+            ("sense_medium_error", 1),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect();
+        Snapshot {
+            luns: vec![Lun {
+                target: "iqn.2026-01.org.example:a".into(),
+                tpg: 1,
+                lun: 0,
+                backstore: Some("iblock_0/a\"b\\".into()),
+                counters: counters.clone(),
+                latency: [(observe::WHOLE.to_string(), histogram.clone())].into(),
+            }],
+            sessions: vec![Session {
+                target: "iqn.2026-01.org.example:a".into(),
+                tpg: 1,
+                record: Record {
+                    session: 7,
+                    initiator: "iqn.2026-01.org.example:i".into(),
+                    numbers: counters,
+                    latency: histogram,
+                    ..Record::default()
+                },
+            }],
+            module: [("logins".to_string(), 3)].into(),
+        }
+    }
+
+    #[test]
+    fn metrics_are_in_the_text_format() {
+        let text = text(&snapshot(), true);
+        let of_lun = "target=\"iqn.2026-01.org.example:a\",tpg=\"1\",lun=\"0\",\
+                      backstore=\"iblock_0/a\\\"b\\\\\"";
+        for line in [
+            format!("ferrite_lun_commands_total{{{of_lun},type=\"read\"}} 6"),
+            format!("ferrite_lun_bytes_total{{{of_lun},direction=\"read\"}} 4096"),
+            format!("ferrite_lun_errors_total{{{of_lun},reason=\"medium_error\"}} 1"),
+            format!(
+                "ferrite_lun_latency_seconds_bucket{{{of_lun},stage=\"received_sent\",\
+                 le=\"0.000002\"}} 3"
+            ),
+            format!(
+                "ferrite_lun_latency_seconds_bucket{{{of_lun},stage=\"received_sent\",\
+                 le=\"+Inf\"}} 6"
+            ),
+            format!("ferrite_lun_latency_seconds_sum{{{of_lun},stage=\"received_sent\"}} 0.0075"),
+            "ferrite_sessions{target=\"iqn.2026-01.org.example:a\",tpg=\"1\"} 1".into(),
+            "ferrite_logins_total 3".into(),
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn each_metric_is_announced_once_and_before_its_samples() {
+        let text = text(&snapshot(), true);
+        let mut announced = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let name = rest.split(' ').next().unwrap();
+                assert!(!announced.contains(&name), "{name}");
+                announced.push(name);
+            } else if !line.starts_with('#') {
+                let last = announced.last().unwrap();
+                assert!(line.starts_with(last), "{line} after {last}");
+                let (_, value) = line.rsplit_once(' ').unwrap();
+                value.parse::<f64>().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_can_be_left_out() {
+        assert!(!text(&snapshot(), false).contains("ferrite_session_"));
+    }
+}
