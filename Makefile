@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools demo test conformance lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools demo test conformance robustness lint fmt fmt-check install clean distclean help
 all: module userspace-tools
 
 module:
@@ -31,6 +31,9 @@ test:
 
 conformance:
 	scripts/conformance
+
+robustness:
+	scripts/robustness
 
 lint: fmt-check
 	scripts/check-layers
@@ -62,6 +65,7 @@ help:
 	@echo 'make demo                   show an export of a real disk, in a VM'
 	@echo 'make test                   run every test'
 	@echo 'make conformance            judge Ferrite and the kernel'\''s own target by the same suites'
+	@echo 'make robustness             hang disks, open many sessions, try known holes; prints figures'
 	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
 	@echo 'make install                install module and tools on this machine'
 	@echo 'make clean, distclean       delete what was built; also the build root and VM images'
