@@ -18,8 +18,8 @@ t_enable "$IQN"
 t_target "$IQN-chap"
 t_lun "$IQN-chap" 0 disk1
 t_portal "$IQN-chap" "$PORTAL"
-t_acl "$IQN-chap" iqn.2026-01.org.example:raw
-t_chap "$IQN-chap" iqn.2026-01.org.example:raw -- user twelve-chars-1 target twelve-chars-2
+T_BY=tool t_acl "$IQN-chap" iqn.2026-01.org.example:raw
+T_BY=tool t_chap "$IQN-chap" iqn.2026-01.org.example:raw -- user twelve-chars-1 target twelve-chars-2
 must put MD5,SHA1,SHA256 "$(t_tpg "$IQN-chap")/attrib/chap_algorithms"
 t_enable "$IQN-chap"
 py known_holes

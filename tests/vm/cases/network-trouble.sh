@@ -25,7 +25,7 @@ calm() {
 
 t_load
 t_export /dev/vda
-size=2m
+size=1m
 [ "$T_FULL" = 0 ] || size=16m
 # With digests: nothing else finds what is corrupted on the loopback device.
 must i_login node.conn[0].iscsi.HeaderDigest=CRC32C node.conn[0].iscsi.DataDigest=CRC32C \
@@ -62,12 +62,12 @@ echo "digest errors seen by the target: $(($(errors) - before))"
 check "the session is there, or there again" fio_verify "$disk" --size=1m
 
 # Nothing gets through for so long that the initiator's keepalive gives up.
-background fio_verify "$disk" --size=$size --time_based --runtime=16 --verify_backlog=64
+background fio_verify "$disk" --size=$size --time_based --runtime=13 --verify_backlog=64
 sleep 2
 trouble loss 100%
-sleep 12
+sleep 10
 calm
-check "a network that is gone for 12 s: I/O goes on where it was, verified" finish $((90 * T_SLOWER))
+check "a network that is gone for 10 s: I/O goes on where it was, verified" finish $((90 * T_SLOWER))
 check "in one session" wait_for 30 t_has_sessions 1
 check_eq "and what is on the disk is what was read" "$(sum "$disk" 16)" "$(sum /dev/vda 16)"
 i_logout

@@ -539,7 +539,7 @@ for name, what, test in TESTS:
     start = time.monotonic()
     try:
         wrong = test()
-    except (AssertionError, Closed, Refused, Rejected, OSError) as error:
+    except (AssertionError, Closed, Refused, Rejected, OSError, subprocess.CalledProcessError) as error:
         wrong = repr(error)
     if wrong is None:
         # Somebody else is served, at once.
