@@ -38,7 +38,7 @@ verified() {
 	shift
 	ms=$(took_ms fio_verify "$disk" --size=$size --bsrange=512-128k "$@")
 	local status=$?
-	echo "@figure network: $name: ms for $size, verified | $ms"
+	echo "@figure network: $name: ms of verified I/O | $ms"
 	check "$name: what is read is what was written" test $status -eq 0
 }
 
