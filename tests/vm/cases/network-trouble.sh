@@ -27,7 +27,7 @@ t_load
 t_export /dev/vda
 size=1m
 [ "$T_FULL" = 0 ] || size=16m
-# With digests: nothing else finds what is corrupted on the loopback device.
+# With digests, for what TCP's checksum does not find; what they find is in the case digests.
 must i_login node.conn[0].iscsi.HeaderDigest=CRC32C node.conn[0].iscsi.DataDigest=CRC32C \
 	node.conn[0].timeo.noop_out_interval=3 node.conn[0].timeo.noop_out_timeout=5 \
 	node.session.timeo.replacement_timeout=60
@@ -50,15 +50,10 @@ trouble duplicate 20%
 verified "each fifth twice"
 trouble delay 100ms
 verified "a round trip of 200 ms" --size=512k --iodepth=8
-errors() {
-	echo $(($(t_stat data_digest_errors) + $(t_stat header_digest_errors)))
-}
-before=$(errors)
 trouble corrupt 1%
 verified "1 % of packets corrupted"
 calm
 wait_for 60 t_has_sessions 1
-echo "digest errors seen by the target: $(($(errors) - before))"
 check "the session is there, or there again" fio_verify "$disk" --size=1m
 
 # Nothing gets through for so long that the initiator's keepalive gives up.
