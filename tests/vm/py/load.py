@@ -131,7 +131,7 @@ grown = meminfo("SUnreclaim", "KernelStack", "PageTables", "Percpu") - before
 print(f"{CYCLES} logins in {took:.1f} s, the kernel's memory has changed by {grown} KiB")
 check("what the kernel has allocated is about what it was", grown < 4096, f"{grown} KiB more")
 print(f"@figure login-logout cycles: number, ms each | {CYCLES}, {took / CYCLES * 1000:.1f}")
-print(f"@figure bytes leaked per login (kernel memory that is not reclaimable) | {max(0, grown) * 1024 // CYCLES}")
+print(f"@figure bytes by which the kernel's memory has grown for each of them | {max(0, grown) * 1024 // CYCLES}")
 
 # --- LUNs and ACLs ----------------------------------------------------------------------------
 store = next(f"{ROOT}/core/{hba}/disk0" for hba in os.listdir(f"{ROOT}/core") if os.path.isdir(f"{ROOT}/core/{hba}/disk0"))
