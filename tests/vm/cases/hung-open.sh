@@ -25,9 +25,8 @@ must losetup --partscan --direct-io=on /dev/loop6 /dev/mapper/slow
 t_load pr_dir=/mnt/pr
 export T_SLOWER
 t_export /dev/vdb
-for name in spare spare2; do
-	must dmsetup create $name --noudevrules --noudevsync --table "0 131072 zero"
-done
+must dmsetup create spare --noudevrules --noudevsync --table "0 65536 linear /dev/vda 196608"
+must dmsetup create spare2 --noudevrules --noudevsync --table "0 65536 linear /dev/vda 262144"
 dmsetup mknodes
 t_backstore disk1 /dev/mapper/spare
 py hung_open
