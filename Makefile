@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools demo test conformance bench lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools demo test conformance robustness bench lint fmt fmt-check install clean distclean help
 all: module userspace-tools
 
 module:
@@ -35,6 +35,9 @@ conformance:
 # BENCH: jobs and options of scripts/bench.
 bench: module userspace-tools
 	scripts/bench $(BENCH)
+
+robustness:
+	scripts/robustness
 
 lint: fmt-check
 	scripts/check-layers
@@ -67,6 +70,7 @@ help:
 	@echo 'make test                   run every test'
 	@echo 'make conformance            judge Ferrite and the kernel'\''s own target by the same suites'
 	@echo 'make bench                  compare Ferrite with the kernel'\''s own targets; BENCH=--help'
+	@echo 'make robustness             hang disks, open many sessions, try known holes; prints figures'
 	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
 	@echo 'make install                install module and tools on this machine'
 	@echo 'make clean, distclean       delete what was built; also the build root and VM images'

@@ -2,20 +2,43 @@
 
 //! How much of the host peers may use.
 
-use crate::sys::misc;
+use crate::sys::misc::{
+    self,
+    Limit, //
+};
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
 
-/// Pages that the tasks of one session may hold: 64 MiB.
-pub(crate) const SESSION_PAGES: i32 = 64 << 8;
+/// Pages in a MiB.
+const MIB: u32 = 256;
+
+/// Pages that the tasks of one session may hold.
+pub(crate) fn session_pages() -> i32 {
+    let pages = misc::limit(Limit::SessionMemory).saturating_mul(MIB);
+    i32::try_from(pages).unwrap_or(i32::MAX)
+}
 
 /// Connections that may be in login at once, over all portals.
-pub(crate) const LOGINS: u32 = 1024;
+pub(crate) fn logins() -> u32 {
+    misc::limit(Limit::Logins)
+}
 
 /// Connections from one address that may be in login at once.
-pub(crate) const LOGINS_PER_ADDRESS: u32 = 256;
+pub(crate) fn logins_per_address() -> u32 {
+    misc::limit(Limit::LoginsPerAddress)
+}
+
+/// Connections that sessions may have at once.
+pub(crate) fn connections() -> u32 {
+    misc::limit(Limit::Connections)
+}
+
+/// Connections from one address that sessions may have at once.
+pub(crate) fn connections_per_address() -> u32 {
+    misc::limit(Limit::ConnectionsPerAddress)
+}
 
 /// Pages that all tasks hold.
 static PAGES: Atomic<i64> = Atomic::new(0);
@@ -26,13 +49,21 @@ const SHARE: usize = 4;
 /// Takes pages from what all tasks may hold; false when they hold too much.
 pub(crate) fn take_pages(n: usize) -> bool {
     let n = n as i64;
-    let limit = (misc::total_pages() / SHARE) as i64;
+    let limit = match misc::limit(Limit::Memory) {
+        0 => (misc::total_pages() / SHARE) as i64,
+        mib => i64::from(mib).saturating_mul(i64::from(MIB)),
+    };
     let before = PAGES.fetch_add(n, Relaxed);
     if before.saturating_add(n) > limit {
         PAGES.add(n.wrapping_neg(), Relaxed);
         return false;
     }
     true
+}
+
+/// Pages that all tasks hold now.
+pub(crate) fn pages_in_use() -> u64 {
+    u64::try_from(PAGES.load(Relaxed)).unwrap_or(0)
 }
 
 /// Gives pages back.

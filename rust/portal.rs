@@ -187,13 +187,13 @@ impl Doors {
             }
             // Those that are closing still take memory: past that, nobody.
             let strangers = conns.iter().filter(|c| c.is_stranger()).count();
-            if strangers >= limits::LOGINS as usize * 2 {
+            if strangers >= (limits::logins() as usize).saturating_mul(2) {
                 stats::one(Stat::LoginsTurnedAway);
                 return;
             }
-            if same >= limits::LOGINS_PER_ADDRESS {
+            if same >= limits::logins_per_address() {
                 victim = oldest_same.cloned();
-            } else if all >= limits::LOGINS {
+            } else if all >= limits::logins() {
                 victim = oldest.cloned();
             }
             if conns.push(conn.clone(), GFP_KERNEL).is_err() {
@@ -205,6 +205,32 @@ impl Doors {
             victim.end(Why::LoginTimeout);
         }
         Conn::begin(&conn);
+    }
+
+    /// Connections in login or discovery, and those of sessions; with `from`,
+    /// only those from the same address.
+    pub(crate) fn count(&self, from: Option<IpAddr>) -> (u32, u32) {
+        let mut logins = 0;
+        let mut connections = 0;
+        for conn in self.conns.lock().iter() {
+            if from.is_some_and(|from| !same_host(conn.peer().ip(), from)) {
+                continue;
+            }
+            if conn.is_in_login() {
+                logins = u32::saturating_add(logins, 1);
+            } else if !conn.is_stranger() {
+                connections = u32::saturating_add(connections, 1);
+            }
+        }
+        (logins, connections)
+    }
+
+    /// Whether sessions may have one more connection, from that address. Those
+    /// that are on their way out count until they are gone.
+    pub(crate) fn has_room(&self, from: IpAddr) -> bool {
+        let (_, all) = self.count(None);
+        let (_, same) = self.count(Some(from));
+        all < limits::connections() && same < limits::connections_per_address()
     }
 
     /// Looks whether somebody waits whose knock was lost, as when memory ran

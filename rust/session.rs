@@ -977,7 +977,7 @@ impl Session {
     /// many.
     pub(crate) fn charge(&self, pages: usize) -> bool {
         let n = i32::try_from(pages).unwrap_or(i32::MAX);
-        if self.pages.load(Relaxed).saturating_add(n) > limits::SESSION_PAGES {
+        if self.pages.load(Relaxed).saturating_add(n) > limits::session_pages() {
             return false;
         }
         if !limits::take_pages(pages) {

@@ -18,3 +18,4 @@
 #include "block.h"
 #include "configfs.h"
 #include "file.h"
+#include "limits.h"

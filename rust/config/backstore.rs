@@ -22,7 +22,10 @@ use crate::{
         Refusal,
         SubDir, //
     },
-    sys::file,
+    sys::{
+        errand,
+        file, //
+    },
     target::{
         Device,
         DeviceAttrib,
@@ -258,7 +261,14 @@ fn store_enable(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         no_reservations(),
         (ENODEV, "udev_path is not set, or names no device"),
         (EEXIST, "is enabled already"),
-        (EBUSY, "the block device is in use"),
+        (
+            EBUSY,
+            "the block device is in use, or somebody is still opening it",
+        ),
+        (
+            errand::late(),
+            "the block device, or the file system of pr_dir, does not answer",
+        ),
         (ENOTBLK, "udev_path is not a block device"),
         (EROFS, "the block device is read-only, set readonly=1"),
     ])
@@ -499,9 +509,11 @@ impl Dir for WwnDir {
 const EXPORTED: (Error, &str) = (EBUSY, "cannot change while the device is exported");
 
 fn set_wwn(device: &Arc<Device>, field: WwnField, value: &[u8]) -> Result<(), Refusal> {
-    device
-        .set_wwn(field, value)
-        .explain(&[EXPORTED, no_reservations()])
+    device.set_wwn(field, value).explain(&[
+        EXPORTED,
+        no_reservations(),
+        (errand::late(), "the file system of pr_dir does not answer"),
+    ])
 }
 
 fn show_serial(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

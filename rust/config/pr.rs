@@ -11,12 +11,15 @@ use crate::{
         Registrant,
         Registry, //
     },
-    sys::configfs::{
-        files,
-        Dir,
-        Files,
-        Page,
-        Refusal, //
+    sys::{
+        configfs::{
+            files,
+            Dir,
+            Files,
+            Page,
+            Refusal, //
+        },
+        errand, //
     },
     target::Device, //
 };
@@ -213,8 +216,12 @@ fn store_clear(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
     if !text::flag(value)? {
         return Err(Refusal::invalid("must be 1"));
     }
-    device.clear_persist().map(|_| ()).explain(&[
-        (EBUSY, "a command is changing the reservations"),
+    device.clear_persist().explain(&[
+        (EBUSY, "somebody is changing the reservations"),
+        (
+            errand::late(),
+            "the file system of pr_dir hangs; it is done when that goes on",
+        ),
         (EIO, "that cannot be written down"),
     ])
 }

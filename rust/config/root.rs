@@ -8,6 +8,7 @@ use super::{
     text, //
 };
 use crate::{
+    limits,
     meter,
     stats,
     sys::configfs::{
@@ -88,6 +89,7 @@ impl Dir for RootDir {
                 Ok(())
             }
         ),
+        Attr::ro(c"in_use", show_in_use),
     ];
     const SUBDIRS: &'static [SubDir<Root>] = &[
         SubDir::new::<CoreDir, _>(c"core", targets),
@@ -102,6 +104,18 @@ fn show_statistics(_root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal>
         writeln!(out, "{} {}", name, stats::read(*stat))?;
     }
     Ok(())
+}
+
+/// What peers use of what the limits leave them.
+fn show_in_use(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    let (logins, connections) = root.targets.doors.count(None);
+    writeln!(out, "logins {logins}")?;
+    writeln!(out, "connections {connections}")?;
+    Ok(writeln!(
+        out,
+        "memory {}",
+        limits::pages_in_use().saturating_mul(4096)
+    )?)
 }
 
 fn targets(root: &Arc<Root>) -> Arc<Targets> {

@@ -522,6 +522,28 @@ impl Host for Asker<'_> {
             SessionType::Normal => self.found.tpg.clone(),
             SessionType::Discovery => None,
         };
+        // One that takes another one's place needs none.
+        let replaces = |tpg: &Arc<Tpg>| {
+            let mut found = false;
+            tpg.for_each_session(&mut |s| {
+                found |= s.isid() == login.isid && *s.initiator() == *login.initiator;
+                !found
+            });
+            found
+        };
+        if let Some(tpg) = &tpg {
+            let doors = &self.conn.targets.doors;
+            if !doors.has_room(self.conn.peer().ip()) && !replaces(tpg) {
+                stats::one(Stat::LoginsTurnedAway);
+                if misc::may_log() {
+                    pr_warn!(
+                        "{}: no room for more connections, see the module parameters connections and connections_per_address\n",
+                        login.initiator.as_str()
+                    );
+                }
+                return Err(LoginStatus::OUT_OF_RESOURCES);
+            }
+        }
         if let (Some(tpg), true) = (&tpg, login.tsih != 0) {
             let session = tpg
                 .find_session(login.tsih)

@@ -478,8 +478,32 @@ pub(crate) struct Bdev {
     inner: Arc<Inner>,
 }
 
+/// Which block device it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DevNumber(bindings::dev_t);
+
+impl DevNumber {
+    /// The block device at `path`, as the current process sees it. Process
+    /// context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTBLK` for what is no block device, `EINVAL` for a path with a NUL in
+    /// it, `ENOENT` and so on.
+    pub(crate) fn look_up(path: &[u8]) -> Result<Self> {
+        let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
+        terminated.extend_from_slice(path, GFP_KERNEL)?;
+        terminated.push(0, GFP_KERNEL)?;
+        let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
+        let mut dev = 0;
+        // SAFETY: `path` is a C string, `dev` is valid for writing.
+        to_result(unsafe { bindings::lookup_bdev(path.as_char_ptr(), &mut dev) })?;
+        Ok(Self(dev))
+    }
+}
+
 impl Bdev {
-    /// Opens the block device at `path`, as the current process sees it.
+    /// Opens a block device.
     /// `on_dead` is told if a device that is claimed [`Claim::Exclusive`] is
     /// removed; it is let go when the device has been given back, so it may
     /// own the `Bdev`, as long as somebody closes it.
@@ -488,19 +512,14 @@ impl Bdev {
     ///
     /// # Errors
     ///
-    /// What opening failed with: `ENOTBLK` for what is no block device,
-    /// `EBUSY` when somebody else has claimed it, `EACCES` for writing to a
-    /// read-only device, `EINVAL` for a path with a NUL in it, and so on.
+    /// What opening failed with: `EBUSY` when somebody else has claimed it,
+    /// `EACCES` for writing to a read-only device, and so on.
     pub(crate) fn open(
-        path: &[u8],
+        device: DevNumber,
         mode: Mode,
         claim: Claim,
         on_dead: Option<Arc<dyn OnDead>>,
     ) -> Result<Self> {
-        let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
-        terminated.extend_from_slice(path, GFP_KERNEL)?;
-        terminated.push(0, GFP_KERNEL)?;
-        let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
         let holder = Arc::pin_init(
             pin_init!(Holder {
                 dead: Atomic::new(false),
@@ -527,11 +546,11 @@ impl Bdev {
             // SAFETY: The reference was taken right above.
             unsafe { bindings::fer_module_put() }
         });
-        // SAFETY: `path` is a C string. `holder` lives as long as the claim:
+        // SAFETY: `holder` lives as long as the claim:
         // `Inner` keeps it until the file is released, or it is released
         // below. The operations are static.
         let file = kernel::error::from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(path.as_char_ptr(), flags, claim, ops)
+            bindings::bdev_file_open_by_dev(device.0, flags, claim, ops)
         })?;
         let claimant = holder.clone();
         let opened = ScopeGuard::new(move || {
@@ -549,6 +568,9 @@ impl Bdev {
         unsafe { bindings::fer_bdev_name(bdev, name.as_mut_ptr().cast(), name.len()) };
         // SAFETY: As above.
         let at_open = unsafe { Limits::read(bdev) };
+        if mode == Mode::ReadWrite && at_open.read_only {
+            return Err(EACCES);
+        }
         // INVARIANT: `file` and the module reference pass into it when the
         // guards are dismissed, nothing between can fail. `users` has its
         // first reference, and that carries one to the `Inner`, from

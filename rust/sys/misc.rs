@@ -128,6 +128,30 @@ pub(crate) fn settle() {
     unsafe { bindings::fer_settle() };
 }
 
+/// What peers may use of the host, each a module parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Limit {
+    /// Connections in login or discovery.
+    Logins = bindings::FER_LIMIT_LOGINS,
+    /// The same, from one address.
+    LoginsPerAddress = bindings::FER_LIMIT_LOGINS_PER_ADDRESS,
+    /// Connections of sessions.
+    Connections = bindings::FER_LIMIT_CONNECTIONS,
+    /// The same, from one address.
+    ConnectionsPerAddress = bindings::FER_LIMIT_CONNECTIONS_PER_ADDRESS,
+    /// MiB for the data of one session's commands.
+    SessionMemory = bindings::FER_LIMIT_SESSION_MEMORY,
+    /// MiB for the data of all commands; 0 is a part of the machine's memory.
+    Memory = bindings::FER_LIMIT_MEMORY,
+}
+
+/// A limit as it is now. Any context.
+pub(crate) fn limit(which: Limit) -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_limit(which as u32) }
+}
+
 /// Memory of the machine, in pages.
 pub(crate) fn total_pages() -> usize {
     // SAFETY: No preconditions.

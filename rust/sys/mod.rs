@@ -22,6 +22,7 @@ pub(crate) mod bdev;
 pub(crate) mod bindings;
 pub(crate) mod bio;
 pub(crate) mod configfs;
+pub(crate) mod errand;
 pub(crate) mod file;
 pub(crate) mod gather;
 pub(crate) mod llist;

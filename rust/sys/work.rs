@@ -6,6 +6,8 @@
 //! - [`slow`]: process context, unbound; disk work that may sleep.
 //! - [`control`]: process context, unbound; accept, login, teardown. Apart
 //!   from `slow`, so that a hung disk never delays a login.
+//! - [`errands`]: process context, unbound; what an administrator waits for, and
+//!   that may hang.
 
 use super::{
     bindings,
@@ -33,6 +35,7 @@ unsafe impl Sync for Wq {}
 static BH: SetOnce<Wq> = SetOnce::new();
 static SLOW: SetOnce<Wq> = SetOnce::new();
 static CONTROL: SetOnce<Wq> = SetOnce::new();
+static ERRANDS: SetOnce<Wq> = SetOnce::new();
 
 /// Keeps the workqueues; dropping it waits for all that is queued.
 pub(crate) struct Queues(());
@@ -48,6 +51,7 @@ impl Queues {
         Self::make(&BH, c"ferrite-bh", true, false)?;
         Self::make(&SLOW, c"ferrite-slow", false, true)?;
         Self::make(&CONTROL, c"ferrite-control", false, true)?;
+        Self::make(&ERRANDS, c"ferrite-errands", false, false)?;
         Ok(keep)
     }
 
@@ -63,7 +67,7 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        for slot in [&CONTROL, &SLOW, &BH] {
+        for slot in [&ERRANDS, &CONTROL, &SLOW, &BH] {
             if let Some(wq) = slot.as_ref() {
                 // SAFETY: Dropped once, when nothing queues any more.
                 unsafe { bindings::fer_wq_free(wq.0.as_ptr()) };
@@ -88,6 +92,11 @@ pub(crate) fn bh() -> Option<&'static Queue> {
 /// The queue of control work: process context, may sleep for a bounded time.
 pub(crate) fn control() -> Option<&'static Queue> {
     queue(&CONTROL)
+}
+
+/// The queue of what may take for ever: see [`errand`](super::errand).
+pub(in crate::sys) fn errands() -> Option<&'static Queue> {
+    queue(&ERRANDS)
 }
 
 /// Runs `f` with `owned` on the slow queue: process context, may wait for the

@@ -42,9 +42,11 @@ use crate::{
         bdev::{
             Bdev,
             Claim,
+            DevNumber,
             Limits,
             Mode, //
         },
+        errand,
         lock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -61,11 +63,13 @@ use crate::{
 use kernel::{
     new_mutex,
     prelude::*,
+    str::BStr,
     sync::{
         atomic::{
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc,
         Mutex,
@@ -87,6 +91,9 @@ const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 
 /// Milliseconds that removing a device waits for I/O on it.
 const CLOSE_WAIT_MS: u32 = 1000;
+
+/// Milliseconds that an administrator waits for a disk or a file system.
+pub(super) const PATIENCE_MS: u32 = 5000;
 
 /// Descriptors that one UNMAP may carry.
 const MAX_UNMAP_DESCRIPTORS: u32 = 256;
@@ -181,6 +188,8 @@ pub(crate) struct Device {
     #[pin]
     settings: Mutex<Settings>,
     bdev: SetOnce<Arc<Bdev>>,
+    /// Somebody is opening it.
+    opening: Atomic<i32>,
     /// Log2 of the block size that initiators see.
     block_shift: Atomic<u32>,
     write_through: Atomic<i32>,
@@ -249,6 +258,22 @@ struct Inner {
     pool: Pool,
 }
 
+/// As long as it lives, nobody else opens the block device.
+struct Opening(Arc<Device>);
+
+impl Opening {
+    fn begin(device: &Arc<Device>) -> Option<Self> {
+        let first = device.opening.xchg(1, Full) == 0;
+        first.then(|| Self(device.clone()))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.opening.store(0, Release);
+    }
+}
+
 /// A short string, padded with spaces on the wire.
 #[derive(Clone, Copy)]
 struct Text<const N: usize> {
@@ -311,6 +336,7 @@ impl Device {
                     "ferrite_device_settings"
                 ),
                 bdev: SetOnce::new(),
+                opening: Atomic::new(0),
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
                 cache_off: Atomic::new(0),
@@ -372,7 +398,7 @@ impl Device {
 
     fn before_enable(&self, same: bool, set: impl FnOnce(&mut Settings) -> Result) -> Result {
         let mut settings = self.settings.lock();
-        if self.is_enabled() {
+        if self.is_enabled() || self.opening.load(Relaxed) != 0 {
             return if same { Ok(()) } else { Err(EBUSY) };
         }
         set(&mut settings)
@@ -508,9 +534,11 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `ENODEV` without a path, `EEXIST` when enabled already, what opening
-    /// says, or that the reservations cannot be read.
-    pub(crate) fn enable(&self) -> Result {
+    /// `ENODEV` without a path, `EEXIST` when enabled already, `EBUSY` while it
+    /// is being opened, what opening says, that the reservations cannot be
+    /// read, or those of [`errand::run`]: then it stays disabled, and if the
+    /// device opens later it is closed again.
+    pub(crate) fn enable(self: &Arc<Self>) -> Result {
         let settings = self.settings.lock();
         if self.is_enabled() {
             return Err(EEXIST);
@@ -528,10 +556,30 @@ impl Device {
         } else {
             Claim::Shared
         };
-        let bdev = Bdev::open(&settings.path, mode, claim, None)?;
+        let number = DevNumber::look_up(&settings.path)?;
+        let opening = Opening::begin(self).ok_or(EBUSY)?;
+        drop(settings);
+        // Nobody is kept waiting for as long as a disk or file system may take.
+        let device = self.clone();
+        let serial = self.serial()?;
+        let opened = errand::run(PATIENCE_MS, move || {
+            let bdev = Bdev::open(number, mode, claim, None)?;
+            let persist = device.read_back(&serial)?;
+            Ok::<_, Error>((bdev, persist, opening))
+        });
+        if opened.as_ref().is_err_and(|e| *e == errand::late()) {
+            pr_warn!(
+                "core/iblock_{}/{}: the block device, or the file system of pr_dir, hangs; it is not enabled\n",
+                self.hba,
+                BStr::from_bytes(&self.name)
+            );
+        }
+        let (bdev, persist, opening) = opened??;
         let limits = bdev.limits();
         let blocks = bdev.nr_sectors();
-        self.restore_persist(&self.serial()?)?;
+        let bdev = Arc::new(bdev, GFP_KERNEL)?;
+        let settings = self.settings.lock();
+        self.restore_persist(persist);
         {
             let mut inner = self.inner.lock();
             inner.adopt(&limits);
@@ -541,7 +589,9 @@ impl Device {
             self.block_shift.store(shift, Relaxed);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
-        self.bdev.populate(Arc::new(bdev, GFP_KERNEL)?);
+        self.bdev.populate(bdev);
+        drop(opening);
+        drop(settings);
         Ok(())
     }
 
@@ -683,11 +733,29 @@ impl Device {
         let mut serial = copy(value)?;
         // Enabling takes up the reservations of the serial number that there
         // is at that moment; another serial number has others.
-        let settings = self.settings.lock();
         let mut turn = None;
-        if field == WwnField::UnitSerial && self.is_enabled() {
-            turn = Some(Turn::take(self).ok_or(EBUSY)?);
-            self.restore_persist(value)?;
+        let mut persist = None;
+        if field == WwnField::UnitSerial {
+            if self.opening.load(Relaxed) != 0 {
+                return Err(EBUSY);
+            }
+            if self.is_enabled() {
+                turn = Some(Turn::take(self).ok_or(EBUSY)?);
+                let device = self.clone();
+                let serial = copy(value)?;
+                persist = Some(errand::run(PATIENCE_MS, move || {
+                    device.read_back(&serial)
+                })??);
+            }
+        }
+        let settings = self.settings.lock();
+        if field == WwnField::UnitSerial {
+            match persist {
+                Some(persist) => self.restore_persist(persist),
+                // It has been enabled meanwhile, with the other one.
+                None if self.is_enabled() || self.opening.load(Relaxed) != 0 => return Err(EBUSY),
+                None => {}
+            }
         }
         let mut inner = self.inner.lock();
         match field {

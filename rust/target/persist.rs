@@ -13,6 +13,7 @@
 //! does the copy take the place of what was there, and others are told.
 
 use super::{
+    device::PATIENCE_MS,
     lun::Nexus,
     Device, //
 };
@@ -33,6 +34,7 @@ use crate::{
         ua::Ua, //
     },
     sys::{
+        errand,
         file::{
             self,
             NotDone, //
@@ -413,7 +415,7 @@ impl Device {
     ///
     /// [`file::damaged`] if there is a file and it is no good, or what the
     /// file system says; the log says which file it is.
-    fn read_back(&self, serial: &[u8]) -> Result<Persist<Registrants>> {
+    pub(super) fn read_back(&self, serial: &[u8]) -> Result<Persist<Registrants>> {
         let Some(place) = self.place_of(serial)? else {
             return Ok(Persist::new(Registrants::new()));
         };
@@ -448,14 +450,9 @@ impl Device {
         }
     }
 
-    /// Takes up what was written down of a unit with that serial number. To be
-    /// called before the device does any I/O, and in turn once it could.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_back`](Self::read_back); then nothing has changed.
-    pub(super) fn restore_persist(&self, serial: &[u8]) -> Result {
-        let mut next = self.read_back(serial)?;
+    /// Takes up what has been read. To be called before the device does any I/O,
+    /// and in turn once it could.
+    pub(super) fn restore_persist(&self, mut next: Persist<Registrants>) {
         let count = next.registry().all().len();
         self.install(&mut next, |_| ());
         self.set_in_doubt(false);
@@ -467,18 +464,31 @@ impl Device {
                 count
             );
         }
-        Ok(())
     }
 
     /// Takes all registrations and the reservation away, as an administrator
-    /// wants it; returns how many there were.
+    /// wants it. What cannot be written down in time is done later, unless
+    /// that fails.
     ///
     /// # Errors
     ///
-    /// `EBUSY` while a command changes them, `EIO` if that cannot be written
-    /// down, `ENOMEM`.
-    pub(crate) fn clear_persist(self: &Arc<Self>) -> Result<usize> {
+    /// `EBUSY` while somebody changes them, `EIO` if that cannot be written
+    /// down, `ENOMEM`, or those of [`errand::run`].
+    pub(crate) fn clear_persist(self: &Arc<Self>) -> Result {
         let turn = Turn::take(self).ok_or(EBUSY)?;
+        let device = self.clone();
+        let cleared = errand::run(PATIENCE_MS, move || device.clear_in_turn(turn));
+        if cleared.as_ref().is_err_and(|e| *e == errand::late()) {
+            pr_warn!(
+                "core/iblock_{}/{}: the file system of pr_dir hangs; reservations are cleared when it goes on\n",
+                self.hba(),
+                BStr::from_bytes(self.name())
+            );
+        }
+        cleared?
+    }
+
+    fn clear_in_turn(&self, turn: Turn) -> Result {
         let (count, kind) = self.with_persist(|p| (p.registry().all().len(), p.kind()));
         let done = self.change_persist(
             &turn,
@@ -501,7 +511,7 @@ impl Device {
             count,
             kind.map_or(0, |kind| kind as u8)
         );
-        Ok(count)
+        Ok(())
     }
 
     /// A session has come to see the device: where does it stand? May sleep.

@@ -37,6 +37,8 @@ DISKS = ["--disk", "1G", "--disk", "512M"]
 CHUNK = 240
 # How many times the debug kernel's time is the stock one's.
 SLOWER = 8
+# How many times as long a case may take with --full.
+FULL = 8
 # Lines of a failed case's log that are shown; the whole is in build/test.
 SHOWN = 40
 
@@ -307,7 +309,7 @@ class Case:
     draft    why it does not count yet: it is run only when it is named
     """
 
-    def __init__(self, name, kernel="stock"):
+    def __init__(self, name, kernel="stock", full=False):
         self.name = name
         self.kernel = kernel
         self.label = name if kernel == "stock" else f"{name}@{kernel}"
@@ -326,6 +328,8 @@ class Case:
             # KASAN and lockdep, on an emulated CPU.
             self.seconds *= SLOWER
             self.limit *= SLOWER
+        if full:
+            self.limit *= FULL
         self.machine = head.get("machine", "")
         self.kernels = head.get("kernels", "").split()
         self.on_host = head.get("runs") == "host"
@@ -415,7 +419,7 @@ class Runner:
             return self.run_on_host(cases[0])
         self.results.say(f"vm {number}: {', '.join(case.label for case in cases)}")
         with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="cases-") as script:
-            script.write(guest_script(cases, self.options.target))
+            script.write(guest_script(cases, self.options))
             script.flush()
             limit = 60 + sum(case.limit + 40 for case in cases)
             command = [VM, "run", "--timeout", str(limit), "--kernel", cases[0].kernel, *DISKS,
@@ -507,7 +511,7 @@ def chunks(cases):
     return sorted(groups, key=lambda group: -sum(case.seconds for case in group))
 
 
-def guest_script(cases, target):
+def guest_script(cases, options):
     """A script that unpacks tests/vm in the guest and runs the cases."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -516,7 +520,8 @@ def guest_script(cases, target):
     packed = base64.encodebytes(archive.getvalue()).decode("ascii")
     items = " ".join(f"{case.name}:{case.limit}" for case in cases)
     return (f"mkdir /tests && base64 -d <<'END' | tar xz -C /tests || exit 1\n{packed}END\n"
-            f"export T_TARGET={target} T_KERNEL={cases[0].kernel}\nexec bash /tests/guest.sh {items}\n")
+            f"export T_TARGET={options.target} T_KERNEL={cases[0].kernel} T_FULL={int(options.full)}\n"
+            f"exec bash /tests/guest.sh {items}\n")
 
 
 # --- what is asked for ----------------------------------------------------------------------
@@ -538,6 +543,8 @@ def main():
                      help="run cases with the module and the tool as they are")
     top.add_argument("--target", default="ferrite", choices=("ferrite", "lio"),
                      help="lio: see how a case judges another target")
+    top.add_argument("--full", action="store_true",
+                     help="as much as a case can do, rather than what is enough to see a fault")
     top.add_argument("names", nargs="*", metavar="NAME", help="a step, or a case of tests/vm/cases")
     options = top.parse_args()
 
@@ -552,7 +559,7 @@ def main():
               "`scripts/test --list` prints all", file=sys.stderr)
         return 2
     chosen_steps = [name for name in steps if not options.names or name in options.names]
-    chosen_cases = [Case(name, options.kernel) for name in cases if name in options.names
+    chosen_cases = [Case(name, options.kernel, options.full) for name in cases if name in options.names
                     or not options.names and not Case(name).draft]
     if not options.names and options.kernel == "stock":
         chosen_cases += [Case(case.name, kernel) for case in chosen_cases

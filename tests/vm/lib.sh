@@ -19,6 +19,8 @@ case ${T_KERNEL:-stock} in
 	debug) T_SLOWER=8 ;;
 	*) T_SLOWER=1 ;;
 esac
+# 1 if a case shall do as much as it can, rather than what is enough to see a fault.
+T_FULL=${T_FULL:-0}
 # Who configures: tool (ferritectl) or configfs.
 T_BY=${T_BY:-}
 # One iSCSI name for every target of a case, and the initiator's own.

@@ -41,6 +41,7 @@ silent = [socket.create_connection(PORTAL, 10) for _ in range(SILENT)]
 took = time.monotonic() - start
 check(f"{SILENT} connections are accepted", True)
 conn, among = timed_login()
+print(f"@figure silent connections, ms for a login among them | {SILENT}, {among * 1000:.0f}")
 # Slow machines: what counts is that nothing is waited for.
 check("a login among them takes less than a second", among < max(1, 3 * alone), f"{among:.2f} s, alone {alone:.2f} s")
 check("and its session works", conn.ready() == 0)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Disks that are pulled out, fail or grow slow under I/O: their commands end, and tell why; others
+# go on; what is to be removed goes.
+# time: 20
+
+case_cleanup() {
+	t_clear
+	dmsetup remove --retry dying
+	rmmod scsi_debug
+	[ -b /dev/vdb ] || echo 1 >/sys/bus/pci/rescan
+} 2>/dev/null
+
+must modprobe -a dm_mod dm_delay dm_flakey
+t_load
+export T_SLOWER T_BY=configfs
+t_target
+t_portal "$IQN" "$PORTAL"
+t_demo
+t_backstore good /dev/vda
+t_lun "$IQN" 1 good
+t_enable
+
+# dies KIND DEVICE [PATH]: with commands under way, what PATH stands for happens to it.
+dies() {
+	t_backstore dying "$2"
+	t_lun "$IQN" 0 dying
+	py dying_disk "$1" "${3:-}"
+}
+
+size=$(blockdev --getsz /dev/vdb)
+dm() {
+	must dmsetup create dying --noudevrules --noudevsync --table "$1"
+	dmsetup mknodes
+	dies "$2" /dev/mapper/dying
+	must dmsetup remove --retry dying
+}
+dm "0 $size error" error
+dm "0 $size flakey /dev/vdb 0 0 60 1 error_writes" flakey
+dm "0 $size delay /dev/vdb 0 1500" delay
+
+# Commands take a second, and the disk is deleted before that.
+must modprobe scsi_debug dev_size_mb=64
+sd=
+for _ in {1..100}; do
+	for dir in /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*:*/block/sd*; do
+		sd=${dir##*/}
+	done
+	[ -b "/dev/$sd" ] && [ "$(cat "/sys/block/$sd/size")" -gt 0 ] && break
+	sleep 0.1
+done
+slow_down() {
+	echo 999999999 >/sys/bus/pseudo/drivers/scsi_debug/ndelay
+}
+must wait_for 10 slow_down
+dies "a deleted SCSI disk" "/dev/$sd" "/sys/block/$sd/device/delete"
+pci=$(readlink -f /sys/block/vdb/device/..)
+dies "a virtio disk that is pulled out" /dev/vdb "$pci/remove"
+must put 1 /sys/bus/pci/rescan
+check "it is there again" wait_for 10 test -b /dev/vdb

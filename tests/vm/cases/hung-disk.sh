@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# A disk hangs under I/O: everything that can be taken away is, at once; others go on; when it is
+# back, nothing has been lost, and nothing is written to the wrong place.
+# time: 60
+
+case_cleanup() {
+	dmsetup resume slow
+	t_clear
+	losetup -d /dev/loop7
+	dmsetup remove --retry slow
+} 2>/dev/null
+
+# dm_make NAME DEVICE FIRST COUNT
+dm_make() {
+	must dmsetup create "$1" --noudevrules --noudevsync --table "0 $4 linear $2 $3"
+	dmsetup mknodes
+}
+
+# set_up DEVICE
+set_up() {
+	local name
+	local -x T_BY=configfs
+	t_export "$1" /dev/vdb
+	must mkdir "$(t_tpg)/np/127.0.0.1:3261"
+	for name in iqn.2026-01.org.example:raw-{masked,acl}; do
+		t_acl "$IQN" "$name"
+	done
+	t_target "$IQN-other"
+	t_lun "$IQN-other" 0 disk0
+	t_portal "$IQN-other" "$PORTAL"
+	t_demo "$IQN-other"
+	t_enable "$IQN-other"
+}
+
+must modprobe -a dm_mod loop
+dm_make slow /dev/vda 0 262144
+t_load
+export T_SLOWER
+set_up /dev/mapper/slow
+py hung_disk dm
+t_clear
+must losetup --direct-io=on /dev/loop7 /dev/mapper/slow
+set_up /dev/loop7
+py hung_disk loop
+t_clear

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# A block device that does not open, and a file system for reservations that hangs: what waits for
+# them in configfs is given up, or goes on by itself, and all else works.
+# time: 40
+
+case_cleanup() {
+	dmsetup resume slow
+	dmsetup resume pr
+	t_clear
+	umount /mnt
+	losetup -d /dev/loop6
+	dmsetup remove --retry slow
+	dmsetup remove --retry pr
+} 2>/dev/null
+
+must modprobe -a dm_mod loop
+must dmsetup create slow --noudevrules --noudevsync --table "0 65536 linear /dev/vda 0"
+must dmsetup create pr --noudevrules --noudevsync --table "0 131072 linear /dev/vda 65536"
+dmsetup mknodes
+must mkfs.ext4 -q /dev/mapper/pr
+must mount /dev/mapper/pr /mnt
+must mkdir /mnt/pr
+must losetup --partscan --direct-io=on /dev/loop6 /dev/mapper/slow
+t_load pr_dir=/mnt/pr
+export T_SLOWER
+t_export /dev/vdb
+must dmsetup create spare --noudevrules --noudevsync --table "0 65536 linear /dev/vda 196608"
+must dmsetup create spare2 --noudevrules --noudevsync --table "0 65536 linear /dev/vda 262144"
+dmsetup mknodes
+t_backstore disk1 /dev/mapper/spare
+py hung_open
+# Nothing that was given up keeps the devices.
+t_clear
+for name in spare spare2; do
+	check "$name is free" dmsetup remove --retry $name
+done
+check "the device is free" losetup -d /dev/loop6

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A block device that does not open, and a file system for reservations that hangs.
+
+/dev/loop6 is on the dm device "slow", with partitions looked for; pr_dir is in a file system on the
+dm device "pr". LUN 0 is /dev/vdb, as disk0; disk1 is enabled, and exported by nobody.
+"""
+
+import errno
+import os
+import subprocess
+import struct
+import time
+
+from iscsi import Conn, check, check_eq, read10
+
+SLOWER = int(os.environ.get("T_SLOWER", "1"))
+ROOT = "/sys/kernel/config/ferrite"
+AT_ONCE = 2 * SLOWER
+PATIENCE = 5 * SLOWER + 2
+
+
+def attempt(name, act, limit):
+    """The name of the error that `act` ends with; that it does so in time is a check."""
+    start = time.monotonic()
+    try:
+        act()
+        result = None
+    except OSError as error:
+        result = errno.errorcode[error.errno]
+    took = time.monotonic() - start
+    print(f"{name}: {result} after {took:.2f} s")
+    check(f"{name}: does not wait for ever", took < limit, f"{took:.1f} s")
+    return result
+
+
+def write(path, value):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def put(path, value, limit):
+    return attempt(f"{path.removeprefix(ROOT)} = {value}", lambda: write(path, value), limit)
+
+
+def store(name):
+    return next(f"{ROOT}/core/{hba}/{name}" for hba in os.listdir(f"{ROOT}/core")
+                if os.path.isdir(f"{ROOT}/core/{hba}/{name}"))
+
+
+def make(number, device):
+    path = f"{ROOT}/core/iblock_{number}/hung{number}"
+    os.makedirs(path)
+    write(f"{path}/udev_path", device)
+    return path
+
+
+def until(name, what, seconds=20):
+    end = time.monotonic() + seconds * SLOWER
+    while not what() and time.monotonic() < end:
+        time.sleep(0.1)
+    check(name, what())
+
+
+def read(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def suspend(name):
+    subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", name], check=True)
+
+
+def resume(name):
+    subprocess.run(["dmsetup", "resume", name], check=True)
+
+
+conn = Conn().login()
+conn.ready()
+
+# --- the device -----------------------------------------------------------------------------
+one, two = make(60, "/dev/loop6"), make(61, "/dev/loop6")
+suspend("slow")
+# Keeps everybody else from opening it.
+scan = subprocess.Popen(["blockdev", "--rereadpt", "/dev/loop6"])
+time.sleep(0.5)
+check("somebody hangs with the device", scan.poll() is None)
+check_eq("enabling a device that does not open is given up", "ETIMEDOUT", put(f"{one}/enable", "1", PATIENCE))
+check_eq("it is not enabled", "0", read(f"{one}/enable").strip())
+check_eq("it is still being opened", "EBUSY", put(f"{one}/enable", "1", AT_ONCE))
+check_eq("its path cannot change now", "EBUSY", put(f"{one}/udev_path", "/dev/vda", AT_ONCE))
+check_eq("it can be read", None, attempt("info", lambda: read(f"{one}/info"), AT_ONCE))
+check_eq("and removed", None, attempt("rmdir", lambda: os.rmdir(one), AT_ONCE))
+check("others work", conn.scsi(read10(0, 8), expect=4096)[0] == 0)
+busy = subprocess.run(["rmmod", "ferrite"], stderr=subprocess.DEVNULL).returncode
+check("the module stays", busy != 0)
+resume("slow")
+scan.wait()
+
+
+def enabled():
+    try:
+        write(f"{two}/enable", "1")
+    except OSError:
+        return False
+    return True
+
+
+until("when the device opens, it is let go again, and another may have it", lambda: read(
+    f"{two}/enable").strip() == "1" or enabled())
+os.rmdir(two)
+
+# --- where reservations are kept ------------------------------------------------------------
+three = make(62, "/dev/mapper/spare2")
+# Nothing of the file system is in memory.
+subprocess.run(["umount", "/mnt"], check=True)
+subprocess.run(["mount", "/dev/mapper/pr", "/mnt"], check=True)
+write("/proc/sys/vm/drop_caches", "3")
+suspend("pr")
+check_eq("enabling, while pr_dir hangs, is given up", "ETIMEDOUT", put(f"{three}/enable", "1", PATIENCE))
+check_eq("a new serial number as well", "ETIMEDOUT", put(f"{store('disk1')}/wwn/vpd_unit_serial", "4711", PATIENCE))
+check_eq("a device whose reservations are being read can be removed", None,
+         attempt("rmdir", lambda: os.rmdir(three), AT_ONCE))
+check("the disk works", conn.scsi(read10(0, 8), expect=4096)[0] == 0)
+resume("pr")
+register = struct.pack(">BB5xHx", 0x5f, 0x06, 24)
+parameters = struct.pack(">QQIBxxx", 0, 0x1234, 0, 1)
+check_eq("a registration that survives a loss of power", 0, conn.scsi(register, parameters)[0])
+suspend("pr")
+clear = f"{store('disk0')}/pr/clear"
+check_eq("clearing reservations is not waited for", "ETIMEDOUT", put(clear, "1", PATIENCE))
+check_eq("nor begun twice", "EBUSY", put(clear, "1", AT_ONCE))
+check("it has not been done yet", int(read(f"{store('disk0')}/pr/registrants")) == 1)
+check("the disk works", conn.scsi(read10(0, 8), expect=4096)[0] == 0)
+check_eq("reservations can be read", 0, conn.scsi(struct.pack(">BB5xHx", 0x5e, 0, 512), expect=512)[0])
+resume("pr")
+until("when the file system goes on, they are cleared", lambda: int(read(f"{store('disk0')}/pr/registrants")) == 0)
+until("and can be changed again", lambda: conn.scsi(register, parameters)[0] == 0)
+check_eq("cleared by the administrator", None, put(clear, "1", PATIENCE))
+conn.logout()
