@@ -3,6 +3,7 @@
 //! Does what deltas say, and undoes it when it fails in the middle.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -73,6 +74,21 @@ enum Undo {
     WriteBack(PathBuf, Secret),
 }
 
+/// All steps that may have to be taken back.
+#[derive(Default)]
+struct Undoing {
+    steps: Vec<Undo>,
+    /// The directories that were made: what is in them needs no undoing.
+    dirs: BTreeSet<PathBuf>,
+}
+
+impl Undoing {
+    fn made(&mut self, dir: &Path) {
+        self.steps.push(Undo::RemoveDir(dir.to_path_buf()));
+        self.dirs.insert(dir.to_path_buf());
+    }
+}
+
 impl<'t> Applier<'t> {
     /// Works on `tree`. Stops between two steps once `interrupted` is set.
     pub fn new(tree: &'t dyn Tree, log: KernelLog, interrupted: Arc<AtomicBool>) -> Self {
@@ -86,9 +102,19 @@ impl<'t> Applier<'t> {
     /// Does all of it or nothing: at the first failure everything is taken back that
     /// was made or changed. Removals stay, and the error names them.
     pub fn all(&mut self, deltas: &[Delta]) -> Result<Report> {
+        self.all_with(deltas, &mut |_| ())
+    }
+
+    /// As [`Applier::all`]; `progress` is told how many deltas are done.
+    pub fn all_with(
+        &mut self,
+        deltas: &[Delta],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Report> {
         let mut report = Report::default();
-        let mut undo = Vec::new();
-        for delta in deltas {
+        let mut undo = Undoing::default();
+        for (number, delta) in deltas.iter().enumerate() {
+            progress(number);
             let mut changed = Vec::new();
             for step in &delta.steps {
                 let result = self.check_interrupt().and_then(|()| {
@@ -160,7 +186,7 @@ impl<'t> Applier<'t> {
         delta: &'d Delta,
         problems: &mut Vec<Problem>,
     ) -> Result<Vec<&'d Step>, Box<Problem>> {
-        let mut undo = Vec::new();
+        let mut undo = Undoing::default();
         let mut changed = Vec::new();
         let mut waiting = Vec::new();
         for step in &delta.steps {
@@ -215,20 +241,20 @@ impl<'t> Applier<'t> {
     }
 
     /// Performs a step. The answer is whether anything changed.
-    fn perform(&mut self, step: &Step, undo: &mut Vec<Undo>) -> io::Result<bool> {
+    fn perform(&mut self, step: &Step, undo: &mut Undoing) -> io::Result<bool> {
         self.log.take();
         let tree = self.tree;
         match step {
             Step::Make(path) => {
                 tree.make_dir(path)?;
-                undo.push(Undo::RemoveDir(path.clone()));
+                undo.made(path);
             }
             Step::Ensure(path) => {
                 if tree.kind(path)?.is_some() {
                     return Ok(false);
                 }
                 tree.make_dir(path)?;
-                undo.push(Undo::RemoveDir(path.clone()));
+                undo.made(path);
             }
             Step::Remove(path) => {
                 tree.remove_dir(path)?;
@@ -246,7 +272,7 @@ impl<'t> Applier<'t> {
             Step::Write(path, value) => {
                 let old = self.old_value(path, undo);
                 tree.write(path, value.stored())?;
-                undo.extend(old);
+                undo.steps.extend(old);
             }
             Step::Set { path, value, .. } => {
                 let read = match tree.read(path) {
@@ -266,7 +292,7 @@ impl<'t> Applier<'t> {
                 }
                 let old = self.old_value(path, undo);
                 tree.write(path, value.stored())?;
-                undo.extend(old);
+                undo.steps.extend(old);
             }
             Step::Prepare(path, value) => {
                 // The `Set` that follows decides; this only narrows the gap until then.
@@ -274,7 +300,7 @@ impl<'t> Applier<'t> {
             }
             Step::Link(path, to) => {
                 tree.make_link(path, to)?;
-                undo.push(Undo::RemoveLink(path.clone()));
+                undo.steps.push(Undo::RemoveLink(path.clone()));
             }
             Step::Unlink(path) => {
                 tree.remove_link(path)?;
@@ -284,11 +310,8 @@ impl<'t> Applier<'t> {
     }
 
     /// How to restore an attribute; nothing if its object goes away anyway.
-    fn old_value(&self, path: &Path, undo: &[Undo]) -> Option<Undo> {
-        let made_here = undo
-            .iter()
-            .any(|step| matches!(step, Undo::RemoveDir(dir) if path.starts_with(dir)));
-        if made_here {
+    fn old_value(&self, path: &Path, undo: &Undoing) -> Option<Undo> {
+        if path.ancestors().any(|dir| undo.dirs.contains(dir)) {
             return None;
         }
         let read = self.tree.read(path).ok()?;
@@ -297,8 +320,8 @@ impl<'t> Applier<'t> {
     }
 
     /// Takes steps back, the last one first. What cannot be taken back stays.
-    fn take_back(&self, undo: Vec<Undo>) {
-        for step in undo.into_iter().rev() {
+    fn take_back(&self, undo: Undoing) {
+        for step in undo.steps.into_iter().rev() {
             let tree = self.tree;
             let _ = match &step {
                 Undo::RemoveDir(path) => tree.remove_dir(path),

@@ -225,6 +225,27 @@ pub enum Command {
         #[arg(long)]
         no_sessions: bool,
     },
+    /// Make the configuration what a file says
+    #[command(
+        long_about = "Make the configuration what a file says that a person has written, in TOML \
+        or JSON; see Documentation/administration.rst for what it may hold. The plan is shown: \
+        what is added (+), changed (~) and removed (-), and who is interrupted by it. If anybody \
+        is, it is done only after a yes at the terminal, or with --yes. What the file does not \
+        have is removed; settings that it does not name stay as they are. If something is \
+        refused, all is made as it was before. Applying a file twice changes nothing."
+    )]
+    Apply {
+        /// The file; `-` is the standard input
+        file: PathBuf,
+        /// Go on though initiators are interrupted
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show what `apply` would change; the exit status is 9 if there is anything
+    Diff {
+        /// The file; `-` is the standard input
+        file: PathBuf,
+    },
     /// Write the whole configuration, secrets included, to a file
     Save {
         /// The file; `-` is the standard output

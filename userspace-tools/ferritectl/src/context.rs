@@ -30,6 +30,9 @@ use crate::output::Style;
 use crate::remember::Remembering;
 use crate::secret::Secret;
 
+/// Fewer changes than this are done before anybody could read a line about them.
+const PROGRESS_FROM: usize = 50;
+
 /// The world outside, as far as the program needs it.
 pub struct Env<'a> {
     /// Standard output.
@@ -38,6 +41,10 @@ pub struct Env<'a> {
     pub err: &'a mut dyn Write,
     /// Asks for a secret without showing it.
     pub ask: &'a mut dyn FnMut(&str) -> io::Result<Secret>,
+    /// Asks a question at the terminal; no, if there is none.
+    pub confirm: &'a mut dyn FnMut(&str) -> bool,
+    /// Standard error is a terminal, so progress may be shown there.
+    pub progress: bool,
     /// Opens the tree below a root.
     pub open: &'a dyn Fn(PathBuf) -> Box<dyn Tree>,
     /// `/sys`.
@@ -143,6 +150,31 @@ impl<'e, 'a> Context<'e, 'a> {
     /// Applies what can be applied of a plan.
     pub fn apply_plan(&mut self, plan: &Plan) -> Result<Report> {
         self.applier().each(&plan.deltas, &plan.conflicts)
+    }
+
+    /// Applies changes, all or none, and shows how far it is.
+    pub fn apply_all(&mut self, deltas: &[Delta]) -> Result<Report> {
+        let env = &mut *self.env;
+        (env.catch_signals)(&env.interrupted);
+        let log = KernelLog::open(&env.kmsg);
+        let mut applier = Applier::new(&*self.tree, log, env.interrupted.clone());
+        if !env.progress || self.mode.json || deltas.len() < PROGRESS_FROM {
+            return applier.all(deltas);
+        }
+        let err = &mut *env.err;
+        let total = deltas.len();
+        let mut shown = None;
+        let result = applier.all_with(deltas, &mut |done| {
+            let percent = done * 100 / total;
+            if shown != Some(percent) {
+                shown = Some(percent);
+                let bar = "#".repeat(percent * 40 / 100);
+                let _ = write!(err, "\r[{bar:<40}] {percent:3} % of {total} changes");
+                let _ = err.flush();
+            }
+        });
+        let _ = write!(err, "\r{:70}\r", "");
+        result
     }
 
     fn applier(&self) -> Applier<'_> {

@@ -101,6 +101,10 @@ pub enum Error {
     #[error("{0}")]
     Partial(String),
 
+    /// The file and the kernel are not the same.
+    #[error("{0}")]
+    Differs(String),
+
     /// A signal arrived; what the command had made is removed again.
     #[error("interrupted; what this command had made is removed again")]
     Interrupted,
@@ -155,6 +159,7 @@ impl Error {
             Error::Unavailable { .. } => ExitCode::Unavailable,
             Error::File { .. } | Error::BadFile { .. } => ExitCode::BadFile,
             Error::Partial(_) => ExitCode::Partial,
+            Error::Differs(_) => ExitCode::Differs,
         }
     }
 

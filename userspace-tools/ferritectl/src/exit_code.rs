@@ -23,11 +23,13 @@ pub enum ExitCode {
     Unavailable = 7,
     /// A file cannot be read, or an entry in it breaks a rule; nothing was applied.
     BadFile = 8,
+    /// What `diff` compares is not the same.
+    Differs = 9,
 }
 
 impl ExitCode {
     /// Every code, in the order of the numbers.
-    pub const ALL: [ExitCode; 9] = [
+    pub const ALL: [ExitCode; 10] = [
         ExitCode::Success,
         ExitCode::Failure,
         ExitCode::Usage,
@@ -37,6 +39,7 @@ impl ExitCode {
         ExitCode::Partial,
         ExitCode::Unavailable,
         ExitCode::BadFile,
+        ExitCode::Differs,
     ];
 
     /// The number given to the shell.
@@ -56,6 +59,7 @@ impl ExitCode {
             ExitCode::Partial => "a part was done; the messages name each object that was not",
             ExitCode::Unavailable => "no module, no configfs, or no permission",
             ExitCode::BadFile => "a file is unreadable or breaks a rule; nothing was applied",
+            ExitCode::Differs => "what diff compares is not the same",
         }
     }
 
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn numbers_are_an_interface() {
         let codes: Vec<u8> = ExitCode::ALL.iter().map(|c| c.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert!(ExitCode::table().lines().all(|l| l.len() <= 80));
     }
 }

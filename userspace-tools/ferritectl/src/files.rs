@@ -7,6 +7,7 @@ use std::io;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -53,6 +54,24 @@ pub fn from_text(path: &Path, text: &str) -> Result<Configuration> {
     }
     saved.configuration.check().map_err(bad)?;
     Ok(saved.configuration)
+}
+
+/// Reads a file that a person wrote.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
+    let fail = |error| Error::file(path, error);
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)
+        .map_err(fail)?
+        .take(MAX_FILE)
+        .read_to_string(&mut text)
+        .map_err(fail)?;
+    if text.len() as u64 == MAX_FILE {
+        return Err(Error::BadFile {
+            path: path.to_path_buf(),
+            reason: "it is greater than 64 MiB".into(),
+        });
+    }
+    Ok(text)
 }
 
 /// Reads a saved configuration. The answer's second part says that others may read
@@ -148,6 +167,13 @@ pub fn read_secret(path: &Path) -> Result<Secret> {
                 "others may read this secret (mode {:03o}); `chmod 600` it",
                 mode & 0o777
             ),
+        });
+    }
+    let owner = metadata.uid();
+    if metadata.is_file() && owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(Error::BadFile {
+            path: path.to_path_buf(),
+            reason: format!("it belongs to user {owner}, not to root or to you"),
         });
     }
     let mut text = Zeroizing::new(String::new());

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cmd;
 pub mod configfs;
 pub mod context;
+pub mod declared;
 pub mod delta;
 pub mod error;
 pub mod exit_code;

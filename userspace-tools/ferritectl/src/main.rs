@@ -8,6 +8,7 @@ use std::io;
 use std::io::BufRead;
 use std::io::BufWriter;
 use std::io::IsTerminal;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         out: &mut out,
         err: &mut err,
         ask: &mut ask,
+        confirm: &mut confirm,
+        progress: io::stderr().is_terminal(),
         open: &|root: PathBuf| -> Box<dyn Tree> { Box::new(KernelTree::new(root)) },
         sys: "/sys".into(),
         kmsg: "/dev/kmsg".into(),
@@ -51,6 +54,23 @@ fn catch_signals(interrupted: &Arc<AtomicBool>) {
         let _ = flag::register_conditional_default(signal, interrupted.clone());
         let _ = flag::register(signal, interrupted.clone());
     }
+}
+
+/// Asks for a yes at the terminal. Without one the answer is no.
+fn confirm(question: &str) -> bool {
+    if !io::stdin().is_terminal() {
+        return false;
+    }
+    // Standard output is locked, and may be a pipe.
+    let Ok(mut terminal) = std::fs::OpenOptions::new().write(true).open("/dev/tty") else {
+        return false;
+    };
+    if write!(terminal, "{question}").is_err() {
+        return false;
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).is_ok()
+        && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// Asks at the terminal, or takes the next line of what is piped in.

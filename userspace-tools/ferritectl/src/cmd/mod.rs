@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod alua;
+pub mod apply;
 pub mod auth;
 pub mod backstore;
 pub mod clear;
@@ -95,6 +96,8 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                     output,
                     no_sessions,
                 } => metrics::run(context, output.as_deref(), !no_sessions),
+                Command::Apply { file, yes } => apply::apply(context, &file, yes),
+                Command::Diff { file } => apply::diff(context, &file),
                 Command::Save { file } => save::save(context, &file),
                 Command::Restore { file, replace } => save::restore(context, &file, replace),
                 Command::Clear {

@@ -72,6 +72,9 @@ pub struct Machine {
     pub rules: Rc<RefCell<Rules>>,
     pub width: u16,
     pub answers: RefCell<Vec<String>>,
+    /// What was asked for a yes or no, and what the answer is.
+    pub confirms: RefCell<Vec<String>>,
+    pub says_yes: std::cell::Cell<bool>,
     pub interrupted: Arc<AtomicBool>,
     /// Every secret that no output may show.
     pub secrets: Vec<String>,
@@ -89,6 +92,8 @@ impl Machine {
             dir,
             width: UNBOUNDED,
             answers: RefCell::default(),
+            confirms: RefCell::default(),
+            says_yes: Default::default(),
             interrupted: Arc::default(),
             secrets: vec![SECRET.into(), SECRET_2.into()],
         };
@@ -148,6 +153,12 @@ impl Machine {
                 }
                 Ok(Secret::new(answers.remove(0)))
             },
+            confirm: &mut |question| {
+                let mut confirms = self.confirms.borrow_mut();
+                confirms.push(question.to_string());
+                self.says_yes.get()
+            },
+            progress: false,
             open: &|root| -> Box<dyn Tree> { Box::new(Fake::new(root, rules.clone())) },
             sys: self.path("sys"),
             kmsg: self.path("kmsg"),
