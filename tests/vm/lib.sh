@@ -274,7 +274,8 @@ t_backstore() {
 	must put "udev_path=$device${mode:+,readonly=1}" "$dir/control"
 	must put "$device" "$dir/udev_path"
 	[ "$T_TARGET" != lio ] || must put "$name" "$dir/wwn/vpd_unit_serial"
-	must put 1 "$dir/enable"
+	# Whoever had it before may be late in giving it back.
+	must wait_for 10 put 1 "$dir/enable"
 }
 
 # t_target [IQN]: with portal group 1, not enabled, and the adaptor's defaults.
