@@ -247,6 +247,9 @@ pub enum Command {
         file: PathBuf,
     },
     /// Write the whole configuration, secrets included, to a file
+    ///
+    /// The file is replaced at once. What it had before is kept as FILE.1, what that had as
+    /// FILE.2, and so on: the last ten that were different.
     Save {
         /// The file; `-` is the standard output
         #[arg(default_value = crate::files::DEFAULT_FILE)]
@@ -268,6 +271,9 @@ pub enum Command {
         /// in place; sessions that use it are cut
         #[arg(long)]
         replace: bool,
+        /// Restore this target alone, with the backstores of its LUNs
+        #[arg(long, value_name = "TARGET", value_parser = name)]
+        target: Option<Name>,
     },
     /// Remove the whole configuration
     Clear {

@@ -154,6 +154,40 @@ fn replace_by(path: &Path, text: &str, mode: u32) -> Result<()> {
         .map_err(fail)
 }
 
+/// How many earlier versions of a saved configuration are kept.
+pub const KEPT: u32 = 10;
+
+/// Keeps what a file has now as `FILE.1`, what that had as `FILE.2` and so on, up to
+/// [`KEPT`]. Nothing is done if there is no such file, or if it has this text already.
+/// The file itself stays as it is.
+pub fn keep_old(path: &Path, text: &str) -> Result<()> {
+    let real = match fs::canonicalize(path) {
+        Ok(real) if real.is_file() => real,
+        _ => return Ok(()),
+    };
+    if fs::read(&real).is_ok_and(|old| Zeroizing::new(old).as_slice() == text.as_bytes()) {
+        return Ok(());
+    }
+    let numbered = |number: u32| {
+        let mut name = real.clone().into_os_string();
+        name.push(format!(".{number}"));
+        std::path::PathBuf::from(name)
+    };
+    for number in (1..KEPT).rev() {
+        let from = numbered(number);
+        match fs::rename(&from, numbered(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file(&from, error));
+            }
+            _ => {}
+        }
+    }
+    let newest = numbered(1);
+    fs::hard_link(&real, &newest)
+        .or_else(|_| fs::copy(&real, &newest).map(drop))
+        .map_err(|error| Error::file(&newest, error))
+}
+
 /// Reads a secret: the first line of a file that nobody else may read.
 pub fn read_secret(path: &Path) -> Result<Secret> {
     let fail = |error| Error::file(path, error);
@@ -255,6 +289,29 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         assert!(replace(dir.path(), "x").is_err());
         assert!(replace(&dir.path().join("none/x"), "x").is_err());
+    }
+
+    #[test]
+    fn ten_old_ones_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        for version in 0..15 {
+            let text = version.to_string();
+            // A second time nothing has changed.
+            for _ in 0..2 {
+                keep_old(&path, &text).unwrap();
+                replace(&path, &text).unwrap();
+            }
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "14");
+        for number in 1..=KEPT {
+            let old = dir.path().join(format!("config.json.{number}"));
+            assert_eq!(fs::read_to_string(&old).unwrap(), (14 - number).to_string());
+            assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o077, 0);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 11);
+        keep_old(dir.path(), "x").unwrap();
+        keep_old(Path::new("/dev/null"), "x").unwrap();
     }
 
     #[test]

@@ -132,6 +132,49 @@ fn restoring_twice_changes_nothing() {
 }
 
 #[test]
+fn one_target_alone() {
+    const SECOND: &str = "iqn.2026-01.org.example:second";
+    let machine = Machine::new();
+    rich(&machine);
+    let disk = machine.disk("c");
+    for line in [
+        format!("backstore create iblock_7/disk2 {disk}"),
+        format!("target create {SECOND}"),
+        format!("lun create {SECOND} disk2"),
+        format!("lun create {SECOND} disk0 --lun 4"),
+    ] {
+        machine.run(&line).ok();
+    }
+    let file = machine.path("both.json").display().to_string();
+    machine.run(&format!("save {file}")).ok();
+
+    machine.run("clear --yes").ok();
+    machine
+        .run(&format!("restore {file} --target {SECOND}"))
+        .ok();
+    let now = machine.snapshot();
+    assert!(now.contains(SECOND) && !now.contains(TARGET));
+    assert!(now.contains("disk0") && now.contains("disk2") && !now.contains("disk1"));
+
+    // Nothing of the other target is touched, not even what both use.
+    machine.run(&format!("restore {file}")).ok();
+    let before = machine.snapshot();
+    machine
+        .run(&format!("lun create {SECOND} disk1 --lun 6"))
+        .ok();
+    machine
+        .run(&format!("restore {file} --target {SECOND} --replace"))
+        .ok();
+    assert_eq!(machine.snapshot(), before);
+
+    machine
+        .run(&format!(
+            "restore {file} --target iqn.2026-01.org.example:none"
+        ))
+        .fails(3, "does not exist");
+}
+
+#[test]
 fn a_missing_disk_costs_its_own_luns_only() {
     let machine = Machine::new();
     let file = rich(&machine);

@@ -99,7 +99,11 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                 Command::Apply { file, yes } => apply::apply(context, &file, yes),
                 Command::Diff { file } => apply::diff(context, &file),
                 Command::Save { file } => save::save(context, &file),
-                Command::Restore { file, replace } => save::restore(context, &file, replace),
+                Command::Restore {
+                    file,
+                    replace,
+                    target,
+                } => save::restore(context, &file, replace, target.as_ref()),
                 Command::Clear {
                     yes,
                     keep_backstores,

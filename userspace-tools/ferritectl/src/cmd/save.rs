@@ -12,6 +12,8 @@ use crate::delta;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::names::BackstoreId;
+use crate::names::Name;
 use crate::output;
 use crate::state::Auth;
 use crate::state::Configuration;
@@ -34,6 +36,7 @@ pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
     } else if context.mode.dry_run {
         context.say(&format!("would save {summary} to {}", file.display()))?;
     } else {
+        files::keep_old(file, &text)?;
         files::replace(file, &text)?;
         if context.mode.json {
             context.json(&serde_json::json!({
@@ -127,9 +130,44 @@ fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
     hidden
 }
 
-/// Makes the configuration of a file.
-pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Result<()> {
-    let (wanted, exposed) = if file == Path::new("-") {
+/// Leaves of two configurations what is about one target: its backstores are those that it
+/// shall have, and discovery stays as it is.
+fn narrow(
+    current: &mut Configuration,
+    wanted: &mut Configuration,
+    target: &Name,
+    file: &Path,
+) -> Result<()> {
+    wanted.targets.retain(|name, _| name == target);
+    let Some(only) = wanted.targets.get(target) else {
+        return Err(Error::NotFound {
+            object: format!("target {target} in {}", file.display()),
+            hint: None,
+        });
+    };
+    let backs = |id: &BackstoreId| {
+        let mut luns = only.tpgs.values().flat_map(|tpg| tpg.luns.values());
+        luns.any(|lun| lun.backstore == *id)
+    };
+    wanted.backstores.retain(|id, _| backs(id));
+    let backstores = &wanted.backstores;
+    current.targets.retain(|name, _| name == target);
+    // Others may use what this target shall not have any more.
+    current
+        .backstores
+        .retain(|id, _| backstores.contains_key(id));
+    wanted.discovery_auth = current.discovery_auth.clone();
+    Ok(())
+}
+
+/// Makes the configuration of a file, or what of it is about one target.
+pub fn restore(
+    context: &mut Context<'_, '_>,
+    file: &Path,
+    replace: bool,
+    target: Option<&Name>,
+) -> Result<()> {
+    let (mut wanted, exposed) = if file == Path::new("-") {
         let mut text = Zeroizing::new(String::new());
         std::io::stdin()
             .read_to_string(&mut text)
@@ -146,7 +184,10 @@ pub fn restore(context: &mut Context<'_, '_>, file: &Path, replace: bool) -> Res
     }
     context.lock()?;
     let configfs = context.configfs();
-    let current = configfs.configuration()?;
+    let mut current = configfs.configuration()?;
+    if let Some(target) = target {
+        narrow(&mut current, &mut wanted, target, file)?;
+    }
     let plan = delta::plan(&current, &wanted, replace);
     if context.mode.dry_run {
         for conflict in &plan.conflicts {
