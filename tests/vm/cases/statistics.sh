@@ -15,6 +15,6 @@ dmsetup mknodes
 t_load
 t_export /dev/vda /dev/mapper/t-bad
 log_mark
-py statistics
+py counted
 check_logged "the log tells which disk fails what, and whose command it was" \
 	"ferrite: core/iblock_[0-9]+/disk1: read at block 16 failed: .*LUN 1 of iqn\.2026-01\.org\.example:counted"
