@@ -28,23 +28,30 @@ impl Pool {
         threshold: 0,
     };
 
+    /// `used` of `size` bytes, with no threshold. None if more is used than there is,
+    /// or there is nothing.
+    pub const fn new(used: u64, size: u64) -> Option<Self> {
+        if used > size || size == 0 {
+            return None;
+        }
+        // INVARIANT: just checked.
+        Some(Pool {
+            used,
+            size,
+            threshold: 0,
+        })
+    }
+
     /// Reads `USED/SIZE`, two numbers of bytes, or `none`. None for anything else.
     pub fn parse(value: &[u8], threshold: u8) -> Option<Self> {
-        let threshold = threshold.min(100);
         if value == b"none" {
-            return Some(Pool {
-                threshold,
-                ..Pool::NONE
-            });
+            return Some(Pool::NONE.with_threshold(threshold));
         }
         let mut numbers = value.split(|byte| *byte == b'/').map(number);
         match (numbers.next(), numbers.next(), numbers.next()) {
-            // INVARIANT: both are checked here, and the threshold above.
-            (Some(Some(used)), Some(Some(size)), None) if used <= size && size > 0 => Some(Pool {
-                used,
-                size,
-                threshold,
-            }),
+            (Some(Some(used)), Some(Some(size)), None) => {
+                Some(Pool::new(used, size)?.with_threshold(threshold))
+            }
             _ => None,
         }
     }

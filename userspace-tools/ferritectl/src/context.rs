@@ -26,6 +26,7 @@ use crate::delta::Object;
 use crate::delta::Plan;
 use crate::error::Error;
 use crate::error::Result;
+use crate::output;
 use crate::output::Style;
 use crate::remember::Remembering;
 use crate::secret::Secret;
@@ -276,6 +277,26 @@ impl<'e, 'a> Context<'e, 'a> {
     pub fn print(&mut self, text: &str) -> Result<()> {
         self.env.out.write_all(text.as_bytes())?;
         Ok(())
+    }
+
+    /// Prints what a command lists: as JSON, or as a table with a row for each, which falls
+    /// apart by the column `by` where it is too wide for the terminal.
+    pub fn list<V: Serialize>(
+        &mut self,
+        views: &[V],
+        header: &[&str],
+        by: Option<usize>,
+        row: impl Fn(&V) -> Vec<String>,
+    ) -> Result<()> {
+        if self.mode.json {
+            return self.json(&views);
+        }
+        let rows: Vec<Vec<String>> = views.iter().map(row).collect();
+        let text = match by {
+            Some(by) => output::grouped(self.env.style, header, &rows, by),
+            None => output::table(self.env.style, header, &rows),
+        };
+        self.print(&text)
     }
 
     /// Prints a line to standard error.

@@ -56,28 +56,14 @@ pub fn from_text(path: &Path, text: &str) -> Result<Configuration> {
     Ok(saved.configuration)
 }
 
-/// Reads a file that a person wrote.
-pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
+/// The text of a file, and whether others may read it.
+fn read(path: &Path) -> Result<(Zeroizing<String>, bool)> {
     let fail = |error| Error::file(path, error);
-    let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)
-        .map_err(fail)?
-        .take(MAX_FILE)
-        .read_to_string(&mut text)
-        .map_err(fail)?;
-    if text.len() as u64 == MAX_FILE {
-        return Err(Error::BadFile {
-            path: path.to_path_buf(),
-            reason: "it is greater than 64 MiB".into(),
-        });
+    if path == Path::new("-") {
+        let mut text = Zeroizing::new(String::new());
+        io::stdin().read_to_string(&mut text).map_err(fail)?;
+        return Ok((text, false));
     }
-    Ok(text)
-}
-
-/// Reads a saved configuration. The answer's second part says that others may read
-/// the file although it holds secrets.
-pub fn load(path: &Path) -> Result<(Configuration, bool)> {
-    let fail = |error| Error::file(path, error);
     let file = fs::File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
     let mut text = Zeroizing::new(String::new());
@@ -90,9 +76,21 @@ pub fn load(path: &Path) -> Result<(Configuration, bool)> {
             reason: "it is greater than 64 MiB".into(),
         });
     }
+    let open = metadata.is_file() && metadata.permissions().mode() & 0o077 != 0;
+    Ok((text, open))
+}
+
+/// Reads a file that a person wrote; `-` is the standard input.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>> {
+    Ok(read(path)?.0)
+}
+
+/// Reads a saved configuration; `-` is the standard input. The answer's second part says
+/// that others may read the file although it holds secrets.
+pub fn load(path: &Path) -> Result<(Configuration, bool)> {
+    let (text, open) = read(path)?;
     let configuration = from_text(path, &text)?;
-    let open = metadata.permissions().mode() & 0o077 != 0;
-    let exposed = open && metadata.is_file() && has_secrets(&configuration);
+    let exposed = open && has_secrets(&configuration);
     Ok((configuration, exposed))
 }
 

@@ -17,6 +17,11 @@ use crate::names::Name;
 /// Counters by their names.
 pub type Counters = BTreeMap<String, u64>;
 
+/// A counter; 0 if the kernel does not have it.
+pub fn number(counters: &Counters, name: &str) -> u64 {
+    counters.get(name).copied().unwrap_or(0)
+}
+
 /// How many commands took how long.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Histogram {
@@ -126,7 +131,7 @@ pub struct Record {
 impl Record {
     /// A number; 0 if the kernel does not tell it.
     pub fn number(&self, name: &str) -> u64 {
-        self.numbers.get(name).copied().unwrap_or(0)
+        number(&self.numbers, name)
     }
 
     /// How old it is, in ms.
@@ -253,7 +258,7 @@ pub struct Lun {
 impl Lun {
     /// A counter; 0 if the kernel does not have it.
     pub fn number(&self, name: &str) -> u64 {
-        self.counters.get(name).copied().unwrap_or(0)
+        number(&self.counters, name)
     }
 
     /// Commands that failed, whatever the reason.

@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layout;
 use crate::names::Name;
-use crate::output;
 use crate::state::Acl;
 use crate::state::MappedLun;
 
@@ -278,24 +277,17 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             }
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.initiator.to_string(),
-                view.target.to_string(),
-                view.tpg.to_string(),
-                view.user.clone().unwrap_or_else(|| "-".into()),
-                view.mapped_luns.to_string(),
-                view.sessions.to_string(),
-            ]
-        })
-        .collect();
     let header = ["INITIATOR", "TARGET", "TPG", "USER", "LUNS", "SESSIONS"];
-    context.print(&output::grouped(context.env.style, &header, &rows, 1))
+    context.list(&views, &header, Some(1), |view| {
+        vec![
+            view.initiator.to_string(),
+            view.target.to_string(),
+            view.tpg.to_string(),
+            view.user.clone().unwrap_or_else(|| "-".into()),
+            view.mapped_luns.to_string(),
+            view.sessions.to_string(),
+        ]
+    })
 }
 
 fn show(context: &mut Context<'_, '_>, args: &TpgArgs, initiator: &Name) -> Result<()> {

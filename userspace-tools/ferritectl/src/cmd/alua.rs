@@ -22,7 +22,6 @@ use crate::layout;
 use crate::names;
 use crate::names::BackstoreId;
 use crate::names::Name;
-use crate::output;
 use crate::state::Attributes;
 use crate::state::Lun;
 use crate::state::TargetPortGroup;
@@ -285,24 +284,17 @@ fn list(context: &mut Context<'_, '_>, backstore: Option<&str>) -> Result<()> {
             views.push(view(&configfs, id, &name)?);
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.backstore.to_string(),
-                view.group.clone(),
-                view.id.map_or("-".to_string(), |id| id.to_string()),
-                view.state.clone(),
-                view.access.to_string(),
-                view.members.len().to_string(),
-            ]
-        })
-        .collect();
     let header = ["BACKSTORE", "GROUP", "ID", "STATE", "ACCESS", "LUNS"];
-    context.print(&output::grouped(context.env.style, &header, &rows, 0))
+    context.list(&views, &header, Some(0), |view| {
+        vec![
+            view.backstore.to_string(),
+            view.group.clone(),
+            view.id.map_or("-".to_string(), |id| id.to_string()),
+            view.state.clone(),
+            view.access.to_string(),
+            view.members.len().to_string(),
+        ]
+    })
 }
 
 fn show(context: &mut Context<'_, '_>, backstore: &str, name: &str) -> Result<()> {

@@ -3,7 +3,6 @@
 //! `ferritectl apply` and `ferritectl diff`
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
@@ -34,19 +33,8 @@ struct Wanted {
     interrupted: Vec<Vec<String>>,
 }
 
-fn read(file: &Path) -> Result<Zeroizing<String>> {
-    if file != Path::new("-") {
-        return files::read_text(file);
-    }
-    let mut text = Zeroizing::new(String::new());
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| Error::file(file, error))?;
-    Ok(text)
-}
-
 fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
-    let text = read(file)?;
+    let text = files::read_text(file)?;
     let declared = declared::parse(file, &text)?;
     let configfs = context.configfs();
     let before = configfs.configuration()?;

@@ -271,23 +271,16 @@ fn list(context: &mut Context<'_, '_>) -> Result<()> {
     for id in &ids {
         views.push(view(context, id)?);
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.backstore.to_string(),
-                view.path.clone(),
-                view.size_text(),
-                view.mode(),
-                if view.info.exported { "yes" } else { "no" }.to_string(),
-            ]
-        })
-        .collect();
     let header = ["BACKSTORE", "DEVICE", "SIZE", "MODE", "EXPORTED"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.list(&views, &header, None, |view| {
+        vec![
+            view.backstore.to_string(),
+            view.path.clone(),
+            view.size_text(),
+            view.mode(),
+            if view.info.exported { "yes" } else { "no" }.to_string(),
+        ]
+    })
 }
 
 fn show(context: &mut Context<'_, '_>, name: &str) -> Result<()> {

@@ -183,24 +183,17 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             }
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.target.to_string(),
-                view.tpg.to_string(),
-                view.lun.to_string(),
-                view.backstore
-                    .as_ref()
-                    .map_or("-".to_string(), |id| id.to_string()),
-                view.path.clone(),
-                view.size.map(output::size).unwrap_or_default(),
-            ]
-        })
-        .collect();
     let header = ["TARGET", "TPG", "LUN", "BACKSTORE", "DEVICE", "SIZE"];
-    context.print(&output::grouped(context.env.style, &header, &rows, 0))
+    context.list(&views, &header, Some(0), |view| {
+        vec![
+            view.target.to_string(),
+            view.tpg.to_string(),
+            view.lun.to_string(),
+            view.backstore
+                .as_ref()
+                .map_or("-".to_string(), |id| id.to_string()),
+            view.path.clone(),
+            view.size.map(output::size).unwrap_or_default(),
+        ]
+    })
 }

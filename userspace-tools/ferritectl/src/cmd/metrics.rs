@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::files;
 use crate::observe;
+use crate::observe::number;
 use crate::observe::Counters;
 use crate::observe::Histogram;
 use crate::observe::Snapshot;
@@ -77,10 +78,6 @@ impl Metric {
         let _ = writeln!(self.text, "{name}_sum{{{labels}}} {seconds}");
         let _ = writeln!(self.text, "{name}_count{{{labels}}} {total}");
     }
-}
-
-fn number(counters: &Counters, name: &str) -> u64 {
-    counters.get(name).copied().unwrap_or(0)
 }
 
 /// Metrics of commands, which LUNs and sessions both have.

@@ -17,7 +17,6 @@ use crate::error::Result;
 use crate::layout;
 use crate::names::Name;
 use crate::names::Portal;
-use crate::output;
 use crate::state::Attributes;
 
 /// A portal as it is listed.
@@ -114,20 +113,13 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             }
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.portal.to_string(),
-                view.target.to_string(),
-                view.tpg.to_string(),
-                view.redirect.clone(),
-            ]
-        })
-        .collect();
     let header = ["PORTAL", "TARGET", "TPG", "REDIRECT"];
-    context.print(&output::grouped(context.env.style, &header, &rows, 1))
+    context.list(&views, &header, Some(1), |view| {
+        vec![
+            view.portal.to_string(),
+            view.target.to_string(),
+            view.tpg.to_string(),
+            view.redirect.clone(),
+        ]
+    })
 }

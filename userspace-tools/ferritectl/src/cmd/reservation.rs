@@ -102,23 +102,16 @@ fn list(context: &mut Context<'_, '_>) -> Result<()> {
     for id in configfs.backstore_ids()? {
         views.extend(view(&configfs, &id)?);
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.backstore.to_string(),
-                view.registrants.to_string(),
-                view.kind.clone().unwrap_or_else(|| "none".into()),
-                holder(view),
-                if view.persistent { "yes" } else { "no" }.to_string(),
-            ]
-        })
-        .collect();
     let header = ["BACKSTORE", "REGISTERED", "TYPE", "HOLDER", "PERSISTENT"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.list(&views, &header, None, |view| {
+        vec![
+            view.backstore.to_string(),
+            view.registrants.to_string(),
+            view.kind.clone().unwrap_or_else(|| "none".into()),
+            holder(view),
+            if view.persistent { "yes" } else { "no" }.to_string(),
+        ]
+    })
 }
 
 fn show(context: &mut Context<'_, '_>, name: &str) -> Result<()> {

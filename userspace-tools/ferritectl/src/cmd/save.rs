@@ -2,10 +2,7 @@
 
 //! `ferritectl save` and `ferritectl restore`
 
-use std::io::Read;
 use std::path::Path;
-
-use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::delta;
@@ -167,15 +164,7 @@ pub fn restore(
     replace: bool,
     target: Option<&Name>,
 ) -> Result<()> {
-    let (mut wanted, exposed) = if file == Path::new("-") {
-        let mut text = Zeroizing::new(String::new());
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|error| Error::file(file, error))?;
-        (files::from_text(file, &text)?, false)
-    } else {
-        files::load(file)?
-    };
+    let (mut wanted, exposed) = files::load(file)?;
     if exposed {
         context.warn(&format!(
             "others may read the secrets in {}; `chmod 600` it",

@@ -113,28 +113,6 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             views.extend(of_tpg(&configfs, &target, tpg)?);
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.initiator.clone(),
-                view.target.to_string(),
-                view.tpg.to_string(),
-                addresses(view).join(", "),
-                number(view, |r| r.session.to_string()),
-                number(view, |r| age(r.age_ms() / 1000)),
-                number(view, |r| {
-                    format!("{}/{}", r.number("outstanding"), r.number("queue_depth"))
-                }),
-                number(view, |r| output::size(r.number("read_bytes"))),
-                number(view, |r| output::size(r.number("write_bytes"))),
-                state(view),
-            ]
-        })
-        .collect();
     let header = [
         "INITIATOR",
         "TARGET",
@@ -147,7 +125,22 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
         "WRITTEN",
         "STATE",
     ];
-    context.print(&output::grouped(context.env.style, &header, &rows, 1))
+    context.list(&views, &header, Some(1), |view| {
+        vec![
+            view.initiator.clone(),
+            view.target.to_string(),
+            view.tpg.to_string(),
+            addresses(view).join(", "),
+            number(view, |r| r.session.to_string()),
+            number(view, |r| age(r.age_ms() / 1000)),
+            number(view, |r| {
+                format!("{}/{}", r.number("outstanding"), r.number("queue_depth"))
+            }),
+            number(view, |r| output::size(r.number("read_bytes"))),
+            number(view, |r| output::size(r.number("write_bytes"))),
+            state(view),
+        ]
+    })
 }
 
 /// What a kernel tells that lists sessions.

@@ -14,7 +14,6 @@ use crate::delta;
 use crate::delta::Object;
 use crate::error::Result;
 use crate::names::Name;
-use crate::output;
 use crate::state::Attributes;
 use crate::state::Target;
 use crate::state::Tpg;
@@ -113,34 +112,27 @@ fn list(context: &mut Context<'_, '_>) -> Result<()> {
         }
         views.push(view);
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            let tags: Vec<String> = view
-                .tpgs
-                .iter()
-                .map(|tag| {
-                    let off = if view.enabled.contains(tag) {
-                        ""
-                    } else {
-                        " (off)"
-                    };
-                    format!("{tag}{off}")
-                })
-                .collect();
-            vec![
-                view.target.to_string(),
-                tags.join(", "),
-                view.portals.to_string(),
-                view.luns.to_string(),
-                view.acls.to_string(),
-                view.sessions.to_string(),
-            ]
-        })
-        .collect();
     let header = ["TARGET", "TPGS", "PORTALS", "LUNS", "ACLS", "SESSIONS"];
-    context.print(&output::table(context.env.style, &header, &rows))
+    context.list(&views, &header, None, |view| {
+        let tags: Vec<String> = view
+            .tpgs
+            .iter()
+            .map(|tag| {
+                let off = if view.enabled.contains(tag) {
+                    ""
+                } else {
+                    " (off)"
+                };
+                format!("{tag}{off}")
+            })
+            .collect();
+        vec![
+            view.target.to_string(),
+            tags.join(", "),
+            view.portals.to_string(),
+            view.luns.to_string(),
+            view.acls.to_string(),
+            view.sessions.to_string(),
+        ]
+    })
 }

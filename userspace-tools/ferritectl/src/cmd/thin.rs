@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ferrite_proto::scsi::pool::Pool;
 use serde::Serialize;
 
 use crate::cmd::find_backstore;
@@ -21,23 +22,14 @@ use crate::layout;
 use crate::names::BackstoreId;
 use crate::output;
 
-/// How full a pool is, in bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub struct Usage {
-    /// Taken by all thin devices together.
-    pub used: u64,
-    /// What the pool has.
-    pub size: u64,
-}
-
 /// One line of what is shown.
 #[derive(Debug, Serialize)]
 struct View {
     backstore: BackstoreId,
     pool: String,
-    #[serde(flatten)]
-    usage: Usage,
-    percent: u64,
+    used: u64,
+    size: u64,
+    percent: u8,
     threshold: Option<u64>,
 }
 
@@ -55,7 +47,7 @@ pub fn run(context: &mut Context<'_, '_>, names: &[String]) -> Result<()> {
     let mut views = Vec::new();
     let mut deltas = Vec::new();
     for id in ids {
-        let Some((pool, usage)) = usage_of(context, &id)? else {
+        let Some((name, pool)) = pool_of_backstore(context, &id)? else {
             if names.is_empty() {
                 continue;
             }
@@ -67,7 +59,7 @@ pub fn run(context: &mut Context<'_, '_>, names: &[String]) -> Result<()> {
             });
         };
         let dir = layout::backstore(&id);
-        let value = format!("{}/{}", usage.used, usage.size);
+        let value = format!("{}/{}", pool.used(), pool.size());
         deltas.push(delta::assign(
             Object::Backstore(id.clone()),
             vec![(dir.join("thin_pool"), Value::Text(value))],
@@ -77,45 +69,35 @@ pub fn run(context: &mut Context<'_, '_>, names: &[String]) -> Result<()> {
             .value(&dir.join("attrib/thin_threshold"))?;
         views.push(View {
             backstore: id,
-            pool,
-            usage,
-            percent: usage.percent(),
+            pool: name,
+            used: pool.used(),
+            size: pool.size(),
+            percent: pool.percent(),
             threshold: threshold
                 .and_then(|text| text.parse().ok())
                 .filter(|percent| *percent != 0),
         });
     }
     context.change_quietly(&deltas)?;
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.backstore.to_string(),
-                view.pool.clone(),
-                output::size(view.usage.used),
-                output::size(view.usage.size),
-                format!("{} %", view.percent),
-                view.threshold
-                    .map_or_else(String::new, |percent| format!("{percent} %")),
-            ]
-        })
-        .collect();
     let header = ["BACKSTORE", "POOL", "USED", "SIZE", "FULL", "THRESHOLD"];
-    context.print(&output::table(context.env.style, &header, &rows))
-}
-
-impl Usage {
-    fn percent(&self) -> u64 {
-        let percent = u128::from(self.used) * 100 / u128::from(self.size.max(1));
-        u64::try_from(percent).unwrap_or(100)
-    }
+    context.list(&views, &header, None, |view| {
+        vec![
+            view.backstore.to_string(),
+            view.pool.clone(),
+            output::size(view.used),
+            output::size(view.size),
+            format!("{} %", view.percent),
+            view.threshold
+                .map_or_else(String::new, |percent| format!("{percent} %")),
+        ]
+    })
 }
 
 /// The name of the pool of a thin device, and how full it is; `None` if it is not one.
-fn usage_of(context: &Context<'_, '_>, id: &BackstoreId) -> Result<Option<(String, Usage)>> {
+fn pool_of_backstore(
+    context: &Context<'_, '_>,
+    id: &BackstoreId,
+) -> Result<Option<(String, Pool)>> {
     let Some((major, minor)) = context.configfs().device_info(id)?.major_minor else {
         return Ok(None);
     };
@@ -185,7 +167,7 @@ fn pool_of(table: &str) -> Option<String> {
 
 /// How full a pool is, out of `START LENGTH thin-pool METADATA DATA BLOCKSIZE ...` and
 /// `START LENGTH thin-pool TRANSACTION USED/TOTAL-METADATA USED/TOTAL-DATA ...`.
-fn pool_usage(table: &str, status: &str) -> Option<Usage> {
+fn pool_usage(table: &str, status: &str) -> Option<Pool> {
     let table: Vec<&str> = table.split_whitespace().collect();
     let status: Vec<&str> = status.split_whitespace().collect();
     let ([_, _, "thin-pool", _, _, block, ..], [_, _, "thin-pool", _, _, data, ..]) =
@@ -197,10 +179,7 @@ fn pool_usage(table: &str, status: &str) -> Option<Usage> {
     let (used, total) = data.split_once('/')?;
     let used = used.parse::<u64>().ok()?.checked_mul(bytes)?;
     let size = total.parse::<u64>().ok()?.checked_mul(bytes)?;
-    (size > 0).then_some(Usage {
-        used: used.min(size),
-        size,
-    })
+    Pool::new(used.min(size), size)
 }
 
 #[cfg(test)]
@@ -229,15 +208,12 @@ mod tests {
         let status = "0 204800 thin-pool 1 12/4096 400/1600 - rw discard_passdown - - 1024\n";
         assert_eq!(
             pool_usage(table, status),
-            Some(Usage {
-                used: 400 * 65536,
-                size: 1600 * 65536
-            })
+            Pool::new(400 * 65536, 1600 * 65536)
         );
         assert_eq!(pool_usage(table, "0 204800 thin-pool Fail\n"), None);
         assert_eq!(pool_usage("0 8 linear 7:0 0\n", status), None);
         assert_eq!(pool_usage(table, "0 8 thin-pool 1 1/2 1/0 -"), None);
-        let usage = Usage { used: 1, size: 3 };
+        let usage = Pool::new(1, 3).unwrap();
         assert_eq!(usage.percent(), 33);
     }
 }

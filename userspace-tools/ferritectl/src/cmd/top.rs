@@ -56,12 +56,11 @@ impl Rates {
         new: (&Counters, &Histogram),
         seconds: f64,
     ) -> Self {
-        let of = |counters: &Counters, name: &str| counters.get(name).copied().unwrap_or(0);
         let seconds = seconds.max(0.001);
         // What was not there before has done all that it did since then.
         let rate = |name: &str| {
-            let before = old.map_or(0, |(counters, _)| of(counters, name));
-            of(new.0, name).saturating_sub(before) as f64 / seconds
+            let before = old.map_or(0, |(counters, _)| observe::number(counters, name));
+            observe::number(new.0, name).saturating_sub(before) as f64 / seconds
         };
         let errors_before = old.map_or(0, |(counters, _)| observe::errors(counters));
         let times = match old {
@@ -75,7 +74,7 @@ impl Rates {
             read_bytes: rate("read_bytes"),
             write_bytes: rate("write_bytes"),
             errors: observe::errors(new.0).saturating_sub(errors_before) as f64 / seconds,
-            outstanding: of(new.0, "outstanding"),
+            outstanding: observe::number(new.0, "outstanding"),
             p50_us: times.percentile_us(50.0),
             p99_us: times.percentile_us(99.0),
             mean_us: times.mean_us(),

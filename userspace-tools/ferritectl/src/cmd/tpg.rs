@@ -20,7 +20,6 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layout;
 use crate::names::Name;
-use crate::output;
 
 /// A portal group as it is listed.
 #[derive(Debug, Serialize)]
@@ -119,27 +118,20 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             });
         }
     }
-    if context.mode.json {
-        return context.json(&views);
-    }
-    let rows: Vec<Vec<String>> = views
-        .iter()
-        .map(|view| {
-            vec![
-                view.target.to_string(),
-                view.tpg.to_string(),
-                if view.enabled { "yes" } else { "no" }.to_string(),
-                view.portals.to_string(),
-                view.luns.to_string(),
-                view.acls.to_string(),
-                view.sessions.to_string(),
-            ]
-        })
-        .collect();
     let header = [
         "TARGET", "TPG", "ENABLED", "PORTALS", "LUNS", "ACLS", "SESSIONS",
     ];
-    context.print(&output::grouped(context.env.style, &header, &rows, 0))
+    context.list(&views, &header, Some(0), |view| {
+        vec![
+            view.target.to_string(),
+            view.tpg.to_string(),
+            if view.enabled { "yes" } else { "no" }.to_string(),
+            view.portals.to_string(),
+            view.luns.to_string(),
+            view.acls.to_string(),
+            view.sessions.to_string(),
+        ]
+    })
 }
 
 fn show(context: &mut Context<'_, '_>, target: &Name, tag: Option<u16>) -> Result<()> {
