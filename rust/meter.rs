@@ -254,25 +254,20 @@ impl End {
         command: Option<&Command>,
         status: Status,
         sense: Option<SenseKey>,
-        sent: u64,
-        brought: u64,
+        sent: usize,
+        brought: usize,
     ) -> Self {
         let good = status == Status::Good;
         let (kind, bytes) = match command {
             Some(Command::Read { .. }) => (Count::Reads, sent),
-            Some(
-                Command::Write { .. }
-                | Command::WriteAtomic { .. }
-                | Command::WriteAndVerify { .. }
-                | Command::OrWrite { .. },
-            ) => (Count::Writes, brought),
-            // The other half was compared with.
-            Some(Command::CompareAndWrite { .. }) => (Count::Writes, brought / 2),
-            _ => (Count::Others, 0),
+            _ => match command.and_then(|command| command.stores(brought)) {
+                Some(bytes) => (Count::Writes, bytes),
+                None => (Count::Others, 0),
+            },
         };
         Self {
             kind,
-            bytes: if good { bytes } else { 0 },
+            bytes: if good { bytes as u64 } else { 0 },
             status: Some(status),
             sense,
             took: [None; 4],

@@ -207,29 +207,27 @@ impl Doors {
         Conn::begin(&conn);
     }
 
-    /// Connections in login or discovery, and those of sessions; with `from`,
-    /// only those from the same address.
-    pub(crate) fn count(&self, from: Option<IpAddr>) -> (u32, u32) {
-        let mut logins = 0;
-        let mut connections = 0;
+    /// Connections in login or discovery, those of sessions, and how many of the
+    /// latter are from the same address as `from`.
+    pub(crate) fn count(&self, from: Option<IpAddr>) -> [u32; 3] {
+        let [mut logins, mut connections, mut same] = [0u32; 3];
         for conn in self.conns.lock().iter() {
-            if from.is_some_and(|from| !same_host(conn.peer().ip(), from)) {
-                continue;
-            }
             if conn.is_in_login() {
-                logins = u32::saturating_add(logins, 1);
+                logins = logins.saturating_add(1);
             } else if !conn.is_stranger() {
-                connections = u32::saturating_add(connections, 1);
+                connections = connections.saturating_add(1);
+                if from.is_some_and(|from| same_host(conn.peer().ip(), from)) {
+                    same = same.saturating_add(1);
+                }
             }
         }
-        (logins, connections)
+        [logins, connections, same]
     }
 
     /// Whether sessions may have one more connection, from that address. Those
     /// that are on their way out count until they are gone.
     pub(crate) fn has_room(&self, from: IpAddr) -> bool {
-        let (_, all) = self.count(None);
-        let (_, same) = self.count(Some(from));
+        let [_, all, same] = self.count(Some(from));
         all < limits::connections() && same < limits::connections_per_address()
     }
 

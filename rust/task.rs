@@ -661,7 +661,7 @@ pub(crate) fn finish(mut task: Task, outcome: Outcome) {
 /// The first block that a task is about; 0 if it is about none.
 pub(crate) fn lba_of(task: &Task) -> u64 {
     match &task.peek().verb {
-        Verb::Command(command) => command.extent().map_or(0, |(lba, _)| lba),
+        Verb::Command(command) => command.first_lba(),
         Verb::Refused(_) => 0,
     }
 }
@@ -681,8 +681,8 @@ pub(crate) fn end_of(task: &Task) -> End {
         command,
         outcome.status,
         outcome.sense.map(|sense| sense.key),
-        body.data_in.min(body.edtl as usize) as u64,
-        body.data.len() as u64,
+        body.data_in.min(body.edtl as usize),
+        body.data.len(),
     )
     .timed(&body.times)
 }

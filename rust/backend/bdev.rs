@@ -186,17 +186,14 @@ fn count(head: &Head, device: &Device, body: &Body, outcome: &Outcome) {
     }
     let (kind, bytes) = match command {
         Command::Read { .. } => (Kind::Read, body.data.len()),
-        Command::Write { .. }
-        | Command::WriteAtomic { .. }
-        | Command::WriteAndVerify { .. }
-        | Command::OrWrite { .. } => (Kind::Write, body.data.len()),
-        // The other half was compared with.
-        Command::CompareAndWrite { .. } => (Kind::Write, body.data.len() / 2),
         Command::Verify { blocks, .. } => {
             let bytes = u64::from(blocks).wrapping_shl(device.block_shift());
             (Kind::Verify, bytes as usize)
         }
-        _ => return,
+        command => match command.stores(body.data.len()) {
+            Some(bytes) => (Kind::Write, bytes),
+            None => return,
+        },
     };
     match outcome {
         Outcome {
@@ -342,7 +339,7 @@ fn first_failure(task: &mut Task) -> Outcome {
             Ok(()) => low = half,
             Err(error) if !is_of_medium(error) => return explain(error, &command),
             Err(_) if half.saturating_sub(low) <= block => {
-                let first = command.extent().map_or(0, |(lba, _)| lba);
+                let first = command.first_lba();
                 let lba = first.saturating_add(low.wrapping_shr(shift) as u64);
                 return without_lba.with_info(lba).into();
             }
@@ -380,7 +377,7 @@ fn log_failure(head: &Head, command: &Command, error: BlkError) {
         device.hba(),
         core::str::from_utf8(device.name()).unwrap_or("?"),
         what,
-        command.extent().map_or(0, |(lba, _)| lba),
+        command.first_lba(),
         error,
         nexus.number(),
         head.session.initiator().as_str()
@@ -389,7 +386,7 @@ fn log_failure(head: &Head, command: &Command, error: BlkError) {
 
 /// What an initiator is told of a failure of the device.
 fn explain(error: BlkError, command: &Command) -> Outcome {
-    let lba = command.extent().map_or(0, |(lba, _)| lba);
+    let lba = command.first_lba();
     failed(error, lba, matches!(command, Command::Read { .. }))
 }
 

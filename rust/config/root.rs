@@ -108,7 +108,7 @@ fn show_statistics(_root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal>
 
 /// What peers use of what the limits leave them.
 fn show_in_use(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
-    let (logins, connections) = root.targets.doors.count(None);
+    let [logins, connections, _] = root.targets.doors.count(None);
     writeln!(out, "logins {logins}")?;
     writeln!(out, "connections {connections}")?;
     Ok(writeln!(

@@ -626,6 +626,25 @@ impl Command {
         }
     }
 
+    /// Of the bytes that the command brings, how many it stores on the medium;
+    /// none for a command that stores nothing of what it brings.
+    pub fn stores(&self, brought: usize) -> Option<usize> {
+        match self {
+            Command::Write { .. }
+            | Command::WriteAtomic { .. }
+            | Command::WriteAndVerify { .. }
+            | Command::OrWrite { .. } => Some(brought),
+            // The other half is compared with.
+            Command::CompareAndWrite { .. } => Some(brought / 2),
+            _ => None,
+        }
+    }
+
+    /// The first block that the command is about; 0 if it is about none.
+    pub fn first_lba(&self) -> u64 {
+        self.extent().map_or(0, |(lba, _)| lba)
+    }
+
     /// The first block and the number of blocks that the CDB names, for the
     /// commands that name any. Zero blocks are zero here, also where the
     /// command means all to the end.
