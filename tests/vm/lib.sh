@@ -215,7 +215,7 @@ check_logged() {
 # dm_make NAME TABLE: a device of device mapper, without udev's help.
 dm_make() {
 	must dmsetup create "$1" --noudevrules --noudevsync --table "$2"
-	dmsetup mknodes
+	must dmsetup mknodes
 }
 
 # --- the target ---------------------------------------------------------------------------

@@ -132,8 +132,7 @@ t_clear
 
 # The file system hangs.
 must modprobe dm_mod
-must dmsetup create aptpl --noudevrules --noudevsync --table "0 32768 linear /dev/vdb 0"
-dmsetup mknodes
+dm_make aptpl "0 32768 linear /dev/vdb 0"
 must mkfs.ext4 -qF /dev/mapper/aptpl
 mkdir -p /tmp/pr
 must mount /dev/mapper/aptpl /tmp/pr

@@ -10,8 +10,7 @@ case_cleanup() {
 
 must modprobe -a dm_mod dm_delay
 size=$(blockdev --getsz /dev/vda)
-must dmsetup create slow --noudevrules --noudevsync --table "0 $size delay /dev/vda 0 0 /dev/vda 0 500"
-must dmsetup mknodes
+dm_make slow "0 $size delay /dev/vda 0 0 /dev/vda 0 500"
 t_load
 t_export /dev/mapper/slow /dev/vdb
 py atomic

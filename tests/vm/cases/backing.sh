@@ -59,9 +59,8 @@ loop=$(losetup -f --show /tmp/file)
 tried loop "$loop"
 losetup -d "$loop"
 
-must dmsetup create linear --noudevrules --noudevsync --table "0 65536 linear /dev/vdb2 0
+dm_make linear "0 65536 linear /dev/vdb2 0
 65536 65536 linear /dev/vdb3 0"
-dmsetup mknodes
 tried dm-linear /dev/mapper/linear
 must dmsetup remove --retry linear
 

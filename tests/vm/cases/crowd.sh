@@ -9,8 +9,7 @@ case_cleanup() {
 } 2>/dev/null
 
 must modprobe dm_mod
-must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
-dmsetup mknodes
+dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
 t_load
 t_export /dev/mapper/slow
 py crowd

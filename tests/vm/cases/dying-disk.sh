@@ -30,8 +30,7 @@ dies() {
 
 size=$(blockdev --getsz /dev/vdb)
 dm() {
-	must dmsetup create dying --noudevrules --noudevsync --table "$1"
-	dmsetup mknodes
+	dm_make dying "$1"
 	dies "$2" /dev/mapper/dying
 	must dmsetup remove --retry dying
 }

@@ -10,8 +10,7 @@ case_cleanup() {
 } 2>/dev/null
 
 must modprobe dm_mod
-must dmsetup create growing --noudevrules --noudevsync --table "0 131072 linear /dev/vda 0"
-dmsetup mknodes
+dm_make growing "0 131072 linear /dev/vda 0"
 t_load
 t_export /dev/mapper/growing
 t_backstore disk1 /dev/vdb

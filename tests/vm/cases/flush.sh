@@ -62,8 +62,7 @@ logged() {
 	local flags=$1
 	shift
 	must dd if=/dev/zero of=/dev/vdb bs=1M count=1 oflag=direct status=none
-	must dmsetup create log --noudevrules --noudevsync --table "0 $((64 * 2048)) log-writes /dev/nb0 /dev/vdb"
-	dmsetup mknodes
+	dm_make log "0 $((64 * 2048)) log-writes /dev/nb0 /dev/vdb"
 	t_export /dev/mapper/log
 	[ -z "$WRITE_THROUGH" ] || must tool backstore set disk0 write_through=1
 	must i_login

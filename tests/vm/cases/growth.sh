@@ -16,8 +16,7 @@ resize() {
 }
 
 must modprobe dm_mod
-must dmsetup create growing --noudevrules --noudevsync --table "0 131072 linear /dev/vda 0"
-dmsetup mknodes
+dm_make growing "0 131072 linear /dev/vda 0"
 t_load
 t_export /dev/mapper/growing
 must i_login

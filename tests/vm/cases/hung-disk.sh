@@ -11,12 +11,6 @@ case_cleanup() {
 	dmsetup remove --retry slow
 } 2>/dev/null
 
-# dm_make NAME DEVICE FIRST COUNT
-dm_make() {
-	must dmsetup create "$1" --noudevrules --noudevsync --table "0 $4 linear $2 $3"
-	dmsetup mknodes
-}
-
 # set_up DEVICE
 set_up() {
 	local name
@@ -34,7 +28,7 @@ set_up() {
 }
 
 must modprobe -a dm_mod loop
-dm_make slow /dev/vda 0 262144
+dm_make slow "0 262144 linear /dev/vda 0"
 t_load
 export T_SLOWER
 set_up /dev/mapper/slow

@@ -15,9 +15,8 @@ case_cleanup() {
 } 2>/dev/null
 
 must modprobe -a dm_mod loop
-must dmsetup create slow --noudevrules --noudevsync --table "0 65536 linear /dev/vda 0"
-must dmsetup create pr --noudevrules --noudevsync --table "0 131072 linear /dev/vda 65536"
-dmsetup mknodes
+dm_make slow "0 65536 linear /dev/vda 0"
+dm_make pr "0 131072 linear /dev/vda 65536"
 must mkfs.ext4 -q /dev/mapper/pr
 must mount /dev/mapper/pr /mnt
 must mkdir /mnt/pr
@@ -25,9 +24,8 @@ must losetup --partscan --direct-io=on /dev/loop6 /dev/mapper/slow
 t_load pr_dir=/mnt/pr
 export T_SLOWER
 t_export /dev/vdb
-must dmsetup create spare --noudevrules --noudevsync --table "0 65536 linear /dev/vda 196608"
-must dmsetup create spare2 --noudevrules --noudevsync --table "0 65536 linear /dev/vda 262144"
-dmsetup mknodes
+dm_make spare "0 65536 linear /dev/vda 196608"
+dm_make spare2 "0 65536 linear /dev/vda 262144"
 t_backstore disk1 /dev/mapper/spare
 py hung_open
 # Nothing that was given up keeps the devices.

@@ -38,8 +38,7 @@ check "the kernel keeps stacks of allocations" eval 'cat /sys/kernel/debug/slab/
 # Connections that are over would keep the port in use for a minute.
 must sysctl -q net.ipv4.tcp_max_tw_buckets=0
 must modprobe dm_mod
-must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
-dmsetup mknodes
+dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
 t_load
 t_export /dev/mapper/slow /dev/vdb
 t_acl "$IQN" iqn.2026-01.org.example:nobody

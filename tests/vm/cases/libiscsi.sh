@@ -10,8 +10,7 @@ case_cleanup() {
 
 t_load
 must modprobe dm_mod
-must dmsetup create small --noudevrules --noudevsync --table "0 $((64 * 2048)) linear /dev/vdb 0"
-dmsetup mknodes
+dm_make small "0 $((64 * 2048)) linear /dev/vdb 0"
 small=/dev/mapper/small
 t_export /dev/vda $small
 url=iscsi://$PORTAL/$IQN

@@ -19,8 +19,7 @@ parameters=/sys/module/ferrite/parameters
 # A disk on which much is under way at a time.
 device=/dev/vda
 if modprobe -a dm_mod dm_delay; then
-	must dmsetup create late --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 100"
-	dmsetup mknodes
+	dm_make late "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 100"
 	device=/dev/mapper/late
 fi
 t_load

@@ -13,8 +13,7 @@ case_cleanup() {
 
 t_load
 must modprobe dm_mod
-must dmsetup create slow --noudevrules --noudevsync --table "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
-dmsetup mknodes
+dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
 t_export /dev/mapper/slow
 py reinstatement
 

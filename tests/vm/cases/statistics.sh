@@ -10,8 +10,7 @@ case_cleanup() {
 } 2>/dev/null
 
 must modprobe dm_mod
-must dmsetup create t-bad --noudevrules --noudevsync --table "0 2048 error"
-dmsetup mknodes
+dm_make t-bad "0 2048 error"
 t_load
 t_export /dev/vda /dev/mapper/t-bad
 log_mark

@@ -15,11 +15,8 @@ must modprobe -a dm_mod dm_delay
 size=$(blockdev --getsz /dev/vda)
 half=$((size / 2))
 # What is in the upper half takes 700 ms.
-must dmsetup create slow --noudevrules --noudevsync <<-TABLE
-	0 $half linear /dev/vda 0
-	$half $((size - half)) delay /dev/vda $half 700
-TABLE
-dmsetup mknodes
+dm_make slow "0 $half linear /dev/vda 0
+$half $((size - half)) delay /dev/vda $half 700"
 t_load
 t_export /dev/mapper/slow /dev/vdb
 attrib=$(t_store disk0)/attrib

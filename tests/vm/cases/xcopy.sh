@@ -23,14 +23,12 @@ must modprobe scsi_debug dev_size_mb=64 sector_size=4096
 wait_for $((10 * T_SLOWER)) large || give_up "no disk with blocks of 4096 bytes"
 # piece NAME FIRST-MIB MIB: a part of /dev/vdb.
 piece() {
-	must dmsetup create "$1" --noudevrules --noudevsync --table "0 $(($3 * 2048)) linear /dev/vdb $(($2 * 2048))"
-	must dmsetup mknodes
+	dm_make "$1" "0 $(($3 * 2048)) linear /dev/vdb $(($2 * 2048))"
 }
 piece one 0 128
 piece under 128 96
 piece ro 256 64
-must dmsetup create slow --noudevrules --noudevsync --table "0 $((96 * 2048)) delay /dev/mapper/under 0 0 /dev/mapper/under 0 500"
-must dmsetup mknodes
+dm_make slow "0 $((96 * 2048)) delay /dev/mapper/under 0 0 /dev/mapper/under 0 500"
 # What a copy of it leaves can be told from nothing.
 tr '\0' '\245' </dev/zero | dd of=/dev/vda bs=1M count=64 iflag=fullblock oflag=direct status=none
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import time
 
+from host import resume, suspend
 from iscsi import (ASYNC, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, NOP_IN, NOP_OUT, R2T,
                    RESERVED_TAG, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
                    Refused, check, check_eq, header, read10, sense_code, write10)
@@ -82,10 +83,6 @@ class Line(Conn):
 def info():
     with open(f"{TPG}/acls/iqn.2026-01.org.example:raw/info", encoding="ascii") as file:
         return file.read()
-
-
-def dm(*command):
-    subprocess.run(["dmsetup", *command], check=True)
 
 
 def gone(line, seconds=5):
@@ -290,13 +287,13 @@ check_eq("logout of another connection", 0, one.wait(LOGOUT_RESPONSE, itt).heade
 check("closes it", gone(fourth))
 
 # Its tasks must be off the disk before it is answered.
-dm("suspend", "--noflush", "--nolockfs", "slow")
+suspend("slow")
 again.command(write10(4000, 1), bytes(BLOCK))
 time.sleep(0.5)
 itt = one.leave(7)
 check("logout waits for a WRITE that is on the disk", one.comes(LOGOUT_RESPONSE, itt, 1) is None)
 check("the connection is closed at once", gone(again))
-dm("resume", "slow")
+resume("slow")
 pdu = one.comes(LOGOUT_RESPONSE, itt, 10)
 check_eq("and is answered when the disk is done with it", 0, pdu and pdu.header[2])
 check_eq("two connections are left", 2, info().count("CID:"))

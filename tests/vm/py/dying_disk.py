@@ -6,12 +6,10 @@ import sys
 import threading
 import time
 
-from iscsi import DATA_IN, SCSI_RESPONSE, TARGET, Conn, check, check_eq, lun, read10, sense_code, write10
+from host import SLOWER, store, tpg, unlink_all, write
+from iscsi import DATA_IN, SCSI_RESPONSE, Conn, check, check_eq, lun, read10, sense_code, write10
 
 KIND, KILLER = sys.argv[1:]
-SLOWER = int(os.environ.get("T_SLOWER", "1"))
-ROOT = "/sys/kernel/config/ferrite"
-LUN = f"{ROOT}/iscsi/{TARGET}/tpgt_1/lun/lun_0"
 isids = (bytes.fromhex(f"80feed05{n:04x}") for n in range(0xffff))
 
 conn = Conn().login(isid=next(isids))
@@ -41,11 +39,8 @@ for n in range(16):
     waiting[conn.command(read10(n * 8, 8), expect=4096)] = "read"
 killer = None
 if KILLER:
-    def kill():
-        with open(KILLER, "w", encoding="ascii") as file:
-            file.write("1")
     time.sleep(0.05)
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=write, args=(KILLER, "1"))
     killer.start()
 start = time.monotonic()
 seen = {}
@@ -70,13 +65,10 @@ if KIND == "delay":
 check(f"{KIND}: the session goes on", conn.ping())
 check_eq(f"{KIND}: so does its other LUN", 0, conn.ready(lun(1)))
 start = time.monotonic()
-for name in os.listdir(LUN):
-    if os.path.islink(f"{LUN}/{name}"):
-        os.unlink(f"{LUN}/{name}")
-os.rmdir(LUN)
-store = next(f"{ROOT}/core/{hba}" for hba in os.listdir(f"{ROOT}/core") if os.path.isdir(f"{ROOT}/core/{hba}/dying"))
-os.rmdir(f"{store}/dying")
-os.rmdir(store)
+unlink_all(f"{tpg()}/lun/lun_0")
+dying = store("dying")
+os.rmdir(dying)
+os.rmdir(os.path.dirname(dying))
 took = time.monotonic() - start
 check(f"{KIND}: LUN and backstore are removed at once", took < 2 * SLOWER, f"{took:.2f} s")
 if killer:

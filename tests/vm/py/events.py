@@ -2,8 +2,8 @@
 """Async Messages with AsyncEvent 0, as a raw initiator gets them. The disk is /dev/mapper/growing."""
 
 import os
-import subprocess
 
+from host import dm
 from iscsi import ASYNC, TARGET, Conn, check, check_eq
 
 TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
@@ -19,7 +19,7 @@ def resize(sectors):
     for words in (["suspend", "growing"],
                   ["load", "growing", "--table", f"0 {sectors} linear /dev/vda 0"],
                   ["resume", "growing"]):
-        subprocess.run(["dmsetup", *words], check=True)
+        dm(*words)
 
 
 def event(conn, seconds):

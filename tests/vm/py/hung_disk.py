@@ -13,16 +13,15 @@ import subprocess
 import sys
 import time
 
+from host import ROOT, SLOWER, read, resume, store, suspend, tpg, unlink_all, write
 from iscsi import (DATA_IN, LOGOUT, LOGOUT_RESPONSE, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
                    check, check_eq, lun, read10, write10)
 
 DISK = sys.argv[1]
-SLOWER = int(os.environ.get("T_SLOWER", "1"))
 # Milliseconds that anything may take, but a function that waits for commands on the disk.
 LIMIT = 2000 * SLOWER
 # Those are answered before initiators give up.
 FUNCTION_LIMIT = 13500 * SLOWER
-ROOT = "/sys/kernel/config/ferrite"
 OTHER = TARGET + "-other"
 SECOND = ("127.0.0.1", 3261)
 BLOCK = 512
@@ -34,18 +33,6 @@ OLD = struct.pack(">II", 0xffffffff, 0xffffffff) * (BLOCK // 8)
 
 longest = (0, "nothing")
 isids = (bytes.fromhex(f"80feed01{n:04x}") for n in range(0xffff))
-
-
-def dm(*words):
-    subprocess.run(["dmsetup", *words], check=True)
-
-
-def hang():
-    dm("suspend", "--noflush", "--nolockfs", "slow")
-
-
-def go_on():
-    dm("resume", "slow")
 
 
 def timed(name, act, limit=LIMIT):
@@ -60,19 +47,6 @@ def timed(name, act, limit=LIMIT):
     return result
 
 
-def write(path, value):
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def put(path, value):
     """The name of the error that it ends with, or None."""
     try:
@@ -80,26 +54,6 @@ def put(path, value):
         return None
     except OSError as error:
         return errno.errorcode[error.errno]
-
-
-def tpg(target=TARGET):
-    return f"{ROOT}/iscsi/{target}/tpgt_1"
-
-
-def store(name):
-    for hba in os.listdir(f"{ROOT}/core"):
-        path = f"{ROOT}/core/{hba}/{name}"
-        if os.path.isdir(path):
-            return path
-    raise AssertionError(f"no backstore {name}")
-
-
-def unlink_all(path):
-    """Removes the links of a directory, then the directory."""
-    for name in os.listdir(path):
-        if os.path.islink(f"{path}/{name}"):
-            os.unlink(f"{path}/{name}")
-    os.rmdir(path)
 
 
 def pattern(owner, number):
@@ -204,11 +158,11 @@ while bystander.rounds(0.05) == 0:
 # Once is enough: what a busy machine does to one of two windows is not what this is about.
 for _ in range(6):
     idle = bystander.rounds(0.3 * SLOWER)
-    hang()
+    suspend("slow")
     user = User().load()
     time.sleep(0.1)
     hanging = bystander.rounds(0.3 * SLOWER)
-    go_on()
+    resume("slow")
     user.drain()
     user.conn.logout()
     if hanging * 3 > idle * 2:
@@ -227,7 +181,7 @@ masked = User(name=NAME + "-masked")
 acl = User(name=NAME + "-acl")
 other = User(target=OTHER)
 everybody = [aborter, resetter, quitter, remaker, closed, stays, second, masked, acl, other]
-hang()
+suspend("slow")
 for user in everybody:
     user.load()
 # As many as there are, they are on the disk, or in line for it.
@@ -315,7 +269,7 @@ for name, user, tag in (("ABORT TASK", aborter, abort), ("LOGICAL UNIT RESET", r
 
 # --- when it is back ---------------------------------------------------------------------------
 
-go_on()
+resume("slow")
 gone = False
 for _ in range(100):
     try:

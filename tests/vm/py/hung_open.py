@@ -11,10 +11,9 @@ import subprocess
 import struct
 import time
 
+from host import ROOT, SLOWER, read, resume, store, suspend, until, write
 from iscsi import Conn, check, check_eq, read10
 
-SLOWER = int(os.environ.get("T_SLOWER", "1"))
-ROOT = "/sys/kernel/config/ferrite"
 AT_ONCE = 2 * SLOWER
 PATIENCE = 5 * SLOWER + 2
 
@@ -33,21 +32,8 @@ def attempt(name, act, limit):
     return result
 
 
-def write(path, value):
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
-
-
 def put(path, value, limit):
     return attempt(f"{path.removeprefix(ROOT)} = {value}", lambda: write(path, value), limit)
-
-
-def store(name):
-    return next(f"{ROOT}/core/{hba}/{name}" for hba in os.listdir(f"{ROOT}/core")
-                if os.path.isdir(f"{ROOT}/core/{hba}/{name}"))
 
 
 def make(number, device):
@@ -55,26 +41,6 @@ def make(number, device):
     os.makedirs(path)
     write(f"{path}/udev_path", device)
     return path
-
-
-def until(name, what, seconds=20):
-    end = time.monotonic() + seconds * SLOWER
-    while not what() and time.monotonic() < end:
-        time.sleep(0.1)
-    check(name, what())
-
-
-def read(path):
-    with open(path, encoding="ascii") as file:
-        return file.read()
-
-
-def suspend(name):
-    subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", name], check=True)
-
-
-def resume(name):
-    subprocess.run(["dmsetup", "resume", name], check=True)
 
 
 conn = Conn().login()
@@ -108,8 +74,8 @@ def enabled():
     return True
 
 
-until("when the device opens, it is let go again, and another may have it", lambda: read(
-    f"{two}/enable").strip() == "1" or enabled())
+check("when the device opens, it is let go again, and another may have it",
+      until(lambda: read(f"{two}/enable").strip() == "1" or enabled()))
 os.rmdir(two)
 
 # --- where reservations are kept ------------------------------------------------------------
@@ -136,7 +102,7 @@ check("it has not been done yet", int(read(f"{store('disk0')}/pr/registrants")) 
 check("the disk works", conn.scsi(read10(0, 8), expect=4096)[0] == 0)
 check_eq("reservations can be read", 0, conn.scsi(struct.pack(">BB5xHx", 0x5e, 0, 512), expect=512)[0])
 resume("pr")
-until("when the file system goes on, they are cleared", lambda: int(read(f"{store('disk0')}/pr/registrants")) == 0)
-until("and can be changed again", lambda: conn.scsi(register, parameters)[0] == 0)
+check("when the file system goes on, they are cleared", until(lambda: int(read(f"{store('disk0')}/pr/registrants")) == 0))
+check("and can be changed again", until(lambda: conn.scsi(register, parameters)[0] == 0))
 check_eq("cleared by the administrator", None, put(clear, "1", PATIENCE))
 conn.logout()

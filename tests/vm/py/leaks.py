@@ -7,9 +7,9 @@ LUN 0 is the dm device "slow".
 
 import os
 import struct
-import subprocess
 import time
 
+from host import resume, suspend
 from iscsi import (DATA_OUT, R2T, TASK_MGMT, TASK_MGMT_RESPONSE, TEXT, Closed, Conn, Refused, check, header,
                    read10, write10)
 
@@ -21,10 +21,6 @@ def fresh(**keys):
     conn = Conn().login(isid=next(ISIDS), **keys)
     conn.ready()
     return conn
-
-
-def dm(*command):
-    subprocess.run(["dmsetup", *command], check=True)
 
 
 for n in range(10):
@@ -84,7 +80,7 @@ check("aborted writes: the last function is complete", response.header[2] == 0, 
 
 # Tasks in the disk when their connection goes, and when their unit is reset.
 conn.scsi(write10(0, 8), DATA[:4096])
-dm("suspend", "--noflush", "--nolockfs", "slow")
+suspend("slow")
 for n in range(16):
     conn.command(write10(n * 8, 8), DATA[:4096])
     conn.command(read10(n * 8, 8), expect=4096)
@@ -97,7 +93,7 @@ third.command(read10(0, 8), expect=4096)
 time.sleep(0.3)
 conn.reset()
 time.sleep(0.3)
-dm("resume", "slow")
+resume("slow")
 check("after all that a session works", fresh().ready() == 0)
 # SYNCHRONIZE CACHE, WRITE SAME and UNMAP on their way when the connection goes.
 for n in range(8):

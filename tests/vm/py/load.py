@@ -4,16 +4,14 @@
 import os
 import resource
 import statistics
-import struct
 import time
 
-from iscsi import SCSI_RESPONSE, TARGET, Conn, Refused, check, check_eq, lun, read10, write10
+from host import ROOT, SLOWER, store, tpg, until
+from iscsi import SCSI_RESPONSE, Conn, Refused, check, check_eq, read10, write10
 
 FULL = os.environ.get("T_FULL") == "1"
-SLOWER = int(os.environ.get("T_SLOWER", "1"))
 SESSIONS, CYCLES, OBJECTS = (1000, 10000, 1000) if FULL else (100, 100, 100)
-ROOT = "/sys/kernel/config/ferrite"
-TPG = f"{ROOT}/iscsi/{TARGET}/tpgt_1"
+TPG = tpg()
 PARAMETERS = "/sys/module/ferrite/parameters"
 
 
@@ -46,15 +44,6 @@ def kthreads():
         except OSError:
             pass
     return count
-
-
-def until(what, seconds=20):
-    end = time.monotonic() + seconds * SLOWER
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.1)
-    return what()
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
@@ -134,12 +123,12 @@ print(f"@figure login-logout cycles: number, ms each | {CYCLES}, {took / CYCLES 
 print(f"@figure bytes by which the kernel's memory has grown for each of them | {max(0, grown) * 1024 // CYCLES}")
 
 # --- LUNs and ACLs ----------------------------------------------------------------------------
-store = next(f"{ROOT}/core/{hba}/disk0" for hba in os.listdir(f"{ROOT}/core") if os.path.isdir(f"{ROOT}/core/{hba}/disk0"))
+disk = store("disk0")
 
 
 def make_lun(n):
     os.mkdir(f"{TPG}/lun/lun_{n}")
-    os.symlink(store, f"{TPG}/lun/lun_{n}/disk")
+    os.symlink(disk, f"{TPG}/lun/lun_{n}/disk")
 
 
 def make_acl(n):

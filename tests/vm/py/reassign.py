@@ -6,10 +6,10 @@ The target's LUN 0 is the dm device "slow"; MaxConnections is 4.
 
 import os
 import struct
-import subprocess
 import time
 
-from iscsi import (DATA_IN, DATA_OUT, LOGOUT, LOGOUT_RESPONSE, R2T, RESERVED_TAG, SCSI_RESPONSE,
+from host import resume, suspend
+from iscsi import (DATA_IN, DATA_OUT, LOGOUT, LOGOUT_RESPONSE, R2T, SCSI_RESPONSE,
                    TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, header, read10,
                    sense_code, write10)
 
@@ -114,10 +114,6 @@ def become(wanted, seconds=5):
     return states()
 
 
-def dm(*command):
-    subprocess.run(["dmsetup", *command], check=True)
-
-
 session = Session("80feed000051")
 one, two = session.add(0), session.add(1)
 check_eq("ErrorRecoveryLevel 2 is negotiated", "2", one.keys.get("ErrorRecoveryLevel"))
@@ -157,7 +153,7 @@ check_eq("and is known no more", NO_TASK, two.reassign(tag))
 # --- a READ and a WRITE on the disk ---------------------------------------------------------------
 
 one = session.add(0)
-dm("suspend", "--noflush", "--nolockfs", "slow")
+suspend("slow")
 tag = one.command(read10(0, 64), expect=len(data))
 write, r2t = one.write(200, data)
 one.data_out(r2t, data)
@@ -168,7 +164,7 @@ check_eq("logout for recovery", 0, two.log_out(0, 2).header[2])
 check_eq("a READ on the disk is reassigned", COMPLETE, two.reassign(tag))
 check_eq("a WRITE on the disk as well", COMPLETE, two.reassign(write))
 check_eq("now they belong to the other connection", ALLEGIANT, two.reassign(tag))
-dm("resume", "slow")
+resume("slow")
 pdus, pdu = two.data_in(tag)
 check("the data comes there", b"".join(p.data for p in pdus) == data)
 check_eq("with GOOD", 0, pdu.header[3])
@@ -311,10 +307,10 @@ one = newer.add(0)
 check_eq("a new session of the port ends the old one", {0: "LOGGED_IN"}, become({0: "LOGGED_IN"}))
 one.ready()
 # This one is kept when the target goes.
-dm("suspend", "--noflush", "--nolockfs", "slow")
+suspend("slow")
 one.command(read10(0, 64), expect=len(data))
 one.write(0, data)
 time.sleep(0.2)
 one.reset()
 become({0: "CLEANUP_WAIT"})
-dm("resume", "slow")
+resume("slow")

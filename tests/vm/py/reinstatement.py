@@ -5,9 +5,9 @@ The target's LUN 0 is the dm device "slow".
 """
 
 import os
-import subprocess
 import time
 
+from host import resume, suspend
 from iscsi import TARGET, Closed, Conn, Refused, check, check_eq, read10, write10
 
 ISID = bytes.fromhex("80feed000021")
@@ -26,10 +26,6 @@ def sessions_become(count, seconds=5):
     return sessions()
 
 
-def dm(*command):
-    subprocess.run(["dmsetup", *command], check=True)
-
-
 first = Conn().login(isid=ISID)
 first.ready()
 bystander = Conn().login(isid=OTHER)
@@ -43,7 +39,7 @@ check_eq("the new session works", 0, second.ready())
 
 # The old session is stuck: its commands wait for a disk that does not answer.
 second.scsi(write10(0, 8), bytes(4096))
-dm("suspend", "--noflush", "--nolockfs", "slow")
+suspend("slow")
 for n in range(8):
     second.command(write10(n * 8, 8), os.urandom(4096))
 second.command(read10(0, 8), expect=4096)
@@ -65,7 +61,7 @@ took = time.monotonic() - start
 check("a connection is replaced without waiting", took < 3, f"{took:.1f} s")
 check("the replaced connection is closed", third.closed_within(5))
 check_eq("the session keeps its number", third.tsih, fourth.tsih)
-dm("resume", "slow")
+resume("slow")
 status = None
 for _ in range(20):
     status = fourth.ready()

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 
+from host import resume, suspend
 from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
                    read10)
 
@@ -29,7 +30,7 @@ conn = Conn().login()
 conn.ready()
 conn.ready(lun(1))
 before = counter("slow_waits")
-subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", "slow"], check=True)
+suspend("slow")
 tags = [conn.command(UNMAP, blocks(n * 8)) for n in range(COUNT)]
 end = time.monotonic() + 10
 while counter("slow_waits") - before < COUNT - 32 and time.monotonic() < end:
@@ -57,7 +58,7 @@ for n in range(8):
     other.command(UNMAP, blocks(1024 + n * 8))
 time.sleep(0.5)
 other.reset()
-subprocess.run(["dmsetup", "resume", "slow"], check=True)
+resume("slow")
 waiting = set(tags[:-1])
 while waiting:
     answer = conn.recv(20)

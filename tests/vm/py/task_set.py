@@ -7,10 +7,10 @@ Arguments: HALF, the directory of the attributes of LUN 0.
 
 import socket
 import struct
-import subprocess
 import sys
 import time
 
+from host import resume, suspend
 from iscsi import (DATA_IN, R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
                    check_eq, counter, lun, read10, sense_code, write10)
 
@@ -91,11 +91,6 @@ def attention(conn, number=0):
     """The unit attention that a TEST UNIT READY meets."""
     status, _, sense = conn.scsi(TUR, lun=lun(number))
     return sense_code(sense) if status == CHECK else status
-
-
-def hang(on):
-    subprocess.run(["dmsetup", "suspend", "--noflush", "--nolockfs", "slow"] if on
-                   else ["dmsetup", "resume", "slow"], check=True)
 
 
 def took(start):
@@ -188,7 +183,7 @@ check_eq("and with 1 they do not", ["fast", "slow"], [tags[tag] for tag, _, _ in
 
 # --- a device that hangs --------------------------------------------------------------------------
 
-hang(True)
+suspend("slow")
 stuck = fast(a, 1)
 time.sleep(0.3)
 ordered = fast(a, 2, attr=ORDERED)
@@ -207,7 +202,7 @@ check("all of it at once", took(start) < 2, took(start))
 fast(b, 1, attr=ORDERED)
 b.reset()
 time.sleep(0.2)
-hang(False)
+resume("slow")
 check_eq("what was blocked behind it is done", {(stuck, GOOD, None), (behind, GOOD, None)},
          set(ends(a, 2)))
 b = login(2)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The machine that the target runs on: configfs, and the disks."""
+
+import os
+import subprocess
+import time
+
+from iscsi import TARGET
+
+# How many times slower than the stock kernel the kernel is.
+SLOWER = int(os.environ.get("T_SLOWER", "1"))
+ROOT = "/sys/kernel/config/ferrite"
+
+
+def write(path, value):
+    """One write, as a tool does it."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def tpg(target=TARGET):
+    return f"{ROOT}/iscsi/{target}/tpgt_1"
+
+
+def store(name):
+    """The directory of a backstore."""
+    for hba in os.listdir(f"{ROOT}/core"):
+        path = f"{ROOT}/core/{hba}/{name}"
+        if os.path.isdir(path):
+            return path
+    raise AssertionError(f"no backstore {name}")
+
+
+def unlink_all(path):
+    """Removes the links of a directory, then the directory."""
+    for name in os.listdir(path):
+        if os.path.islink(f"{path}/{name}"):
+            os.unlink(f"{path}/{name}")
+    os.rmdir(path)
+
+
+def until(what, seconds=20):
+    """Whether it comes to be so in time."""
+    end = time.monotonic() + seconds * SLOWER
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.1)
+    return what()
+
+
+def dm(*words):
+    subprocess.run(["dmsetup", *words], check=True)
+
+
+def suspend(name):
+    """A disk of device mapper hangs."""
+    dm("suspend", "--noflush", "--nolockfs", name)
+
+
+def resume(name):
+    """And goes on."""
+    dm("resume", name)
