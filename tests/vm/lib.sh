@@ -188,10 +188,10 @@ took_ms() {
 
 # What the kernel said since the mark.
 log_mark() {
-	LOG_MARK="ferrite-test: mark $((++LOG_MARKS))"
+	# The log has marks of the cases before this one, too.
+	LOG_MARK="ferrite-test: mark ${EPOCHREALTIME/./}"
 	echo "$LOG_MARK" >/dev/kmsg
 }
-LOG_MARKS=0
 
 log_since_mark() {
 	dmesg --notime | sed "1,/^$LOG_MARK\$/d"
