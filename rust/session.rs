@@ -796,6 +796,19 @@ impl Session {
         }
     }
 
+    /// Frees what the session has reserved on its units, if it goes with this
+    /// connection or `whole` as it is: who is told that it has logged out may
+    /// count on it (SPC-2 5.5.1).
+    pub(crate) fn free_reserved(&self, link: &Arc<dyn Link>, whole: bool) {
+        let inner = self.inner.lock();
+        let others = inner.lines.iter().any(|l| !is_same(&l.link, link));
+        if whole || (!others && inner.suspended.is_empty()) {
+            for nexus in inner.nexuses.iter() {
+                nexus.device().release(self.id);
+            }
+        }
+    }
+
     /// Whether a task is under way that came by this connection.
     pub(crate) fn has_tasks_of(&self, link: &Arc<dyn Link>) -> bool {
         let inner = self.inner.lock();

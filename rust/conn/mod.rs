@@ -542,7 +542,10 @@ impl Conn {
         this.posted.lock().clear();
         this.waiters.lock().clear();
         *this.inbox.lock() = None;
-        this.suspended.store(SUSPENDED, Relaxed);
+        if this.suspended.cmpxchg(0, SUSPENDED, Full).is_err() {
+            // It has been given up in the meantime.
+            return false;
+        }
         exec::run_held(session);
         // What came in the meantime.
         this.clone().kick();
@@ -1171,7 +1174,9 @@ impl Link for Conn {
     }
 
     fn give_up(self: Arc<Self>) {
-        if self.suspended.cmpxchg(SUSPENDED, GIVEN_UP, Full).is_ok() {
+        // One that is about to be suspended will not be; else it ends again, for good.
+        let early = self.suspended.cmpxchg(0, GIVEN_UP, Full).is_ok();
+        if !early && self.suspended.cmpxchg(SUSPENDED, GIVEN_UP, Full).is_ok() {
             if let Some(queue) = work::control() {
                 let _ = queue.enqueue::<Arc<Conn>, CLOSE>(self);
             }

@@ -954,9 +954,11 @@ impl Rx {
         let response = match pdu.reason() {
             LogoutReason::CloseSession => {
                 session.close_others(&link, Why::Logout);
+                session.free_reserved(&link, true);
                 LogoutResponseCode::Success
             }
             LogoutReason::CloseConnection if own && !self.shared && self.level < 2 => {
+                session.free_reserved(&link, false);
                 LogoutResponseCode::Success
             }
             LogoutReason::CloseConnection => match session
@@ -1024,6 +1026,9 @@ impl Rx {
         release: bool,
     ) {
         let own = is_same(&link, &which);
+        if own {
+            session.free_reserved(&link, false);
+        }
         let then = own.then_some(Why::Logout);
         let waiter = Waiter::new(link, pdu.itt(), release, tmf::Answer::Logout, then);
         let Ok(waiter) = waiter else {
