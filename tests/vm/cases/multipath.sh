@@ -152,10 +152,12 @@ stop "by the target"
 # An initiator decides. The kernel's looks at who may when it finds the disk.
 must iscsiadm -m node -T "$IQN" --logout
 gone() {
+	# Who has asked the map meanwhile need not wait for a path.
+	multipathd disablequeueing map "$map"
 	multipath -f "$map"
 	[ ! -e "/dev/mapper/$map" ] && [ ! -e "/sys/block/$a" ] && [ ! -e "/sys/block/$b" ]
 }
-wait_for 30 gone || give_up "the multipath device stays"
+wait_for 90 gone || give_up "the multipath device stays"
 for group in "$first" "$second"; do
 	must put 3 "$group/alua_access_type"
 done
