@@ -234,7 +234,9 @@ class Machine:
     def command_line(self):
         # A serial port takes time for every character: booting is quiet, and the guest's init
         # turns the console up (and RCU down) before the script is started.
-        words = ["console=ttyS0", "loglevel=5", "rcupdate.rcu_expedited=1", "panic=-1", "panic_on_warn=1", "oops=panic",
+        # The watchdog of a busy machine's clock would call the TSC unstable, in the midst of a
+        # case, and patch sched_clock for it: see PATCHED_TEXT.
+        words = ["console=ttyS0", "loglevel=5", "tsc=nowatchdog", "rcupdate.rcu_expedited=1", "panic=-1", "panic_on_warn=1", "oops=panic",
                  "hung_task_panic=1", "softlockup_panic=1", "kfence.sample_interval=100",
                  "sysctl.kernel.hung_task_timeout_secs=60", "random.trust_cpu=on",
                  "no_timer_check", "net.ifnames=0"]

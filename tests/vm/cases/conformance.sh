@@ -39,6 +39,8 @@ physical=/dev/$(lsblk -ndo NAME,VENDOR | awk '$2 == "Linux" { print $1; exit }')
 t_load
 t_export /dev/nb-thin /dev/nb-full /dev/nb-4k-thin /dev/nb-4k-full "$physical"
 if [ "$T_TARGET" = lio ]; then
+	# It has a line for each error that a test provokes, and the console is slow.
+	dmesg -n 1
 	# What a careful administrator switches on, and the directories that Debian's package makes.
 	must mkdir -p /var/target/pr /var/target/alua
 	for n in 0 2 4; do
