@@ -183,6 +183,50 @@ impl fmt::Debug for Bhs {
     }
 }
 
+/// Gives a request the getters of fields that others have as well, at the place that all PDUs have
+/// for them; what they mean is for each PDU to say.
+macro_rules! getters {
+    ($pdu:ident { $($(#[$doc:meta])* $field:ident,)+ }) => {
+        impl $pdu {
+            $($crate::proto::wire::bhs::getters!(@get [$(#[$doc])*] $field);)+
+        }
+    };
+    (@get $doc:tt immediate) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc immediate bool, |pdu| {
+            pdu.opcode & $crate::proto::wire::bhs::IMMEDIATE != 0
+        });
+    };
+    (@get $doc:tt lun) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc lun u64, |pdu| pdu.lun.get());
+    };
+    (@get $doc:tt cid) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc cid u16, |pdu| pdu.cid.get());
+    };
+    (@get $doc:tt cmd_sn) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc cmd_sn $crate::proto::serial::Sn, |pdu| {
+            $crate::proto::serial::Sn(pdu.cmd_sn.get())
+        });
+    };
+    (@get $doc:tt exp_stat_sn) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc exp_stat_sn $crate::proto::serial::Sn, |pdu| {
+            $crate::proto::serial::Sn(pdu.exp_stat_sn.get())
+        });
+    };
+    (@get $doc:tt $number:ident) => {
+        $crate::proto::wire::bhs::getters!(@fn $doc $number u32, |pdu| pdu.$number.get());
+    };
+    (@fn [$(#[$doc:meta])*] $name:ident $type:ty, |$pdu:ident| $value:expr) => {
+        $(#[$doc])*
+        #[inline]
+        #[must_use]
+        pub fn $name(&self) -> $type {
+            let $pdu = self;
+            $value
+        }
+    };
+}
+pub(crate) use getters;
+
 /// A big-endian number of 24 bits: DataSegmentLength.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]

@@ -17,15 +17,13 @@ use zerocopy_derive::{
     Unaligned,
 };
 
-use crate::proto::{
-    serial::Sn, //
-    wire::{
-        bhs::{
-            self, //
-            U24,
-        },
-        no_ahs, valid_itt, Bhs, Error, BHS_LEN, RESERVED_TAG,
+use crate::proto::wire::{
+    bhs::{
+        self, //
+        getters,
+        U24,
     },
+    no_ahs, valid_itt, Bhs, Error, BHS_LEN, RESERVED_TAG,
 };
 
 /// Data of a write. Its C twin is `struct iscsi_data`.
@@ -73,42 +71,6 @@ impl DataOut {
         self.ttt() != RESERVED_TAG
     }
 
-    /// The length of the data in bytes. 0 is allowed (section 11.7.7).
-    #[inline]
-    #[must_use]
-    pub fn data_segment_length(&self) -> u32 {
-        self.data_segment_length.get()
-    }
-
-    /// The LUN. Reserved where the data is unsolicited; else it must be the
-    /// command's (section 11.7.4).
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
-    /// The command's Initiator Task Tag.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
-    /// The Target Transfer Tag of the R2T, or [`RESERVED_TAG`].
-    #[inline]
-    #[must_use]
-    pub fn ttt(&self) -> u32 {
-        self.ttt.get()
-    }
-
-    /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
-
     /// The number of the PDU in its sequence, from 0.
     #[inline]
     #[must_use]
@@ -124,9 +86,24 @@ impl DataOut {
     }
 }
 
+getters!(DataOut {
+    /// The length of the data in bytes. 0 is allowed (section 11.7.7).
+    data_segment_length,
+    /// The LUN. Reserved where the data is unsolicited; else it must be the
+    /// command's (section 11.7.4).
+    lun,
+    /// The command's Initiator Task Tag.
+    itt,
+    /// The Target Transfer Tag of the R2T, or [`RESERVED_TAG`].
+    ttt,
+    /// The ExpStatSN: all status before it has arrived.
+    exp_stat_sn,
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::serial::Sn;
     use crate::proto::wire::testing::*;
     use crate::proto::wire::Opcode;
     use crate::proto::wire::Request;

@@ -24,6 +24,7 @@ use crate::proto::{
     wire::{
         bhs::{
             self, //
+            getters,
             U24,
         },
         no_ahs, valid_itt, Bhs, Error, Opcode, BHS_LEN,
@@ -124,13 +125,6 @@ impl LoginRequest {
         self.version_min
     }
 
-    /// The length of the keys in bytes.
-    #[inline]
-    #[must_use]
-    pub fn data_segment_length(&self) -> u32 {
-        self.data_segment_length.get()
-    }
-
     /// The initiator's part of the session identifier.
     #[inline]
     #[must_use]
@@ -144,37 +138,22 @@ impl LoginRequest {
     pub fn tsih(&self) -> u16 {
         self.tsih.get()
     }
+}
 
+getters!(LoginRequest {
+    /// The length of the keys in bytes.
+    data_segment_length,
     /// The Initiator Task Tag. The same in all requests of a login.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
+    itt,
     /// The connection identifier. The same in all requests of a login.
-    #[inline]
-    #[must_use]
-    pub fn cid(&self) -> u16 {
-        self.cid.get()
-    }
-
+    cid,
     /// The CmdSN. In the first request of a new session it is where the
     /// session's numbers begin.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
+    cmd_sn,
     /// The ExpStatSN. Not valid in the first request of a connection, unless
     /// it restarts one.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
-}
+    exp_stat_sn,
+});
 
 /// A stage of the login (RFC 7143 section 11.12.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,6 +22,7 @@ use crate::proto::{
     wire::{
         bhs::{
             self, //
+            getters,
             U24,
         },
         final_bit_set, no_ahs, no_data, valid_itt, Bhs, Error, BHS_LEN,
@@ -66,13 +67,6 @@ impl LogoutRequest {
         }
     }
 
-    /// The I bit.
-    #[inline]
-    #[must_use]
-    pub fn immediate(&self) -> bool {
-        self.opcode & bhs::IMMEDIATE != 0
-    }
-
     /// What is to be closed.
     #[inline]
     #[must_use]
@@ -84,35 +78,20 @@ impl LogoutRequest {
             reserved => LogoutReason::Reserved(reserved),
         }
     }
-
-    /// The Initiator Task Tag.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
-    /// The connection to close. Not valid with [`LogoutReason::CloseSession`].
-    #[inline]
-    #[must_use]
-    pub fn cid(&self) -> u16 {
-        self.cid.get()
-    }
-
-    /// The CmdSN.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
-    /// The last ExpStatSN of the connection to be closed.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
 }
+
+getters!(LogoutRequest {
+    /// The I bit.
+    immediate,
+    /// The Initiator Task Tag.
+    itt,
+    /// The connection to close. Not valid with [`LogoutReason::CloseSession`].
+    cid,
+    /// The CmdSN.
+    cmd_sn,
+    /// The last ExpStatSN of the connection to be closed.
+    exp_stat_sn,
+});
 
 /// Why an initiator logs out (RFC 7143 section 11.14.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

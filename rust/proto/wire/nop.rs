@@ -22,6 +22,7 @@ use crate::proto::{
     wire::{
         bhs::{
             self, //
+            getters,
             U24,
         },
         final_bit_set, no_ahs, Bhs, Error, BHS_LEN, RESERVED_TAG,
@@ -78,56 +79,24 @@ impl NopOut {
     pub fn is_answer(&self) -> bool {
         self.ttt() != RESERVED_TAG
     }
-
-    /// The I bit.
-    #[inline]
-    #[must_use]
-    pub fn immediate(&self) -> bool {
-        self.opcode & bhs::IMMEDIATE != 0
-    }
-
-    /// The LUN, a copy of the NOP-In's where [`NopOut::is_answer`].
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
-    /// The Initiator Task Tag, or [`RESERVED_TAG`].
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
-    /// The Target Transfer Tag, or [`RESERVED_TAG`].
-    #[inline]
-    #[must_use]
-    pub fn ttt(&self) -> u32 {
-        self.ttt.get()
-    }
-
-    /// The CmdSN.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
-    /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
-
-    /// The length of the ping data in bytes.
-    #[inline]
-    #[must_use]
-    pub fn data_segment_length(&self) -> u32 {
-        self.data_segment_length.get()
-    }
 }
+
+getters!(NopOut {
+    /// The I bit.
+    immediate,
+    /// The LUN, a copy of the NOP-In's where [`NopOut::is_answer`].
+    lun,
+    /// The Initiator Task Tag, or [`RESERVED_TAG`].
+    itt,
+    /// The Target Transfer Tag, or [`RESERVED_TAG`].
+    ttt,
+    /// The CmdSN.
+    cmd_sn,
+    /// The ExpStatSN: all status before it has arrived.
+    exp_stat_sn,
+    /// The length of the ping data in bytes.
+    data_segment_length,
+});
 
 /// An answer to a ping, a ping, or a carrier of ExpCmdSN and MaxCmdSN. Its C
 /// twin is `struct iscsi_nopin`.

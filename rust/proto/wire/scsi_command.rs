@@ -17,15 +17,13 @@ use zerocopy_derive::{
     Unaligned,
 };
 
-use crate::proto::{
-    serial::Sn, //
-    wire::{
-        bhs::{
-            self, //
-            U24,
-        },
-        valid_itt, Bhs, Error, BHS_LEN,
+use crate::proto::wire::{
+    bhs::{
+        self, //
+        getters,
+        U24,
     },
+    valid_itt, Bhs, Error, BHS_LEN,
 };
 
 /// A SCSI command. Its C twin is `struct iscsi_scsi_req`.
@@ -95,13 +93,6 @@ impl ScsiCommand {
         Ok(command)
     }
 
-    /// The I bit.
-    #[inline]
-    #[must_use]
-    pub fn immediate(&self) -> bool {
-        self.opcode & bhs::IMMEDIATE != 0
-    }
-
     /// The F bit: no unsolicited Data-Out PDU follows.
     #[inline]
     #[must_use]
@@ -157,47 +148,12 @@ impl ScsiCommand {
         u32::from(self.total_ahs_length) << 2
     }
 
-    /// The length of the immediate data in bytes.
-    #[inline]
-    #[must_use]
-    pub fn data_segment_length(&self) -> u32 {
-        self.data_segment_length.get()
-    }
-
-    /// The LUN.
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
-    /// The Initiator Task Tag.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
     /// The Expected Data Transfer Length in bytes: of the write where both R
     /// and W are 1.
     #[inline]
     #[must_use]
     pub fn edtl(&self) -> u32 {
         self.edtl.get()
-    }
-
-    /// The CmdSN.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
-    /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
     }
 
     /// The first 16 bytes of the CDB, padded with 0 where it is shorter.
@@ -207,6 +163,21 @@ impl ScsiCommand {
         &self.cdb
     }
 }
+
+getters!(ScsiCommand {
+    /// The I bit.
+    immediate,
+    /// The length of the immediate data in bytes.
+    data_segment_length,
+    /// The LUN.
+    lun,
+    /// The Initiator Task Tag.
+    itt,
+    /// The CmdSN.
+    cmd_sn,
+    /// The ExpStatSN: all status before it has arrived.
+    exp_stat_sn,
+});
 
 /// The task attribute of a command (RFC 7143 section 11.3.1, SAM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +203,7 @@ pub const WRITE: u8 = 0x20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::serial::Sn;
     use crate::proto::wire::testing::*;
     use crate::proto::wire::Opcode;
     use crate::proto::wire::RejectReason;

@@ -17,17 +17,12 @@ use zerocopy_derive::{
     Unaligned,
 };
 
-use crate::proto::{
-    serial::Sn, //
-    wire::{
-        bhs::U24, //
-        final_bit_set,
-        no_ahs,
-        no_data,
-        Bhs,
-        Error,
-        BHS_LEN,
+use crate::proto::wire::{
+    bhs::{
+        getters, //
+        U24,
     },
+    final_bit_set, no_ahs, no_data, Bhs, Error, BHS_LEN,
 };
 
 /// Asks for retransmission or acknowledges data. Its C twin is
@@ -82,37 +77,6 @@ impl SnackRequest {
         }
     }
 
-    /// The LUN, for [`SnackType::DataAck`].
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
-    /// The command's Initiator Task Tag, or
-    /// [`crate::proto::wire::RESERVED_TAG`] with [`SnackType::Status`] and
-    /// [`SnackType::DataAck`].
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
-    /// The Target Transfer Tag, the SNACK Tag, or
-    /// [`crate::proto::wire::RESERVED_TAG`] (section 11.16.5).
-    #[inline]
-    #[must_use]
-    pub fn ttt(&self) -> u32 {
-        self.ttt.get()
-    }
-
-    /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
-
     /// The first number of the run.
     #[inline]
     #[must_use]
@@ -127,6 +91,20 @@ impl SnackRequest {
         self.run_length.get()
     }
 }
+
+getters!(SnackRequest {
+    /// The LUN, for [`SnackType::DataAck`].
+    lun,
+    /// The command's Initiator Task Tag, or
+    /// [`crate::proto::wire::RESERVED_TAG`] with [`SnackType::Status`] and
+    /// [`SnackType::DataAck`].
+    itt,
+    /// The Target Transfer Tag, the SNACK Tag, or
+    /// [`crate::proto::wire::RESERVED_TAG`] (section 11.16.5).
+    ttt,
+    /// The ExpStatSN: all status before it has arrived.
+    exp_stat_sn,
+});
 
 /// What a SNACK asks for (RFC 7143 section 11.16.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +124,7 @@ pub enum SnackType {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::serial::Sn;
     use crate::proto::wire::testing::*;
     use crate::proto::wire::Opcode;
     use crate::proto::wire::RejectReason;

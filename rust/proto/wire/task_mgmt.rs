@@ -25,6 +25,7 @@ use crate::proto::{
     wire::{
         bhs::{
             self, //
+            getters,
             U24,
         },
         final_bit_set, no_ahs, no_data, valid_itt, Bhs, Error, BHS_LEN,
@@ -67,33 +68,11 @@ impl TaskMgmtRequest {
         Ok(transmute_ref!(header))
     }
 
-    /// The I bit.
-    #[inline]
-    #[must_use]
-    pub fn immediate(&self) -> bool {
-        self.opcode & bhs::IMMEDIATE != 0
-    }
-
     /// What is asked for.
     #[inline]
     #[must_use]
     pub fn function(&self) -> TmFunction {
         TmFunction::from(self.flags & 0x7f)
-    }
-
-    /// The LUN. Reserved in functions that do not address a logical unit, see
-    /// [`TmFunction::has_lun`].
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
-    /// The Initiator Task Tag of this request itself.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
     }
 
     /// The Initiator Task Tag of the task to act on, for ABORT TASK, TASK
@@ -102,21 +81,6 @@ impl TaskMgmtRequest {
     #[must_use]
     pub fn referenced_task_tag(&self) -> u32 {
         self.referenced_task_tag.get()
-    }
-
-    /// The CmdSN. Of a function on many tasks it also says which: those before
-    /// it.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
-    /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
     }
 
     /// The CmdSN of the task to act on, for ABORT TASK and QUERY TASK; this
@@ -134,6 +98,21 @@ impl TaskMgmtRequest {
         self.exp_data_sn.get()
     }
 }
+
+getters!(TaskMgmtRequest {
+    /// The I bit.
+    immediate,
+    /// The LUN. Reserved in functions that do not address a logical unit, see
+    /// [`TmFunction::has_lun`].
+    lun,
+    /// The Initiator Task Tag of this request itself.
+    itt,
+    /// The CmdSN. Of a function on many tasks it also says which: those before
+    /// it.
+    cmd_sn,
+    /// The ExpStatSN: all status before it has arrived.
+    exp_stat_sn,
+});
 
 /// A task management function (RFC 7143 section 11.5.1, RFC 7144 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

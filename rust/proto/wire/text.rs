@@ -22,6 +22,7 @@ use crate::proto::{
     wire::{
         bhs::{
             self, //
+            getters,
             U24,
         },
         no_ahs, valid_itt, Bhs, Error, Opcode, BHS_LEN,
@@ -62,13 +63,6 @@ impl TextRequest {
         Ok(text)
     }
 
-    /// The I bit. The same in all requests of a sequence.
-    #[inline]
-    #[must_use]
-    pub fn immediate(&self) -> bool {
-        self.opcode & bhs::IMMEDIATE != 0
-    }
-
     /// The F bit: the last request of a sequence.
     #[inline]
     #[must_use]
@@ -82,50 +76,25 @@ impl TextRequest {
     pub fn continue_bit(&self) -> bool {
         self.flags & bhs::CONTINUE != 0
     }
+}
 
+getters!(TextRequest {
+    /// The I bit. The same in all requests of a sequence.
+    immediate,
     /// The length of the text in bytes.
-    #[inline]
-    #[must_use]
-    pub fn data_segment_length(&self) -> u32 {
-        self.data_segment_length.get()
-    }
-
+    data_segment_length,
     /// The LUN, a copy of the Text Response's where the transfer tag is valid.
-    #[inline]
-    #[must_use]
-    pub fn lun(&self) -> u64 {
-        self.lun.get()
-    }
-
+    lun,
     /// The Initiator Task Tag. The same in all requests of a sequence.
-    #[inline]
-    #[must_use]
-    pub fn itt(&self) -> u32 {
-        self.itt.get()
-    }
-
+    itt,
     /// The Target Transfer Tag of the Text Response that this one follows, or
     /// [`crate::proto::wire::RESERVED_TAG`]: a new sequence.
-    #[inline]
-    #[must_use]
-    pub fn ttt(&self) -> u32 {
-        self.ttt.get()
-    }
-
+    ttt,
     /// The CmdSN.
-    #[inline]
-    #[must_use]
-    pub fn cmd_sn(&self) -> Sn {
-        Sn(self.cmd_sn.get())
-    }
-
+    cmd_sn,
     /// The ExpStatSN: all status before it has arrived.
-    #[inline]
-    #[must_use]
-    pub fn exp_stat_sn(&self) -> Sn {
-        Sn(self.exp_stat_sn.get())
-    }
-}
+    exp_stat_sn,
+});
 
 /// Text keys to the initiator. Its C twin is `struct iscsi_text_rsp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
