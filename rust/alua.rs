@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Carries out REPORT and SET TARGET PORT GROUPS.
+//! Carries out REPORT and SET TARGET PORT GROUPS, and REPORT REFERRALS.
 //!
 //! On the slow workqueue, but not in the line of the device: a path must be
 //! found, or switched, also when the disk hangs.
@@ -43,8 +43,13 @@ pub(crate) fn run(mut task: Task) {
     };
     match body.verb {
         Verb::Command(Command::ReportTargetPortGroups { extended, alloc }) => {
-            report(task, &nexus, extended, alloc)
+            answer(task, alloc, |out| {
+                nexus.device().report_groups(&nexus, extended, out)
+            })
         }
+        Verb::Command(Command::ReportReferrals { lba, one, alloc }) => answer(task, alloc, |out| {
+            nexus.device().report_referrals(lba, one, out)
+        }),
         Verb::Command(Command::SetTargetPortGroups { list_len }) => {
             let outcome = match set(head, body, &nexus, list_len) {
                 Ok(()) => Outcome::GOOD,
@@ -56,12 +61,12 @@ pub(crate) fn run(mut task: Task) {
     }
 }
 
-fn report(task: Task, nexus: &Nexus, extended: bool, alloc: u32) {
+fn answer(task: Task, alloc: u32, write: impl FnOnce(&mut [u8]) -> usize) {
     let len = usize::try_from(alloc).unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
     let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
-    let whole = nexus.device().report_groups(nexus, extended, &mut bytes);
+    let whole = write(&mut bytes);
     bytes.truncate(whole.min(len));
     exec::answer_with(task, &bytes, Gfp::Sleep);
 }

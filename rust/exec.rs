@@ -11,6 +11,7 @@ use crate::{
     alua,
     backend,
     proto::scsi::{
+        alua::AccessState,
         capacity,
         command::{
             DataDirection,
@@ -152,7 +153,15 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         return Prepared::refused(Sense::NOT_READY_CAUSE_NOT_REPORTABLE);
     }
     let shift = device.block_shift();
-    match check(&command, nexus) {
+    let checked = check(&command, nexus).and_then(|()| {
+        let touched = match access.state() {
+            AccessState::LbaDependent => command.touches(device.blocks()),
+            _ => None,
+        };
+        let refused = touched.and_then(|(lba, blocks)| nexus.refuses_blocks(lba, blocks));
+        refused.map_or(Ok(()), Err)
+    });
+    match checked {
         Ok(()) => Prepared {
             delay_ms,
             ..accept(command, shift)
@@ -341,9 +350,9 @@ fn go(mut task: Task) {
         Command::PreventAllowMediumRemoval { .. } => task::finish(task, Outcome::GOOD),
         Command::PersistentReserveIn { .. } => task::aside(task, reserve::tell),
         Command::PersistentReserveOut { .. } => task::in_turn(task, reserve::change),
-        Command::ReportTargetPortGroups { .. } | Command::SetTargetPortGroups { .. } => {
-            task::aside(task, alua::run)
-        }
+        Command::ReportTargetPortGroups { .. }
+        | Command::SetTargetPortGroups { .. }
+        | Command::ReportReferrals { .. } => task::aside(task, alua::run),
         Command::Reserve | Command::Release
             if head
                 .nexus

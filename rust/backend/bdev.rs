@@ -500,6 +500,12 @@ fn unmap_all(
         Ok(extents) => extents,
         Err(sense) => return sense.into(),
     };
+    if let Some(nexus) = head.nexus.as_ref() {
+        let refused = |(lba, blocks)| nexus.refuses_blocks(lba, u64::from(blocks));
+        if let Some(sense) = extents.clone().find_map(refused) {
+            return sense.into();
+        }
+    }
     let shift = device.block_shift().saturating_sub(9);
     for (lba, blocks) in extents {
         let end = lba.saturating_add(u64::from(blocks));

@@ -581,6 +581,9 @@ impl<'a> Round<'a> {
         }
         crate::proto::scsi::check_range(lba, blocks, limits.blocks)
             .map_err(|sense| Failure::Told(sense.into()))?;
+        if let Some(sense) = nexus.refuses_blocks(lba, blocks) {
+            return Err(Failure::Told(sense.into()));
+        }
         Ok(bdev)
     }
 }

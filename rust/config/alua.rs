@@ -8,10 +8,17 @@ use super::text::{
     Explain, //
 };
 use crate::{
-    proto::scsi::alua::{
-        AccessState,
-        AccessType,
-        ChangedBy, //
+    proto::scsi::{
+        alua::{
+            AccessState,
+            AccessType,
+            ChangedBy, //
+        },
+        referrals::{
+            Fault,
+            Geometry,
+            Segment, //
+        },
     },
     sys::configfs::{
         files,
@@ -26,6 +33,7 @@ use crate::{
         Device,
         GroupSettings,
         Lun,
+        NoMap,
         TargetPortGroup,
         MAX_NONOP_DELAY_MS,
         MAX_TRANS_DELAY_MS, //
@@ -154,9 +162,14 @@ impl Dir for GroupDir {
             show_support!(Transitioning),
             store_support!(Transitioning)
         ),
-        Attr::ro(
+        Attr::rw(
             c"alua_support_lba_dependent",
-            |_: &Arc<TargetPortGroup>, out: &mut Page<'_>| Ok(out.put(b"0\n")?)
+            show_support!(LbaDependent),
+            |group: &Arc<TargetPortGroup>, value: &[u8]| {
+                group
+                    .support_lba_dependent(text::flag(value)?)
+                    .explain(&[(EINVAL, "the device has no lba_map")])
+            }
         ),
         Attr::rw(
             c"alua_write_metadata",
@@ -209,7 +222,7 @@ fn store_state(group: &Arc<TargetPortGroup>, value: &[u8]) -> Result<(), Refusal
     let state = text::number(value, 0..=15)
         .ok()
         .and_then(|code| AccessState::from_code(u8::try_from(code).ok()?))
-        .ok_or(Refusal::invalid("must be 0, 1, 2, 3, 14 or 15"))?;
+        .ok_or(Refusal::invalid("must be 0, 1, 2, 3, 4, 14 or 15"))?;
     if !group.settings()?.kind.is_implicit() {
         return Err(Refusal::invalid(
             "alua_access_type does not let the target change it",
@@ -278,9 +291,71 @@ fn state_text(state: AccessState) -> &'static str {
         AccessState::ActiveNonOptimized => "Active/NonOptimized",
         AccessState::Standby => "Standby",
         AccessState::Unavailable => "Unavailable",
+        AccessState::LbaDependent => "LBA Dependent",
         AccessState::Offline => "Offline",
         AccessState::Transitioning => "Transitioning",
     }
+}
+
+/// SIZE and MULTIPLIER, and a line for each segment; empty without a map.
+pub(super) fn show_map(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    device.with_lba_map(|map| {
+        if map.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "{} {}", map.geometry.size, map.geometry.multiplier)?;
+        for segment in map.segments {
+            write!(out, "{} {}", segment.first, segment.last)?;
+            for (group, state) in segment.members() {
+                write!(out, " {group}:{}", Segment::letter(state))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn store_map(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let lines = value
+        .split(|byte| matches!(byte, b'\n' | b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty() && *line != NO_GROUP);
+    let mut geometry = None;
+    let mut segments = KVec::new();
+    for line in lines {
+        if geometry.is_none() {
+            geometry = Some(Geometry::parse(line).map_err(wrong_map)?);
+        } else {
+            segments.push(Segment::parse(line).map_err(wrong_map)?, GFP_KERNEL)?;
+        }
+    }
+    if geometry.is_some() && segments.is_empty() {
+        return Err(Refusal::invalid(
+            "needs a line for each segment; NULL alone removes the map",
+        ));
+    }
+    device
+        .set_lba_map(geometry.unwrap_or_default(), segments)
+        .map_err(|error| match error {
+            NoMap::Wrong(fault) => wrong_map(fault),
+            NoMap::InUse => Refusal::because(
+                EBUSY,
+                "a target port group is in the state that needs the map",
+            ),
+        })
+}
+
+fn wrong_map(fault: Fault) -> Refusal {
+    Refusal::invalid(match fault {
+        Fault::Syntax => {
+            "must be a line (or part before a semicolon) SIZE MULTIPLIER and then lines FIRST LAST GROUP:STATE ..., with the states O, A, T and U"
+        }
+        Fault::Geometry => "SIZE and MULTIPLIER must both be 0, or neither",
+        Fault::Backwards => "a segment ends before it begins",
+        Fault::Overlap => "segments must be in ascending order and have no block in common",
+        Fault::Members => "a segment names a target port group twice, or more than eight",
+        Fault::TooMany => "must have 64 segments at most",
+    })
 }
 
 const NO_DEVICE: (Error, &str) = (ENODEV, "the LUN has no device");

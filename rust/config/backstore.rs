@@ -3,7 +3,10 @@
 //! `core/iblock_<n>/<device>`: block devices that can be exported.
 
 use super::{
-    alua::AluaDir,
+    alua::{
+        self,
+        AluaDir, //
+    },
     pr::PrFiles,
     root::VERSION,
     text::{
@@ -108,6 +111,7 @@ impl Dir for DeviceDir {
         Attr::rw(c"udev_path", show_udev_path, store_udev_path),
         Attr::rw(c"enable", show_enable, store_enable),
         Attr::rw(c"thin_pool", show_pool, store_pool),
+        Attr::rw(c"lba_map", alua::show_map, alua::store_map),
     ];
     const SUBDIRS: &'static [SubDir<Device>] = &[
         SubDir::new::<AttribDir, _>(c"attrib", Arc::clone),

@@ -26,7 +26,10 @@ use crate::{
         Payload, //
     },
     proto::{
-        scsi::sense::SENSE_MAX_LEN,
+        scsi::{
+            referrals::SENSE_WITH_REFERRAL_LEN,
+            sense::Sense, //
+        },
         serial::Sn,
         snack::Run,
         transfer::ReadPlan,
@@ -101,7 +104,7 @@ const FRAME_PIECES: usize = 3;
 
 /// Header memory that a PDU takes at most: header, sense data, padding, and
 /// both digests.
-const FRAME_BYTES: usize = BHS_LEN + 4 + 2 + SENSE_MAX_LEN + 3 + 4;
+const FRAME_BYTES: usize = BHS_LEN + 4 + 2 + SENSE_WITH_REFERRAL_LEN + 3 + 4;
 
 /// The sending half of a connection.
 pub(super) struct Tx {
@@ -629,7 +632,7 @@ impl Tx {
         let stat_sn = self.next_stat_sn(conn);
         session.retire(&mut task);
         let (head, body) = task.both();
-        let mut sense = [0u8; 2 + SENSE_MAX_LEN];
+        let mut sense = [0u8; 2 + SENSE_WITH_REFERRAL_LEN];
         let mut sense_len = 0;
         if let (Some(found), Some((length, bytes))) =
             (body.outcome.sense, sense.split_first_chunk_mut::<2>())
@@ -638,7 +641,13 @@ impl Tx {
                 .nexus
                 .as_ref()
                 .is_some_and(|n| n.device().descriptor_sense());
-            let n = found.emit(descriptor, bytes).min(bytes.len());
+            let mut n = found.emit(descriptor, bytes);
+            if let (true, Some(lba), Some(nexus)) = (descriptor, found.info, head.nexus.as_ref()) {
+                if found.is(&Sense::INSPECT_REFERRALS) {
+                    n = nexus.device().put_referral(lba, bytes, n);
+                }
+            }
+            let n = n.min(bytes.len());
             // RFC 7143 11.4.7: two bytes of length, then the sense data.
             *length = (n as u16).to_be_bytes();
             sense_len = n.saturating_add(2);

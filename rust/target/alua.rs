@@ -429,6 +429,23 @@ impl TargetPortGroup {
         Ok(())
     }
 
+    /// Says whether it may be in the logical block dependent state.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` when it has been removed, `EINVAL` when it is to be and the device
+    /// has no map of referrals.
+    pub(crate) fn support_lba_dependent(&self, on: bool) -> Result {
+        let mut groups = self.device.groups().lock();
+        // It comes and goes while nobody else has the groups.
+        if on && !self.device.lba_map().exists() {
+            return Err(EINVAL);
+        }
+        let settings = &mut groups.entry_mut(self.key)?.settings;
+        settings.support = settings.support.with(AccessState::LbaDependent, on);
+        Ok(())
+    }
+
     /// Calls `each` with every LUN that is in it, until it returns false.
     pub(crate) fn for_each_member(&self, each: &mut dyn FnMut(&Lun) -> bool) {
         let groups = self.device.groups().lock();
@@ -508,17 +525,47 @@ impl Device {
         }
         let key = groups.next_key;
         let handle = self.group_handle(key)?;
+        let mapped = self.lba_map().exists();
+        let settings = Settings {
+            support: Support::ALL.with(AccessState::LbaDependent, mapped),
+            ..Settings::NEW
+        };
         groups.next_key = key.checked_add(1).ok_or(ENOSPC)?;
         groups.list.push(
             Entry {
                 key,
                 name: copy,
-                settings: Settings::NEW,
+                settings,
                 transition: None,
             },
             GFP_KERNEL,
         )?;
         Ok(handle)
+    }
+
+    /// Lets the groups be in the logical block dependent state, or not, and makes
+    /// the `change` that is the reason. False, and nothing is done, when one is
+    /// in that state, or on its way there, and may not be.
+    pub(super) fn allow_lba_dependent(&self, on: bool, change: impl FnOnce()) -> bool {
+        let mut groups = self.groups().lock();
+        let is_there = |e: &Entry| {
+            let going = e.transition.as_ref();
+            let states = [
+                Some(e.settings.state),
+                going.map(|t| t.to),
+                going.map(|t| t.from),
+            ];
+            states.contains(&Some(AccessState::LbaDependent))
+        };
+        if !on && groups.list.iter().any(is_there) {
+            return false;
+        }
+        for entry in groups.list.iter_mut() {
+            let support = entry.settings.support;
+            entry.settings.support = support.with(AccessState::LbaDependent, on);
+        }
+        change();
+        true
     }
 
     /// Removes a group; the LUNs in it are in the default group again.
@@ -675,6 +722,17 @@ impl Device {
             report.group(&group, groups.ports_of(None, own));
         }
         report.end()
+    }
+
+    /// The data of REPORT REFERRALS. May sleep.
+    pub(crate) fn report_referrals(&self, lba: u64, one: bool, out: &mut [u8]) -> usize {
+        let groups = self.groups().lock();
+        let state_of = |id| {
+            let state = groups.by_id(id)?.settings.state;
+            (state != AccessState::LbaDependent).then_some(state)
+        };
+        let blocks = self.blocks();
+        self.with_lba_map(|map| map.report(lba, one, blocks, &state_of, out))
     }
 
     /// Carries out SET TARGET PORT GROUPS of `session`: all of it or nothing.

@@ -15,6 +15,7 @@ use super::{
         Registrants, //
     },
     ranges::Ranges,
+    referrals::LbaMap,
     tokens::Tokens,
     traffic::Traffic, //
 };
@@ -214,6 +215,8 @@ pub(crate) struct Device {
     #[pin]
     tokens: Tokens,
     #[pin]
+    lba_map: LbaMap,
+    #[pin]
     groups: Mutex<Groups>,
     #[pin]
     persist: Mutex<Persist<Registrants>>,
@@ -357,6 +360,7 @@ impl Device {
                 order <- Order::new(),
                 ranges <- ranges,
                 tokens <- Tokens::new(),
+                lba_map <- LbaMap::new(),
                 traffic: Traffic::new()?,
                 inner <- new_spinlock_bh!(
                     Inner {
@@ -991,11 +995,13 @@ impl Device {
         look: impl FnOnce(&DeviceInfo<'_>) -> R,
     ) -> R {
         let blocks = self.blocks();
+        let referrals = self.lba_map.geometry();
         let limits = self.bdev.as_ref().map(|b| b.limits());
         let inner = self.inner.lock();
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
         info.read_only = read_only;
+        info.referrals = referrals;
         info.tpgs = access.kind().code();
         info.connected = access.state().is_connected();
         info.multi_port = access.is_multi_port();
@@ -1071,6 +1077,10 @@ impl Device {
                 nexus.post(ua);
             }
         }
+    }
+
+    pub(super) fn lba_map(&self) -> &LbaMap {
+        &self.lba_map
     }
 
     pub(super) fn groups(&self) -> &Mutex<Groups> {

@@ -11,6 +11,7 @@ mod lun;
 mod order;
 mod persist;
 mod ranges;
+mod referrals;
 mod tokens;
 mod tpg;
 mod traffic;
@@ -59,6 +60,7 @@ pub(crate) use ranges::{
     Pass,
     Used, //
 };
+pub(crate) use referrals::NoMap;
 pub(crate) use tpg::{
     Target,
     Tpg,

@@ -9,8 +9,6 @@ use super::put::Put;
 use super::sense::Sense;
 
 /// How a logical unit can be reached through a target port.
-///
-/// LBA-dependent access (4h) does not exist here: it needs a map of referrals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum AccessState {
@@ -22,6 +20,8 @@ pub enum AccessState {
     Standby = 0x2,
     /// 3h: the logical unit can be asked about, and no more.
     Unavailable = 0x3,
+    /// 4h: what a map of [referrals](super::referrals) says for each block.
+    LbaDependent = 0x4,
     /// Eh, the one secondary state: the port does not reach the logical unit.
     Offline = 0xe,
     /// Fh: on the way from one state to another.
@@ -32,11 +32,12 @@ use AccessState::*;
 
 impl AccessState {
     /// All of them.
-    pub const ALL: [AccessState; 6] = [
+    pub const ALL: [AccessState; 7] = [
         ActiveOptimized,
         ActiveNonOptimized,
         Standby,
         Unavailable,
+        LbaDependent,
         Offline,
         Transitioning,
     ];
@@ -62,7 +63,7 @@ impl AccessState {
         );
         let set = matches!(command, Command::SetTargetPortGroups { .. });
         match self {
-            ActiveOptimized | ActiveNonOptimized => true,
+            ActiveOptimized | ActiveNonOptimized | LbaDependent => true,
             Standby => {
                 about
                     || set
@@ -90,7 +91,7 @@ impl AccessState {
             Standby => Sense::NOT_READY_STANDBY,
             Unavailable => Sense::NOT_READY_UNAVAILABLE,
             Offline => Sense::NOT_READY_OFFLINE,
-            ActiveOptimized | ActiveNonOptimized | Transitioning => {
+            ActiveOptimized | ActiveNonOptimized | LbaDependent | Transitioning => {
                 Sense::NOT_READY_STATE_TRANSITION
             }
         }
@@ -109,7 +110,7 @@ impl AccessState {
 pub struct Support(u8);
 
 impl Support {
-    /// Every [`AccessState`].
+    /// Every [`AccessState`] that needs no map of referrals.
     pub const ALL: Support = Support(0xcf);
 
     /// The bit of one state.
@@ -119,6 +120,7 @@ impl Support {
             ActiveNonOptimized => 0x02,
             Standby => 0x04,
             Unavailable => 0x08,
+            LbaDependent => 0x10,
             Offline => 0x40,
             Transitioning => 0x80,
         }
@@ -354,7 +356,9 @@ impl<'a> Changes<'a> {
         let [state, _, a, b] = *descriptor else {
             return None;
         };
-        let state = AccessState::from_code(state & 0x0f).filter(|s| *s != Transitioning)?;
+        // SPC-4: these are an illegal request.
+        let state = AccessState::from_code(state & 0x0f)
+            .filter(|s| !matches!(s, Transitioning | LbaDependent))?;
         Some(Change {
             at,
             state,
@@ -417,7 +421,7 @@ mod tests {
         for code in 0..=255 {
             let state = AccessState::from_code(code);
             assert_eq!(state.map(|s| s as u8), state.map(|_| code));
-            assert_eq!(state.is_some(), matches!(code, 0..=3 | 0xe | 0xf));
+            assert_eq!(state.is_some(), matches!(code, 0..=4 | 0xe | 0xf));
             let by = ChangedBy::from_code(code);
             assert_eq!(by.map(|b| b as u8), (code < 3).then_some(code));
         }
@@ -477,13 +481,15 @@ mod tests {
 
     #[test]
     fn support_has_a_bit_for_each_state() {
+        assert!(!Support::ALL.has(LbaDependent));
+        let all = Support::ALL.with(LbaDependent, true);
         for state in AccessState::ALL {
-            assert!(Support::ALL.has(state));
-            let without = Support::ALL.with(state, false);
+            assert!(all.has(state));
+            let without = all.with(state, false);
             for other in AccessState::ALL {
                 assert_eq!(without.has(other), other != state);
             }
-            assert_eq!(without.with(state, true), Support::ALL);
+            assert_eq!(without.with(state, true), all);
         }
     }
 

@@ -156,6 +156,7 @@ impl Command {
             }
             Command::ReportTargetPortGroups { .. } => exists_action(Feature::TargetPortGroups),
             Command::SetTargetPortGroups { .. } => exists(Feature::ExplicitTargetPortGroups),
+            Command::ReportReferrals { .. } => exists_action(Feature::Referrals),
             // There is no medium to remove.
             Command::PreventAllowMediumRemoval { prevent: true } => {
                 Err(Sense::invalid_cdb(4, Some(0)))

@@ -168,6 +168,15 @@ pub enum Command {
         /// Most bytes to return.
         alloc: u32,
     },
+    /// REPORT REFERRALS.
+    ReportReferrals {
+        /// A block of the first segment.
+        lba: u64,
+        /// Of that segment alone (ONE_SEG).
+        one: bool,
+        /// Most bytes to return.
+        alloc: u32,
+    },
     /// MODE SENSE(6) or (10).
     ModeSense(ModeSense),
     /// MODE SELECT(6) or (10), in page format, not to be saved.
@@ -529,6 +538,7 @@ impl Command {
             | Command::ReadCapacity16 { .. }
             | Command::Read { .. }
             | Command::GetLbaStatus { .. }
+            | Command::ReportReferrals { .. }
             | Command::ModeSense(_)
             | Command::LogSense(_)
             | Command::ReadDefectData(_)
@@ -585,6 +595,7 @@ impl Command {
             Command::ReadCapacity10 => 8,
             Command::ReadCapacity16 { alloc }
             | Command::GetLbaStatus { alloc, .. }
+            | Command::ReportReferrals { alloc, .. }
             | Command::ReadDefectData(ReadDefectData { alloc, .. })
             | Command::ReportIdentifyingInformation { alloc, .. }
             | Command::ReportLuns { alloc, .. }
@@ -661,8 +672,26 @@ impl Command {
             Command::CompareAndWrite { lba, blocks, .. } => Some((lba, u64::from(blocks))),
             Command::WriteAtomic { lba, blocks, .. } => Some((lba, u64::from(blocks))),
             // The LBA itself must exist.
-            Command::GetLbaStatus { lba, .. } => Some((lba, 1)),
+            Command::GetLbaStatus { lba, .. } | Command::ReportReferrals { lba, .. } => {
+                Some((lba, 1))
+            }
             _ => None,
+        }
+    }
+
+    /// The first block and the number of blocks whose data the command reads or
+    /// writes, of a disk with `total` blocks; none where the CDB does not say.
+    pub fn touches(&self, total: u64) -> Option<(u64, u64)> {
+        let (lba, blocks) = match self {
+            Command::SynchronizeCache { .. }
+            | Command::GetLbaStatus { .. }
+            | Command::ReportReferrals { .. } => return None,
+            _ => self.extent()?,
+        };
+        let all = matches!(self, Command::WriteSame { .. } | Command::PreFetch { .. });
+        match blocks {
+            0 if all => Some((lba, total.saturating_sub(lba))),
+            _ => Some((lba, blocks)),
         }
     }
 
@@ -729,6 +758,7 @@ impl Command {
             | Command::ReportSupportedOpcodes { .. }
             | Command::ReportSupportedTmfs { .. }
             | Command::ReportTargetPortGroups { .. }
+            | Command::ReportReferrals { .. }
             | Command::LogSense(_)
             | Command::ReportIdentifyingInformation { .. }
             | Command::ReadCapacity10

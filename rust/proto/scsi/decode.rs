@@ -295,6 +295,16 @@ pub(crate) fn get_lba_status(cdb: &[u8; 16]) -> Parsed {
     })
 }
 
+pub(crate) fn report_referrals(cdb: &[u8; 16]) -> Parsed {
+    let [.., flags, _] = *cdb;
+    let m = Medium::sixteen(cdb)?;
+    Ok(Command::ReportReferrals {
+        lba: m.lba,
+        one: flags & 0x01 != 0,
+        alloc: m.blocks,
+    })
+}
+
 pub(crate) fn unmap(cdb: &[u8; 16]) -> Parsed {
     let cdb: Cdb10 = view(cdb)?;
     Ok(Command::Unmap {

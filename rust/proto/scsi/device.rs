@@ -3,6 +3,7 @@
 //! What the data-in pages and checks know of a logical unit and its port.
 
 use super::pool::Pool;
+use super::referrals::Geometry;
 
 /// A logical unit as its pages describe it.
 ///
@@ -69,6 +70,9 @@ pub struct DeviceInfo<'a> {
     pub connected: bool,
     /// Third-party copy commands are supported (3PC).
     pub third_party_copy: bool,
+
+    /// There is a map of referrals (R_SUP).
+    pub referrals: Option<Geometry>,
 
     /// What is known of the pool that a thin logical unit takes its blocks from.
     pub pool: Pool,
@@ -244,6 +248,8 @@ pub enum Feature {
     ExplicitTargetPortGroups,
     /// Third-party copy commands.
     ThirdPartyCopy,
+    /// REPORT REFERRALS.
+    Referrals,
 }
 
 impl<'a> DeviceInfo<'a> {
@@ -296,6 +302,7 @@ impl<'a> DeviceInfo<'a> {
             tpgs: 0,
             connected: true,
             third_party_copy: false,
+            referrals: None,
             pool: Pool::NONE,
             mode: ModeState::DEFAULT,
             mode_default: ModeState::DEFAULT,
@@ -324,6 +331,7 @@ impl<'a> DeviceInfo<'a> {
             Feature::TargetPortGroups => self.tpgs != 0,
             Feature::ExplicitTargetPortGroups => self.tpgs & 0b10 != 0,
             Feature::ThirdPartyCopy => self.third_party_copy,
+            Feature::Referrals => self.referrals.is_some(),
         }
     }
 
@@ -385,6 +393,7 @@ mod tests {
             Feature::TargetPortGroups,
             Feature::ExplicitTargetPortGroups,
             Feature::ThirdPartyCopy,
+            Feature::Referrals,
         ] {
             assert!(!info.has(feature), "{feature:?}");
         }

@@ -32,6 +32,7 @@ pub mod opcodes;
 pub mod persist;
 pub mod pool;
 pub mod range;
+pub mod referrals;
 pub mod report;
 pub mod rod;
 pub mod sense;

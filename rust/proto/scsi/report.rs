@@ -472,6 +472,7 @@ mod tests {
         info.thin.unmap = true;
         info.tpgs = 3;
         info.third_party_copy = true;
+        info.referrals = Some(Default::default());
         let all = commands(Groups::ALL, &info);
         assert_eq!(all.len(), opcodes::TABLE.len());
         for (code, action, servactv, len) in all {

@@ -303,6 +303,9 @@ senses! {
     INFORMATION_UNIT_TOO_LONG = AbortedCommand, 0x0e, 0x02;
     /// A field of the command information unit is wrong.
     INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT = AbortedCommand, 0x0e, 0x03;
+    /// The blocks can be reached through another target port group, see the
+    /// referral that comes with it.
+    INSPECT_REFERRALS = AbortedCommand, 0x3f, 0x15;
     /// A path of the device failed inside.
     ABORTED_INTERNAL_TARGET_FAILURE = AbortedCommand, 0x44, 0x00;
     /// A CRC or parity error of the service delivery subsystem.

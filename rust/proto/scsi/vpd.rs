@@ -27,9 +27,11 @@ pub const BLOCK_LIMITS: u8 = 0xb0;
 pub const BLOCK_CHARACTERISTICS: u8 = 0xb1;
 /// Logical Block Provisioning.
 pub const PROVISIONING: u8 = 0xb2;
+/// Referrals.
+pub const REFERRALS: u8 = 0xb3;
 
 /// The page codes of a disk, in ascending order as SPC-4 wants them listed.
-pub const PAGES: [u8; 8] = [
+pub const PAGES: [u8; 9] = [
     SUPPORTED,
     SERIAL,
     DEVICE_ID,
@@ -38,6 +40,7 @@ pub const PAGES: [u8; 8] = [
     BLOCK_LIMITS,
     BLOCK_CHARACTERISTICS,
     PROVISIONING,
+    REFERRALS,
 ];
 
 /// Writes the page with a page code.
@@ -59,6 +62,7 @@ pub fn page(
         BLOCK_LIMITS => block_limits(info, out),
         BLOCK_CHARACTERISTICS => block_characteristics(info, out),
         PROVISIONING => provisioning(info, out),
+        REFERRALS => referrals(info, out)?,
         _ => return Err(Sense::invalid_cdb(2, None)),
     };
     if let Some(first) = out.first_mut() {
@@ -85,7 +89,12 @@ pub fn no_unit_page(code: u8, out: &mut [u8]) -> Result<usize, Sense> {
 pub fn supported(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
     write(SUPPORTED, out, |put| {
         for page in PAGES {
-            if page != THIRD_PARTY_COPY || info.third_party_copy {
+            let exists = match page {
+                THIRD_PARTY_COPY => info.third_party_copy,
+                REFERRALS => info.referrals.is_some(),
+                _ => true,
+            };
+            if exists {
                 put.u8(page);
             }
         }
@@ -166,6 +175,9 @@ pub fn extended_inquiry(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
         // WU_SUP 0, CRD_SUP 0, NV_SUP 0, V_SUP: there is a volatile cache.
         let volatile = info.mode.write_cache || info.changeable.write_cache;
         put.u8(if volatile { 0x01 } else { 0 });
+        // P_I_I_SUP, LUICLR: nothing. R_SUP.
+        put.u8(0);
+        put.u8(if info.referrals.is_some() { 0x10 } else { 0 });
         put.zeros_to(64);
     })
 }
@@ -242,6 +254,19 @@ pub fn provisioning(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
     })
 }
 
+/// B3h, Referrals.
+///
+/// # Errors
+/// INVALID FIELD IN CDB without a map of referrals.
+pub fn referrals(info: &DeviceInfo<'_>, out: &mut [u8]) -> Result<usize, Sense> {
+    let geometry = info.referrals.ok_or(Sense::invalid_cdb(2, None))?;
+    Ok(write(REFERRALS, out, |put| {
+        put.zeros(4);
+        put.u32(geometry.size);
+        put.u32(geometry.multiplier);
+    }))
+}
+
 /// The NAA designator of a logical unit: IEEE Registered Extended (NAA 6),
 /// the company identifier, and a vendor specific identifier of the first 25
 /// hexadecimal digits in the serial number, zeros where there are fewer.
@@ -308,6 +333,7 @@ mod tests {
     use super::super::pool::Pool;
     use super::*;
     use crate::proto::scsi::device::Thin;
+    use crate::proto::scsi::referrals::Geometry;
     use std::vec::Vec;
 
     const PORT: Port<'static> = Port {
@@ -353,6 +379,20 @@ mod tests {
             [0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2]
         );
         assert_eq!(build(THIRD_PARTY_COPY, &copies, &PORT).len(), 312);
+        let mut referrals = disk(b"s");
+        referrals.referrals = Some(Geometry {
+            size: 0x0102_0304,
+            multiplier: 0x0506_0708,
+        });
+        assert_eq!(
+            build(SUPPORTED, &referrals, &PORT)[4..],
+            [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2, 0xb3]
+        );
+        assert_eq!(
+            build(REFERRALS, &referrals, &PORT),
+            [0, 0xb3, 0, 12, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+        );
+        assert_eq!(build(EXTENDED_INQUIRY, &referrals, &PORT)[8], 0x10);
         for code in 0..=255 {
             let exists = page(code, &info, &PORT, &mut []).is_ok();
             assert_eq!(exists, list[4..].contains(&code), "{code:02x}");
@@ -367,6 +407,7 @@ mod tests {
     fn pages_of_a_port_that_is_not_connected() {
         let mut info = disk(b"s");
         info.third_party_copy = true;
+        info.referrals = Some(Geometry::default());
         info.connected = false;
         for code in PAGES {
             let mut out = [0; 256];

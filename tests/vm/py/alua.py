@@ -10,13 +10,13 @@ import struct
 import threading
 import time
 
+from alua_wire import answer, attentions, connect, get, put
 from iscsi import TARGET, Conn, check, check_eq, read10, sense_code, write10
 
 ROOT = os.environ["ROOT"]
 STORE = os.environ["STORE"]
 GROUPS = f"{STORE}/alua"
 SLOWER = int(os.environ["T_SLOWER"])
-PORTALS = {1: ("127.0.0.1", 3260), 2: ("127.0.0.1", 3261)}
 
 OPTIMIZED, NONOPTIMIZED, STANDBY, UNAVAILABLE, LBA, OFFLINE, TRANSITIONING = 0, 1, 2, 3, 4, 14, 15
 CHANGED, FAILED, INQUIRY_CHANGED = (6, 0x2a, 6), (6, 0x2a, 7), (6, 0x3f, 3)
@@ -50,24 +50,6 @@ STATES = {
 }
 
 
-def get(path):
-    with open(path, encoding="ascii") as f:
-        return f.read().rstrip("\n")
-
-
-def put(value, path):
-    """The errno of a store, 0 if it was taken."""
-    try:
-        fd = os.open(path, os.O_WRONLY)
-        try:
-            os.write(fd, str(value).encode())
-        finally:
-            os.close(fd)
-        return 0
-    except OSError as e:
-        return e.errno
-
-
 def must(value, path):
     code = put(value, path)
     if code:
@@ -80,29 +62,6 @@ def lun_dir(tpg):
 
 def rtpi(tpg):
     return int(get(f"{ROOT}/iscsi/{TARGET}/tpgt_{tpg}/rtpi"), 0)
-
-
-def connect(tpg, number):
-    conn = Conn(PORTALS[tpg]).login(isid=bytes.fromhex("80feed0004") + bytes([number]))
-    conn.ready()
-    return conn
-
-
-def attentions(conn):
-    """What unit attentions are pending, in their order; TEST UNIT READY takes them."""
-    seen = []
-    for _ in range(8):
-        status, _, sense = conn.scsi(bytes(6))
-        if status != 2 or sense[2] & 0xf != 6:
-            break
-        seen.append(sense_code(sense))
-    return seen
-
-
-def answer(conn, cdb, data=b"", expect=0):
-    """The data, or why there is none."""
-    status, got, sense = conn.scsi(cdb, data, expect)
-    return got if status == 0 else sense_code(sense) or status
 
 
 def rtpg(conn, extended=False, alloc=4096):

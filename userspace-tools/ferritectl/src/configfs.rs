@@ -582,6 +582,11 @@ impl<'t> Configfs<'t> {
             alias: self
                 .value_or_note(&dir.join("alias"))
                 .filter(|alias| !alias.is_empty()),
+            lba_map: self
+                .value_or_note(&dir.join("lba_map"))
+                .filter(|map| !map.is_empty())
+                // One line, as it may be written.
+                .map(|map| map.replace('\n', "; ")),
             wwn: self.settings(&dir.join("wwn"))?,
             attributes: self.settings(&dir.join("attrib"))?,
             target_port_groups: self

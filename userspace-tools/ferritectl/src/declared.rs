@@ -83,6 +83,9 @@ pub struct Disk {
     /// A second name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// `lba_map`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lba_map: Option<String>,
     /// `attrib/`.
     #[serde(default, skip_serializing_if = "Values::is_empty")]
     pub attributes: Values,
@@ -666,6 +669,7 @@ impl Disk {
             exclusive: !self.shared,
             enabled: true,
             alias: self.alias.clone(),
+            lba_map: self.lba_map.clone(),
             wwn: Attributes(wwn),
             attributes: Attributes(self.attributes.0.clone()),
             target_port_groups: groups,
@@ -1014,6 +1018,7 @@ impl Disk {
             read_only: have.read_only,
             shared: !have.exclusive,
             alias: have.alias.clone(),
+            lba_map: have.lba_map.clone(),
             attributes: Values(have.attributes.0.clone()),
             port_groups: have
                 .target_port_groups

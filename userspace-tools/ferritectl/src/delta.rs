@@ -423,6 +423,10 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
     if backstore.enabled {
         delta = delta.step(Step::Write(dir.join("enable"), Value::Text("1".into())));
     }
+    // Without it no group may be in the state that hangs on it.
+    if let Some(map) = &backstore.lba_map {
+        delta = delta.set(dir.join("lba_map"), Value::Text(map.clone()), true);
+    }
     if let Some(group) = backstore.target_port_groups.get(DEFAULT_GROUP) {
         let dir = layout::group(id, DEFAULT_GROUP);
         delta = delta.set_all(&dir, pairs(&group.attributes), never);
@@ -434,9 +438,18 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
 }
 
 /// Changes the values of a backstore that is there.
-pub fn modify_backstore(id: &BackstoreId, wwn: &Attributes, attributes: &Attributes) -> Delta {
+pub fn modify_backstore(
+    id: &BackstoreId,
+    lba_map: Option<&String>,
+    wwn: &Attributes,
+    attributes: &Attributes,
+) -> Delta {
     let dir = layout::backstore(id);
-    Delta::new(Object::Backstore(id.clone()), Change::Modify)
+    let mut delta = Delta::new(Object::Backstore(id.clone()), Change::Modify);
+    if let Some(map) = lba_map {
+        delta = delta.set(dir.join("lba_map"), Value::Text(map.clone()), true);
+    }
+    delta
         .set_all(&dir.join("attrib"), pairs(attributes), never)
         .set_all(&dir.join("wwn"), pairs(wwn), always)
 }
@@ -1252,8 +1265,10 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
                             .collect(),
                     )
                 };
+                let map = want.lba_map.as_ref();
                 push(modify_backstore(
                     id,
+                    map.filter(|map| have.lba_map.as_ref() != Some(map)),
                     &only(have.wwn.changes(&want.wwn)),
                     &only(have.attributes.changes(&want.attributes)),
                 ));

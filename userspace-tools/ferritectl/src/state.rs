@@ -74,6 +74,9 @@ pub struct Backstore {
     /// An administrator's second name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// Which blocks can be reached through which target port groups (SBC-4, "Referrals").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lba_map: Option<String>,
     /// What identifies the disk to initiators: serial number, vendor, product, NAA inputs.
     #[serde(default)]
     pub wwn: Attributes,

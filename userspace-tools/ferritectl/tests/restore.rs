@@ -622,6 +622,7 @@ fn build(
                 exclusive: true,
                 enabled: true,
                 alias: None,
+                lba_map: None,
                 wwn: attributes(&[("vpd_unit_serial", format!("serial-{hba}-{at}"))]),
                 attributes: attributes(&[("emulate_tpu", u8::from(tpu).to_string())]),
                 target_port_groups: groups(disk, tpu),

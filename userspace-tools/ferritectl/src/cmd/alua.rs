@@ -42,6 +42,9 @@ pub enum AccessState {
     /// Only questions about ways and states are answered
     #[value(alias = "3")]
     Unavailable,
+    /// What the backstore's lba_map says of each block
+    #[value(alias = "4")]
+    LbaDependent,
     /// As unavailable, until an administrator says otherwise
     #[value(alias = "14")]
     Offline,
@@ -58,6 +61,7 @@ impl AccessState {
             AccessState::NonOptimized => 1,
             AccessState::Standby => 2,
             AccessState::Unavailable => 3,
+            AccessState::LbaDependent => 4,
             AccessState::Offline => 14,
             AccessState::Transitioning => 15,
         }

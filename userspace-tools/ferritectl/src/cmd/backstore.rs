@@ -82,6 +82,7 @@ pub fn run(context: &mut Context<'_, '_>, command: BackstoreCommand) -> Result<(
                 exclusive: !shared,
                 enabled: true,
                 alias: None,
+                lba_map: None,
                 wwn: Attributes(wwn),
                 attributes: Attributes(set.into_iter().map(|a| (a.key, a.value)).collect()),
                 target_port_groups: BTreeMap::new(),
@@ -354,6 +355,7 @@ fn keys(context: &mut Context<'_, '_>, name: &str) -> Result<Keys> {
         files: vec![
             (dir.join("alias"), Clear::Empty),
             (dir.join("thin_pool"), Clear::Empty),
+            (dir.join("lba_map"), Clear::Empty),
         ],
     })
 }
