@@ -253,13 +253,17 @@ check_eq("ends its tasks", NO_TASK, two.reassign(tag))
 check_eq("and it is gone", {1: "LOGGED_IN"}, become({1: "LOGGED_IN"}))
 
 # The logout may come at any moment of its end.
+stayed = []
 for pause in range(20):
+    while two.scsi(bytes(6))[0]:
+        pass
     one = session.add(0)
     one.write(500, data)
     one.reset()
     time.sleep(pause / 2000)
     two.log_out(0, 1)
-check_eq("whenever the logout comes", {1: "LOGGED_IN"}, become({1: "LOGGED_IN"}))
+    stayed += [become({1: "LOGGED_IN"})]
+check_eq("whenever the logout comes", [{1: "LOGGED_IN"}] * 20, stayed)
 status, _, sense = two.scsi(bytes(6))
 check_eq("the unit tells that commands were lost (47h/7Fh)", (2, (6, 0x47, 0x7f)), (status, sense_code(sense)))
 
