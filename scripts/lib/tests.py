@@ -539,7 +539,9 @@ class Runner:
         run = subprocess.Popen(
             ["timeout", "-k", "10", str(case.limit), "bash", case.path], cwd=PROJECT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent, env={**os.environ, "VM_KERNEL": case.kernel})
+            preexec_fn=die_with_parent, env={**os.environ, "VM_KERNEL": case.kernel,
+                                               "T_TARGET": self.options.target,
+                                               "T_FULL": str(int(self.options.full))})
         for raw in run.stdout:
             outcome.line(raw.decode("utf-8", "replace").rstrip("\r\n"))
         status = run.wait()

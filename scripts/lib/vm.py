@@ -128,7 +128,7 @@ def parse_size(text):
 
 
 class Disk:
-    """SIZE or FILE, then options: bus=virtio|nvme|scsi, ro, serial=TEXT, block=BYTES."""
+    """SIZE or FILE, then options: bus=virtio|nvme|scsi, ro, shared, serial=TEXT, block=BYTES."""
 
     BUSES = {"virtio": "virtio-blk-pci", "nvme": "nvme", "scsi": "scsi-hd"}
 
@@ -137,6 +137,7 @@ class Disk:
         self.index = index
         self.bus = "virtio"
         self.read_only = False
+        self.shared = False
         self.serial = f"disk{index}"
         self.block = None
         for option in options:
@@ -145,12 +146,14 @@ class Disk:
                 self.bus = value
             elif key == "ro" and not value:
                 self.read_only = True
+            elif key == "shared" and not value:
+                self.shared = True
             elif key == "serial" and re.fullmatch(r"[A-Za-z0-9_.-]{1,20}", value):
                 self.serial = value
             elif key == "block" and value in ("512", "1024", "2048", "4096"):
                 self.block = int(value)
             else:
-                fail(f"--disk {text}: \"{option}\" is not one of bus=virtio|nvme|scsi, ro, "
+                fail(f"--disk {text}: \"{option}\" is not one of bus=virtio|nvme|scsi, ro, shared, "
                      "serial=TEXT (20 of A-Za-z0-9_.-), block=512|1024|2048|4096")
         self.size = parse_size(what)
         self.path = None if self.size is not None else os.path.abspath(what)
@@ -176,6 +179,9 @@ class Disk:
         device = f"{self.BUSES[self.bus]},drive={name},serial={self.serial}"
         if self.read_only:
             drive += ",readonly=on"
+        if self.shared:
+            drive += ",file.locking=off"
+            device += ",share-rw=on"
         if self.block:
             device += f",logical_block_size={self.block},physical_block_size={self.block}"
         return ["-drive", drive, "-device", device], fds
@@ -592,7 +598,7 @@ def parser():
     one.add_argument("--disk", action="append", default=[], metavar="SIZE|FILE[,OPTION...]",
                      help="a disk: empty, of SIZE (512M, 2G), or an existing raw FILE, written "
                      "through: what the guest flushed is in it. Options: bus=virtio|nvme|scsi, ro, "
-                     "serial=TEXT, block=BYTES")
+                     "shared (with other machines), serial=TEXT, block=BYTES")
     one.add_argument("--share", metavar="DIR", help="a directory, read-write at /share")
     one.add_argument("--timeout", type=float, default=900, metavar="S",
                      help="seconds that the script may take (900)")

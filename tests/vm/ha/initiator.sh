@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Copies the files of /share/files to a file system on the target at the address $1, again and again
+# until /share/stop is there, and then looks at every one of them.
+# shellcheck source=tests/vm/lib.sh
+. /share/lib.sh
+trap - EXIT
+exec 3>&1
+
+PORTAL=$1:3260
+i_init
+wait_for 60 iscsiadm -m discovery -t st -p "$PORTAL" || exit
+i_login node.session.timeo.replacement_timeout=120 || exit
+disk=$(i_disk || i_disk) || exit
+mkfs.ext4 -qF "$disk" && mkdir -p /mnt/disk && mount "$disk" /mnt/disk || exit
+
+# How long nothing could be written, at the longest since the last look.
+python3 /share/gaps.py /mnt/disk/gaps /share/gap &
+gaps=$!
+echo ready >/share/ready
+rounds=0
+while [ ! -e /share/stop ]; do
+	for file in /share/files/*; do
+		dd if="$file" of="/mnt/disk/${file##*/}" bs=1M conv=fsync status=none || exit
+		[ ! -e /share/stop ] || [ $rounds -eq 0 ] || break
+	done
+	rounds=$((rounds + 1))
+done
+kill $gaps
+wait $gaps
+rm -f /mnt/disk/gaps
+echo "copied $rounds times" >/share/rounds
+umount /mnt/disk
+i_logout "$IQN"
+must iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
+disk=$(i_disk || i_disk) || exit
+e2fsck -fn "$disk" >/share/fsck 2>&1 || exit
+mount -o ro "$disk" /mnt/disk && cd /mnt/disk || exit
+sha512sum --quiet -c /share/sums >/share/wrong 2>&1 || exit
+cd / && umount /mnt/disk && i_logout "$IQN"
