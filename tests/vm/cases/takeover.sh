@@ -3,7 +3,7 @@
 # Two target machines share a disk and an address. The target moves from one to the other, and is
 # killed and comes up on the other, while an initiator copies files: every byte of them is right.
 # runs: host
-# time: 110
+# time: 80
 # limit: 1500
 set -u
 

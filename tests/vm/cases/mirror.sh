@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# A mirror as a backstore while it is made anew, and RAID over disks of three targets of which one
+# goes away under load: nobody sees an error, and what was written is on every copy.
+# time: 60
+
+case_cleanup() {
+	mdadm --stop /dev/md0
+	i_forget
+	t_clear
+	dmsetup remove both slow one two
+} 2>/dev/null
+
+must modprobe -a dm_mod dm_mirror dm_delay raid10
+t_load
+
+# --- a mirror that is not in sync ------------------------------------------------------------
+blocks=65536
+dm_make one "0 $blocks linear /dev/vdb 0"
+dm_make two "0 $blocks linear /dev/vdb $blocks"
+must dd if=/dev/urandom of=/dev/mapper/one bs=1M count=32 oflag=direct status=none
+# Its second half is slow, or it would be done at once.
+dm_make slow "0 $blocks delay /dev/mapper/two 0 0 /dev/mapper/two 0 20"
+dm_make both "0 $blocks mirror core 1 64 2 /dev/mapper/one 0 /dev/mapper/slow 0 1 handle_errors"
+regions() {
+	dmsetup status both | grep -oE '[0-9]+/[0-9]+'
+}
+in_sync() {
+	local now
+	now=$(regions)
+	[ "${now%/*}" = "${now#*/}" ]
+}
+t_export /dev/mapper/both
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check_not "the mirror is not in sync" in_sync
+check "writes during the resync, verified" fio_verify "$disk" --size=4m
+echo "$(regions) regions are in sync"
+check "it comes to its end" wait_for $((120 * T_SLOWER)) in_sync
+i_forget
+t_clear
+must dmsetup remove both
+check "both halves are the same" cmp /dev/mapper/one /dev/mapper/two
+must dmsetup remove slow one two
+
+# --- RAID10 over nine disks of three targets ---------------------------------------------------
+# The copies are the same to begin with.
+must blkdiscard -z /dev/vdb
+for n in 0 1 2 3 4 5 6 7 8; do
+	dm_make "part$n" "0 65536 linear /dev/vdb $((n * 65536))"
+done
+for t in 0 1 2; do
+	iqn=$IQN-$t
+	t_target "$iqn"
+	for l in 0 1 2; do
+		t_backstore "disk$t$l" /dev/mapper/part$((3 * t + l))
+		t_lun "$iqn" $l "disk$t$l"
+	done
+	t_portal "$iqn" "127.0.0.1:326$t"
+	t_demo "$iqn"
+	t_enable "$iqn"
+	i_node "$iqn" "127.0.0.1:326$t"
+	i_set -m node -T "$iqn" -p "127.0.0.1:326$t" -- node.session.timeo.replacement_timeout=2
+	must iscsiadm -m node -T "$iqn" -p "127.0.0.1:326$t" --login
+done
+# Three copies of everything, each of another target.
+disks=()
+for l in 0 1 2; do
+	for t in 0 1 2; do
+		disks+=("$(i_disk "$IQN-$t" $l)") || give_up "no disk"
+	done
+done
+must mdadm --create /dev/md0 --run --level=10 --layout=n3 --assume-clean --bitmap=internal --chunk=64 \
+	--raid-devices=9 "${disks[@]}"
+failed() {
+	mdadm --detail /dev/md0 | grep -c faulty
+}
+has_failed() {
+	[ "$(failed)" -eq "$1" ]
+}
+fio --name=raid --filename=/dev/md0 --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k --size=24m \
+	--time_based --runtime=$((15 * T_SLOWER)) --verify=crc32c --verify_backlog=64 --verify_fatal=1 --randrepeat=0 \
+	--minimal >/tmp/raid.out &
+load=$!
+sleep 2
+t_disable "$IQN-1"
+check "one of three targets goes: md gives up its three disks" wait_for $((30 * T_SLOWER)) has_failed 3
+check "what is written is read, verified" wait $load
+t_enable "$IQN-1"
+online() {
+	local l
+	for l in 1 4 7; do
+		dd if="${disks[l]}" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || return
+	done
+}
+check "it is there again: so are its disks" wait_for $((60 * T_SLOWER)) online
+for l in 1 4 7; do
+	must mdadm /dev/md0 --remove "${disks[l]}"
+	must mdadm /dev/md0 --re-add "${disks[l]}"
+done
+whole() {
+	mdadm --wait /dev/md0
+	[ "$(mdadm --detail /dev/md0 | grep -c 'active sync')" -eq 9 ]
+}
+check "and they are brought up to date" wait_for $((60 * T_SLOWER)) whole
+echo check >/sys/block/md0/md/sync_action
+mdadm --wait /dev/md0
+check_eq "no copy differs" 0 "$(cat /sys/block/md0/md/mismatch_cnt)"
+must mdadm --stop /dev/md0
+i_forget
+t_clear
