@@ -501,10 +501,7 @@ impl<'a> Round<'a> {
             return Some(self.own.clone());
         };
         let named = |nexus: &Arc<Nexus>| {
-            !nexus.is_gone()
-                && nexus
-                    .device()
-                    .with_info(false, |info| cscd.names(info.company_id, info.serial))
+            !nexus.is_gone() && nexus.device().with_info(false, |info| cscd.names(info))
         };
         if named(self.own) {
             return Some(self.own.clone());

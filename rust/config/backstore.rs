@@ -15,7 +15,14 @@ use super::{
     }, //
 };
 use crate::{
-    proto::scsi::pool::Pool,
+    proto::scsi::{
+        pool::Pool,
+        unit_id::{
+            Eui64,
+            Naa,
+            T10, //
+        }, //
+    },
     sys::configfs::{
         files,
         Dir,
@@ -506,6 +513,9 @@ impl Dir for WwnDir {
         Attr::rw(c"revision", show_wwn!(Revision), store_wwn!(Revision, 4)),
         Attr::rw(c"pd_text_id_info", show_text_id, store_text_id),
         Attr::rw(c"company_id", show_company_id, store_company_id),
+        Attr::rw(c"naa_id", show_naa, store_naa),
+        Attr::rw(c"eui64_id", show_eui64, store_eui64),
+        Attr::rw(c"t10_id", show_t10, store_t10),
         Attr::rw(c"vpd_unit_serial", show_serial, store_wwn!(UnitSerial, 253)),
     ];
 }
@@ -537,6 +547,53 @@ fn store_text_id(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         value => text::label(value, 0..=255)?,
     };
     Ok(device.set_text_id(value)?)
+}
+
+fn show_naa(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(writeln!(out, "{}", device.naa())?)
+}
+
+fn store_naa(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let naa = Naa::parse(value.trim_ascii()).ok_or_else(|| {
+        Refusal::invalid(
+            "must be auto, none, 16 hexadecimal digits beginning with 2, 3 or 5, or 32 \
+             beginning with 6",
+        )
+    })?;
+    device.set_naa(naa).explain(&[EXPORTED])
+}
+
+fn show_eui64(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(writeln!(out, "{}", device.eui64())?)
+}
+
+fn store_eui64(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let eui64 = Eui64::parse(value.trim_ascii())
+        .ok_or_else(|| Refusal::invalid("must be none, or 16, 24 or 32 hexadecimal digits"))?;
+    device.set_eui64(eui64).explain(&[EXPORTED])
+}
+
+fn show_t10(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    device.t10_id(|text| match text {
+        [] => out.put(b"auto"),
+        text => out.put(text),
+    })?;
+    Ok(out.put(b"\n")?)
+}
+
+fn store_t10(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let value = value.trim_ascii();
+    let value = match T10::parse(value) {
+        Some(T10::Made) => b"",
+        Some(_) => value,
+        None => {
+            return Err(Refusal::invalid(
+                "must be auto, 9 to 255 printable ASCII characters, or 0x and the hexadecimal \
+                 digits of 9 to 255 bytes",
+            ))
+        }
+    };
+    device.set_t10_id(value).explain(&[EXPORTED])
 }
 
 fn show_company_id(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

@@ -35,6 +35,11 @@ use crate::{
         persist::Persist,
         pool::Pool,
         ua::Ua,
+        unit_id::{
+            Eui64,
+            Naa,
+            T10, //
+        },
         ReadWriteLimits,
         Sense, //
     },
@@ -252,6 +257,10 @@ struct Inner {
     revision: Text<4>,
     serial: KVec<u8>,
     company_id: u32,
+    naa: Naa,
+    eui64: Eui64,
+    /// As it is written in configuration.
+    t10: KVec<u8>,
     attribs: [u32; ATTRIBS],
     mode: ModeState,
     nexuses: KVec<Arc<Nexus>>,
@@ -371,6 +380,9 @@ impl Device {
                         revision: Text::new(b"0001"),
                         serial,
                         company_id: COMPANY_ID,
+                        naa: Naa::Made,
+                        eui64: Eui64::NONE,
+                        t10: KVec::new(),
                         attribs: [0; ATTRIBS],
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
@@ -806,6 +818,63 @@ impl Device {
         Ok(())
     }
 
+    /// The NAA designator.
+    pub(crate) fn naa(&self) -> Naa {
+        self.inner.lock().naa
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while exported, unless it is the same.
+    pub(crate) fn set_naa(&self, naa: Naa) -> Result {
+        self.set_designator(self.naa() == naa, |inner| inner.naa = naa)
+    }
+
+    /// The EUI-64 based designator.
+    pub(crate) fn eui64(&self) -> Eui64 {
+        self.inner.lock().eui64
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while exported, unless it is the same.
+    pub(crate) fn set_eui64(&self, eui64: Eui64) -> Result {
+        self.set_designator(self.eui64() == eui64, |inner| inner.eui64 = eui64)
+    }
+
+    /// Looks at the T10 vendor ID designator as it was set; nothing if it was not.
+    /// `look` must not sleep.
+    pub(crate) fn t10_id<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.inner.lock().t10)
+    }
+
+    /// Sets it to what [`T10::parse`] takes, or to nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while exported, unless it is the same.
+    pub(crate) fn set_t10_id(&self, value: &[u8]) -> Result {
+        let mut text = copy(value)?;
+        let same = self.t10_id(|now| now == value);
+        // The old one is freed outside the lock.
+        self.set_designator(same, |inner| core::mem::swap(&mut inner.t10, &mut text))
+    }
+
+    fn set_designator(&self, same: bool, set: impl FnOnce(&mut Inner)) -> Result {
+        if same {
+            return Ok(());
+        }
+        if self.export_count() > 0 {
+            return Err(EBUSY);
+        }
+        set(&mut self.inner.lock());
+        Ok(())
+    }
+
     // ---- the data path -------------------------------------------------
 
     /// The open block device.
@@ -1000,6 +1069,8 @@ impl Device {
         let inner = self.inner.lock();
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
+        // It was checked when it was set.
+        info.t10 = T10::parse(&inner.t10).unwrap_or_default();
         info.read_only = read_only;
         info.referrals = referrals;
         info.tpgs = access.kind().code();
@@ -1325,6 +1396,8 @@ impl Inner {
         info.product = self.product.bytes;
         info.revision = self.revision.bytes;
         info.company_id = self.company_id;
+        info.naa = self.naa;
+        info.eui64 = self.eui64;
         info.pool = self.pool;
         info.mode = self.mode;
         info.mode_default = self.default_mode();

@@ -4,6 +4,10 @@
 
 use super::pool::Pool;
 use super::referrals::Geometry;
+use super::unit_id::Bytes;
+use super::unit_id::Eui64;
+use super::unit_id::Naa;
+use super::unit_id::T10;
 
 /// A logical unit as its pages describe it.
 ///
@@ -23,6 +27,12 @@ pub struct DeviceInfo<'a> {
     pub serial: &'a [u8],
     /// IEEE company identifier of the NAA designator, 24 bits.
     pub company_id: u32,
+    /// The NAA designator.
+    pub naa: Naa,
+    /// The EUI-64 based designator.
+    pub eui64: Eui64,
+    /// The T10 vendor ID designator.
+    pub t10: T10<'a>,
 
     /// Bytes in a logical block: a power of two from 512.
     pub block_size: u32,
@@ -264,6 +274,9 @@ impl<'a> DeviceInfo<'a> {
             revision: *b"0001",
             serial,
             company_id: COMPANY_ID,
+            naa: Naa::Made,
+            eui64: Eui64::NONE,
+            t10: T10::Made,
             block_size,
             blocks,
             physical_exponent: 0,
@@ -343,6 +356,11 @@ impl<'a> DeviceInfo<'a> {
     /// The serial number as far as the pages carry it.
     pub(crate) fn serial(&self) -> &'a [u8] {
         self.serial.get(..SERIAL_MAX_LEN).unwrap_or(self.serial)
+    }
+
+    /// The NAA designator: 8 or 16 bytes, or none.
+    pub(crate) fn naa(&self) -> Bytes {
+        self.naa.bytes(self.company_id, self.serial())
     }
 }
 

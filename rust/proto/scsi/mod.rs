@@ -39,6 +39,7 @@ pub mod sense;
 pub mod status;
 pub mod taskset;
 pub mod ua;
+pub mod unit_id;
 pub mod unmap;
 pub mod vpd;
 pub mod xcopy;

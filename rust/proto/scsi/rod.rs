@@ -11,6 +11,7 @@
 use super::device::DeviceInfo;
 use super::put::len16;
 use super::put::len32;
+use super::put::len8;
 use super::put::Put;
 use super::range::check_range;
 use super::sense::Sense;
@@ -286,9 +287,18 @@ impl Token {
         // COPY MANAGER ROD TOKEN IDENTIFIER.
         put.bytes(id);
         // CREATOR LOGICAL UNIT DESCRIPTOR: an identification CSCD descriptor.
-        put.bytes(&[0xe4, 0, 0, 0, 0x01, 0x03, 0, 16]);
-        put.bytes(&vpd::naa(info.company_id, info.serial()));
-        put.zeros(5);
+        let naa = info.naa();
+        let eui64 = info.eui64.get();
+        let made = vpd::naa(info.company_id, info.serial());
+        let (kind, designator) = match (naa.get(), eui64) {
+            ([], []) => (0x03, &made[..]),
+            ([], eui64) => (0x02, eui64),
+            (naa, _) => (0x03, naa),
+        };
+        put.bytes(&[0xe4, 0, 0, 0, 0x01, kind, 0]);
+        put.u8(len8(designator.len()));
+        put.bytes(designator);
+        put.zeros_to(start.saturating_add(45));
         put.u24(info.block_size);
         // NUMBER OF BYTES REPRESENTED.
         put.u64(0);

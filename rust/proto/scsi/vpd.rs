@@ -9,6 +9,7 @@ use super::put::len16;
 use super::put::len8;
 use super::put::Put;
 use super::sense::Sense;
+use super::unit_id::T10;
 use super::xcopy;
 
 /// Supported VPD Pages.
@@ -108,29 +109,22 @@ pub fn serial(info: &DeviceInfo<'_>, out: &mut [u8]) -> usize {
 
 /// 83h, Device Identification.
 ///
-/// For the logical unit an NAA and a T10 vendor ID designator, for the target
-/// port its relative identifier, its group if there are any, and its name, for
+/// For the logical unit an NAA and a T10 vendor ID designator, or those that it was
+/// given and an EUI-64 based one if it was given that, for the target port its relative identifier, its group if there are any, and its name, for
 /// the target device its name (SPC-4, "Device Identification VPD page").
 pub fn device_id(info: &DeviceInfo<'_>, port: &Port<'_>, out: &mut [u8]) -> usize {
     write(DEVICE_ID, out, |put| {
-        // Logical unit, binary, NAA.
-        put.bytes(&[0x01, 0x03, 0x00, 0x10]);
-        put.bytes(&naa(info.company_id, info.serial()));
+        // Logical unit, binary, NAA and EUI-64 based.
+        let naa = info.naa();
+        for (kind, designator) in [(0x03, naa.get()), (0x02, info.eui64.get())] {
+            if !designator.is_empty() {
+                put.bytes(&[0x01, kind, 0x00]);
+                put.u8(len8(designator.len()));
+                put.bytes(designator);
+            }
+        }
 
-        // Logical unit, ASCII, T10 vendor ID. One byte of length leaves room
-        // for the first 231 of the serial number.
-        let serial = info.serial();
-        let serial = serial.get(..T10_SERIAL_MAX_LEN).unwrap_or(serial);
-        put.bytes(&[0x02, 0x01, 0x00]);
-        put.u8(len8(
-            info.vendor
-                .len()
-                .saturating_add(info.product.len())
-                .saturating_add(serial.len()),
-        ));
-        put.bytes(&info.vendor);
-        put.bytes(&info.product);
-        put.bytes(serial);
+        t10_vendor_id(info, put);
 
         // iSCSI, target port, binary, relative target port identifier.
         put.bytes(&[0x51, 0x94, 0x00, 0x04, 0x00, 0x00]);
@@ -161,6 +155,32 @@ pub fn device_id(info: &DeviceInfo<'_>, port: &Port<'_>, out: &mut [u8]) -> usiz
         put.bytes(&[0x53, 0xa8, 0x00]);
         name_string(put, name, &[]);
     })
+}
+
+/// Logical unit, T10 vendor ID.
+fn t10_vendor_id(info: &DeviceInfo<'_>, put: &mut Put<'_>) {
+    if info.t10 != T10::Made {
+        let (is_text, bytes) = info.t10.bytes();
+        put.bytes(&[if is_text { 0x02 } else { 0x01 }, 0x01, 0x00]);
+        put.u8(len8(bytes.clone().count()));
+        for byte in bytes {
+            put.u8(byte);
+        }
+        return;
+    }
+    // ASCII. One byte of length leaves room for the first 231 of the serial number.
+    let serial = info.serial();
+    let serial = serial.get(..T10_SERIAL_MAX_LEN).unwrap_or(serial);
+    put.bytes(&[0x02, 0x01, 0x00]);
+    put.u8(len8(
+        info.vendor
+            .len()
+            .saturating_add(info.product.len())
+            .saturating_add(serial.len()),
+    ));
+    put.bytes(&info.vendor);
+    put.bytes(&info.product);
+    put.bytes(serial);
 }
 
 /// 86h, Extended INQUIRY Data.
@@ -334,6 +354,8 @@ mod tests {
     use super::*;
     use crate::proto::scsi::device::Thin;
     use crate::proto::scsi::referrals::Geometry;
+    use crate::proto::scsi::unit_id::Eui64;
+    use crate::proto::scsi::unit_id::Naa;
     use std::vec::Vec;
 
     const PORT: Port<'static> = Port {
@@ -448,6 +470,33 @@ mod tests {
         want.extend(b"iqn.2024-01.org.example:disk0\0\0\0");
         want[3] = u8::try_from(want.len() - 4).unwrap();
         assert_eq!(build(DEVICE_ID, &info, &PORT), want);
+    }
+
+    #[test]
+    fn designators_that_were_given() {
+        let mut info = disk(b"beaf11");
+        info.naa = Naa::parse(b"60000000000000000e00000000010001").unwrap();
+        info.eui64 = Eui64::parse(b"0011223344556677").unwrap();
+        info.t10 = T10::parse(b"IET     00010001").unwrap();
+        let mut want = std::vec![0x01, 0x03, 0x00, 0x10];
+        want.extend([0x60, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0, 0, 0x01, 0, 0x01]);
+        want.extend([0x01, 0x02, 0x00, 0x08]);
+        want.extend([0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77]);
+        want.extend([0x02, 0x01, 0x00, 16]);
+        want.extend(b"IET     00010001");
+        want.extend([0x51, 0x94]);
+        assert_eq!(build(DEVICE_ID, &info, &PORT)[4..][..want.len()], want);
+        // Fewer of them, and a binary one.
+        info.naa = Naa::None;
+        info.eui64 = Eui64::NONE;
+        info.t10 = T10::parse(b"0x494554000000000001").unwrap();
+        let mut want = std::vec![0x01, 0x01, 0x00, 9];
+        want.extend(b"IET\0\0\0\0\0\x01");
+        want.extend([0x51, 0x94]);
+        assert_eq!(build(DEVICE_ID, &info, &PORT)[4..][..want.len()], want);
+        info.naa = Naa::parse(b"5000c50015ea71ac").unwrap();
+        let id = build(DEVICE_ID, &info, &PORT);
+        assert_eq!(id[4..10], [0x01, 0x03, 0x00, 0x08, 0x50, 0x00]);
     }
 
     #[test]

@@ -20,7 +20,6 @@ use super::sense::FieldPointer;
 use super::sense::SegmentPointer;
 use super::sense::Sense;
 use super::sense::SENSE_MAX_LEN;
-use super::vpd;
 
 /// The most CSCD descriptors of one list.
 pub const MAX_CSCDS: u16 = 16;
@@ -435,16 +434,26 @@ impl<'a> List<'a> {
 }
 
 impl Cscd<'_> {
-    /// Whether the descriptor names a logical unit: by its NAA designator. The
-    /// T10 vendor ID designator, with 24 bytes and the serial number, does not
-    /// fit into 20 bytes. LU ID TYPE is ignored, as SPC-4 demands.
-    pub fn names(&self, company_id: u32, serial: &[u8]) -> bool {
+    /// Whether the descriptor names a logical unit: by one of the designators on
+    /// its VPD page 83h, as far as they fit into 20 bytes. A T10 vendor ID
+    /// designator of vendor, product and serial number does not. LU ID TYPE is
+    /// ignored, as SPC-4 demands.
+    pub fn names(&self, info: &DeviceInfo<'_>) -> bool {
         let [_, _, _, _, code_set, kind, _, len, designator @ .., _, _, _, _] = self.bytes;
-        // Binary; logical unit, NAA.
-        code_set & 0x0f == 0x01
-            && kind & 0x3f == 0x03
-            && *len == 16
-            && designator.first_chunk() == Some(&vpd::naa(company_id, serial))
+        let designator = match designator.get(..usize::from(*len)) {
+            Some([]) | None => return false,
+            Some(designator) => designator,
+        };
+        // Logical unit; NAA, EUI-64 based, T10 vendor ID.
+        match (code_set & 0x0f, kind & 0x3f) {
+            (0x01, 0x03) => info.naa().get() == designator,
+            (0x01, 0x02) => info.eui64.get() == designator,
+            (set @ (0x01 | 0x02), 0x01) => {
+                let (is_text, bytes) = info.t10.bytes();
+                is_text == (set == 0x02) && bytes.eq(designator.iter().copied())
+            }
+            _ => false,
+        }
     }
 
     /// Whether the descriptor is right about the logical unit: a disk with
@@ -844,6 +853,10 @@ fn descriptor(put: &mut Put<'_>, kind: u16, body: impl FnOnce(&mut Put<'_>)) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::unit_id::Eui64;
+    use super::super::unit_id::Naa;
+    use super::super::unit_id::T10;
+    use super::super::vpd;
     use super::*;
     use crate::proto::scsi::SenseKey;
     use proptest::prelude::*;
@@ -959,9 +972,12 @@ mod tests {
         let End::Named(named) = segment.source else {
             panic!("it is named");
         };
-        assert!(named.names(COMPANY, SERIAL));
-        assert!(!named.names(COMPANY, b"0123456789abcdee"));
-        assert!(!named.names(0x00_1406, SERIAL));
+        let mut unit = DeviceInfo::new(SERIAL, 512, 8);
+        assert_eq!(unit.company_id, COMPANY);
+        assert!(named.names(&unit));
+        assert!(!named.names(&DeviceInfo::new(b"0123456789abcdee", 512, 8)));
+        unit.company_id = 0x00_1406;
+        assert!(!named.names(&unit));
         assert!(named.fits(512));
         assert!(!named.fits(4096));
         assert_eq!(segment.destination, segment.source);
@@ -1173,7 +1189,7 @@ mod tests {
         let names = |at: usize, value: u8| {
             let mut bytes = cscd();
             bytes[at] = value;
-            Cscd { bytes: &bytes }.names(COMPANY, SERIAL)
+            Cscd { bytes: &bytes }.names(&DeviceInfo::new(SERIAL, 512, 8))
         };
         assert!(names(0, 0xe4));
         // LU ID TYPE and what stands in reserved bits.
@@ -1192,6 +1208,41 @@ mod tests {
         let mut bytes = cscd();
         bytes[1] = 0x01;
         assert!(!Cscd { bytes: &bytes }.fits(512));
+    }
+
+    #[test]
+    fn designators_that_were_given_name() {
+        let mut info = DeviceInfo::new(SERIAL, 512, 8);
+        info.naa = Naa::parse(b"5000c50015ea71ac").unwrap();
+        info.eui64 = Eui64::parse(b"0011223344556677").unwrap();
+        info.t10 = T10::parse(b"IET     00010001").unwrap();
+        let names = |info: &DeviceInfo<'_>, set: u8, kind: u8, designator: &[u8]| {
+            let mut bytes = cscd();
+            bytes[4] = set;
+            bytes[5] = kind;
+            bytes[7] = u8::try_from(designator.len()).unwrap();
+            bytes[8..28].fill(0);
+            bytes[8..8 + designator.len()].copy_from_slice(designator);
+            Cscd { bytes: &bytes }.names(info)
+        };
+        let naa = 0x5000_c500_15ea_71ac_u64.to_be_bytes();
+        let eui = 0x0011_2233_4455_6677_u64.to_be_bytes();
+        assert!(names(&info, 1, 3, &naa));
+        assert!(names(&info, 1, 2, &eui));
+        assert!(names(&info, 2, 1, b"IET     00010001"));
+        assert!(!names(&info, 1, 1, b"IET     00010001"));
+        assert!(!names(&info, 2, 1, b"IET     0001000"));
+        assert!(!names(&info, 1, 3, &eui));
+        assert!(!names(&info, 1, 3, &vpd::naa(COMPANY, SERIAL)));
+        info.naa = Naa::None;
+        info.eui64 = Eui64::NONE;
+        info.t10 = T10::Made;
+        for kind in 0..=0x3f {
+            assert!(!names(&info, 1, kind, &[]) && !names(&info, 1, kind, &naa));
+        }
+        info.t10 = T10::parse(b"0x494554000000000001").unwrap();
+        assert!(names(&info, 1, 1, b"IET\0\0\0\0\0\x01"));
+        assert!(!names(&info, 2, 1, b"IET\0\0\0\0\0\x01"));
     }
 
     fn segment(amount: Amount) -> Segment<'static> {

@@ -185,6 +185,20 @@ takes(f"{D}/attrib/emulate_model_alias", "1", "1")
 shows(f"{D}/wwn/product_id", "disk")
 takes(f"{D}/wwn/company_id", "0x5000", "0x005000")
 refuses(f"{D}/wwn/company_id", "EINVAL", "0x1000000")
+for name, value, shown, bad in (
+    ("naa_id", "60000000000000000E00000000010001", "0x60000000000000000e00000000010001",
+     ("\n", "5", "0x6000c50015ea71ac", "x" * 32, "0" * 33)),
+    ("naa_id", "none", "none", ("NONE",)),
+    ("naa_id", "auto", "auto", ()),
+    ("eui64_id", "0x0011223344556677", "0x0011223344556677", ("001122334455667", "auto")),
+    ("eui64_id", "none", "none", ()),
+    ("t10_id", "IET     00010001", "IET     00010001", ("IET", "a" * 256, "IET     caf\u00e9")),
+    ("t10_id", "0x4945540000000000ff", "0x4945540000000000ff", ("0x494554", "0x4945540000000000f")),
+    ("t10_id", "auto", "auto", ("\n",)),
+):
+    takes(f"{D}/wwn/{name}", value, shown)
+    for text in bad:
+        refuses(f"{D}/wwn/{name}", "EINVAL", text)
 
 section("backstores")
 
@@ -380,7 +394,8 @@ values = [b"\0", b"\n", b" ", b"\xff" * 100, b"A" * 4095, b"1" * 4095, b"-", b"0
           b"1\0001", b"9" * 20, b"iqn." * 900, b"=" * 300, b",", bytes(range(256)), b"x" * 5000]
 values += [random.randbytes(random.randrange(9, 4096)) for _ in range(20)]
 text = {"userid", "password", "userid_mutual", "password_mutual", "alias", "tag", "TargetAlias",
-        "vendor_id", "product_id", "revision", "vpd_unit_serial", "pd_text_id_info"}
+        "vendor_id", "product_id", "revision", "vpd_unit_serial", "pd_text_id_info",
+        "naa_id", "eui64_id", "t10_id"}
 for where, _, files in os.walk(ROOT):
     for name in files:
         path = f"{where}/{name}"

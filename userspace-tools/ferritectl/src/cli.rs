@@ -246,6 +246,27 @@ pub enum Command {
         /// The file; `-` is the standard input
         file: PathBuf,
     },
+    /// Read the configuration of LIO, tgt, IET or SCST and write a file for `apply`
+    #[command(
+        long_about = "Read the configuration file of LIO (saveconfig.json), tgt (targets.conf, or \
+        what `tgt-admin --dump` prints), IET (ietd.conf) or SCST (scst.conf) and write a file \
+        for `apply`, to the standard output or to OUT. Nothing is configured by it, and no \
+        module is needed. Targets, portal group tags, portals, LUNs, initiators, CHAP names and \
+        secrets, and what identifies the disks to initiators are carried over. What is not is \
+        told on the standard error, a line for each thing with its place and the reason, and the \
+        exit status is 6. Secrets go to files of their own beside OUT, readable by their owner \
+        alone; without OUT they are not carried over. OUT must not exist."
+    )]
+    Import {
+        /// Whose file it is [default: as it looks]
+        #[arg(long, value_enum, value_name = "TARGET")]
+        from: Option<crate::import::Format>,
+        /// The file; `-` is the standard input
+        file: PathBuf,
+        /// The file to write
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
     /// Write the whole configuration, secrets included, to a file
     ///
     /// The file is replaced at once. What it had before is kept as FILE.1, what that had as

@@ -20,6 +20,7 @@ pub mod delta;
 pub mod error;
 pub mod exit_code;
 pub mod files;
+pub mod import;
 pub mod info;
 pub mod layout;
 pub mod lio_utils;

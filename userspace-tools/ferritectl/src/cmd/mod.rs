@@ -9,6 +9,7 @@ pub mod auth;
 pub mod backstore;
 pub mod clear;
 pub mod docs;
+pub mod import;
 pub mod lun;
 pub mod metrics;
 pub mod monitor;
@@ -56,6 +57,9 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
         Command::Completions { shell } => docs::completions(env, shell),
         Command::Man { dir } => docs::man(env, dir.as_deref()),
         Command::Version => version::run(env, root, mode),
+        Command::Import { file, from, output } => {
+            import::run(env, &file, from, output.as_deref(), mode)
+        }
         Command::Auth(crate::cli::AuthCommand::Generate { file }) => {
             auth::generate(env, &file, mode)
         }
@@ -108,7 +112,10 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                     yes,
                     keep_backstores,
                 } => clear::run(context, yes, keep_backstores),
-                Command::Completions { .. } | Command::Man { .. } | Command::Version => Ok(()),
+                Command::Completions { .. }
+                | Command::Import { .. }
+                | Command::Man { .. }
+                | Command::Version => Ok(()),
             }
         }
     }
