@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # An export of LIO moves to Ferrite, and the initiator finds the same disks with the same data.
-# draft: the whole of it has not been seen to pass yet
 # time: 70
 
 if ! command -v dbus-daemon >/dev/null; then
