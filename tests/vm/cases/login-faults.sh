@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # What has no place in a login is refused as RFC 7143 says, and data that is due has its time.
-# time: 40
+# time: 50
 # kernels: debug
 
 t_load
