@@ -54,7 +54,7 @@ fuzz() {
 	printf '+ %s\n' "$fuzzer --seed $seed --seconds $seconds"
 	$fuzzer --open "$IQN" --chap "$IQN-chap" --user fuzzer --secret twelve-chars-1 --witness "$IQN-witness" \
 		--witness-name iqn.2026-01.org.example:witness --witness-disk /dev/vda --seconds "$seconds" \
-		--deadline $((10000 * T_SLOWER)) --slower "$T_SLOWER" --connections 32 --seed "$seed" >/tmp/fuzz.out 2>&1
+		--deadline $((20000 * T_SLOWER)) --slower "$T_SLOWER" --connections 32 --seed "$seed" >/tmp/fuzz.out 2>&1
 	while IFS= read -r line; do
 		printf '%s\n' "$line"
 		case $line in
