@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools demo test conformance robustness bench lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools test-tools demo test conformance robustness bench lint fmt fmt-check install clean distclean help
 all: module userspace-tools
 
 module:
@@ -21,6 +21,14 @@ ifeq ($(host-cargo),yes)
 	$(CARGO) build --release --locked -p ferritectl
 else
 	scripts/toolchain tools
+endif
+
+# What the tests run in virtual machines.
+test-tools: userspace-tools
+ifeq ($(host-cargo),yes)
+	$(CARGO) build --release --locked -p ferrite-wire-fuzz
+else
+	scripts/toolchain cargo build --release --locked -p ferrite-wire-fuzz
 endif
 
 demo:

@@ -295,6 +295,8 @@ fn finish(
                 .activate(header, digest, max_send, max_burst, level)
                 .is_ok();
         }
+        // What others have to say comes after the response, which is queued next.
+        conn.full_feature.store(1, Relaxed);
     });
     if !ready {
         conn.clone().end(Why::Lost);

@@ -183,6 +183,8 @@ pub(crate) struct Conn {
     /// The window has opened without a response that tells it.
     window_moved: Atomic<i32>,
     closing: Atomic<i32>,
+    /// The last Login Response is queued; only its owner changes it.
+    full_feature: Atomic<i32>,
     stat_sn: Atomic<u32>,
     /// The last ExpStatSN of the initiator, where it matters.
     acknowledged: Atomic<u32>,
@@ -272,6 +274,7 @@ impl Conn {
                 starved: Atomic::new(0),
                 window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
+                full_feature: Atomic::new(0),
                 stat_sn: Atomic::new(1),
                 acknowledged: Atomic::new(1),
                 deferred: Atomic::new(0),
@@ -382,8 +385,13 @@ impl Conn {
         ok
     }
 
-    /// Moves notes of other contexts into the queue.
+    /// Moves notes of other contexts into the queue. The session knows this
+    /// connection before the last Login Response is queued: until then nothing
+    /// else may be sent (RFC 7143 6.3).
     fn take_posted(&self, out: &mut Out) {
+        if self.full_feature.load(Relaxed) == 0 {
+            return;
+        }
         while out.room() > 0 {
             let mut posted = self.posted.lock();
             if posted.is_empty() {

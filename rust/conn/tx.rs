@@ -289,7 +289,8 @@ impl Tx {
                 out.task(task);
             }
         }
-        if conn.window_moved.load(Relaxed) != 0 && out.room() > 0 {
+        let in_login = conn.full_feature.load(Relaxed) == 0;
+        if !in_login && conn.window_moved.load(Relaxed) != 0 && out.room() > 0 {
             conn.window_moved.store(0, Relaxed);
             // RFC 7143 11.4.11: a window that opens without a response to tell
             // it is told by a NOP-In.

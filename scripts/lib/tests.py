@@ -286,8 +286,8 @@ class Host:
             "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"))
 
     def do_tools(self):
-        """ferritectl is built"""
-        self.step("tools", self.do_tools.__doc__, ["make", "userspace-tools"])
+        """ferritectl and the fuzzer are built"""
+        self.step("tools", self.do_tools.__doc__, ["make", "userspace-tools", "test-tools"])
 
     def do_oldest_rust(self):
         """ferritectl is built by Debian 13's own Rust"""

@@ -257,7 +257,9 @@ class Machine:
         options = self.options
         module = options.module or os.path.join(
             PROJECT, "build", self.images.release, "stripped.ko")
-        tool = os.path.join(PROJECT, "target", "release", "ferritectl")
+        # The tool, and the fuzzer of tests/wire-fuzz, as far as they were built.
+        tools = [os.path.join(PROJECT, "target", "release", name)
+                 for name in ("ferritectl", "ferrite-wire-fuzz")]
         with tempfile.TemporaryDirectory(prefix="ferrite-vm-", dir=scratch) as stage:
             top = os.path.join(stage, "ferrite")
             os.mkdir(top)
@@ -272,9 +274,10 @@ class Machine:
                            f"ip={options.ip or ''}\n")
             if os.path.exists(module):
                 shutil.copyfile(module, os.path.join(top, "ferrite.ko"))
-            if os.path.exists(tool):
-                shutil.copyfile(tool, os.path.join(top, "ferritectl"))
-                os.chmod(os.path.join(top, "ferritectl"), 0o755)
+            for tool in filter(os.path.exists, tools):
+                name = os.path.join(top, os.path.basename(tool))
+                shutil.copyfile(tool, name)
+                os.chmod(name, 0o755)
             names = b"\0".join(os.fsencode(os.path.relpath(os.path.join(d, f), stage))
                                for d, dirs, files in os.walk(stage) for f in dirs + files)
             archive = subprocess.run(["cpio", "--null", "--quiet", "-o", "-H", "newc", "-R", "0:0"],

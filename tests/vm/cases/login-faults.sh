@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # What has no place in a login is refused as RFC 7143 says, and data that is due has its time.
-# time: 40
+# time: 50
 # kernels: debug
 
 t_load
@@ -12,5 +12,6 @@ must put 3 "$(t_tpg "$IQN")/acls/iqn.2026-01.org.example:raw/attrib/dataout_time
 must put 1 "$(t_tpg "$IQN")/acls/iqn.2026-01.org.example:raw/attrib/dataout_timeout_retries"
 check_not "a timeout of 61 s is refused" put 61 "$(t_tpg "$IQN")/acls/iqn.2026-01.org.example:raw/attrib/dataout_timeout"
 py login_faults
+py login_reset
 check "afterwards open-iscsi logs in" i_login
 check "and all is well" fio_verify "$(i_disk)" --size=4m

@@ -42,7 +42,18 @@ pub fn run(data: &[u8]) {
     let mut again = vec![0; len];
     aptpl::write(&unit, SERIAL, crc32c, &mut again);
     assert!(
-        again.eq_ignore_ascii_case(&text),
+        body_of(&again).eq_ignore_ascii_case(body_of(&text)),
         "what was taken is not what is written"
     );
+    // A name in capitals is the same name, but another checksum.
+    if !text.iter().any(u8::is_ascii_uppercase) {
+        assert_eq!(again, text);
+    }
+}
+
+/// All but the last line.
+fn body_of(text: &[u8]) -> &[u8] {
+    let end = text.strip_suffix(b"\n").unwrap_or(text);
+    let at = end.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    &text[..at]
 }
