@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools test-tools demo test conformance robustness bench lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools test-tools deb demo test conformance robustness bench lint fmt fmt-check install clean distclean help
 all: module userspace-tools
 
 module:
@@ -61,6 +61,10 @@ fmt:
 fmt-check:
 	rustfmt --edition 2021 --check $$(git ls-files '*.rs')
 
+# For a storage host: apt install ./build/deb/*.deb
+deb: userspace-tools
+	scripts/deb
+
 install:
 	scripts/install
 
@@ -80,6 +84,7 @@ help:
 	@echo 'make bench                  compare Ferrite with the kernel'\''s own targets; BENCH=--help'
 	@echo 'make robustness             hang disks, open many sessions, try known holes; prints figures'
 	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
+	@echo 'make deb                    make Debian packages of both, the module by DKMS: build/deb'
 	@echo 'make install                install module and tools on this machine'
 	@echo 'make clean, distclean       delete what was built; also the build root and VM images'
 	@echo

@@ -47,6 +47,10 @@ use crate::{
         submit, //
     },
     target::{
+        caps::{
+            self,
+            Passed, //
+        },
         DeviceAttrib,
         Nexus, //
     },
@@ -292,6 +296,13 @@ fn go(mut task: Task) {
     if let Err(sense) = still_there(head.nexus.as_ref(), &command) {
         return task::finish(task, sense.into());
     }
+    if caps::any() {
+        match pass_caps(task, &command) {
+            Some(passed) => task = passed,
+            None => return,
+        }
+    }
+    let (head, body) = task.both();
     if body.delay_ms != 0 {
         return task::slow(task, delayed);
     }
@@ -396,6 +407,38 @@ fn go(mut task: Task) {
             task::finish(task, Outcome::GOOD);
         }
         _ => answer(task, command),
+    }
+}
+
+/// Takes a command past the limits of its initiator and of its LUN; none when it
+/// has to wait, or there is no room to do so.
+fn pass_caps(mut task: Task, command: &Command) -> Option<Task> {
+    let Some(nexus) = task.shared().nexus.clone() else {
+        return Some(task);
+    };
+    let block_size = 1u32.wrapping_shl(nexus.device().block_shift());
+    let Some(bytes) = command.load(block_size) else {
+        return Some(task);
+    };
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    loop {
+        let body = task.get();
+        let caps = match body.gate {
+            0 => nexus.session().caps(),
+            1 => nexus.lun().caps(),
+            _ => return Some(task),
+        };
+        body.gate = body.gate.saturating_add(1);
+        task::plan(&mut task, go);
+        task = match caps.pass(task, bytes) {
+            Passed::Now(task) => task,
+            Passed::Held => return None,
+            Passed::Full(task) => {
+                stats::one(Stat::TaskSetFull);
+                task::finish(task, Outcome::status(Status::TaskSetFull));
+                return None;
+            }
+        };
     }
 }
 

@@ -89,5 +89,6 @@ impl kernel::Module for Ferrite {
 impl Drop for Ferrite {
     fn drop(&mut self) {
         self.ticker.stop();
+        target::caps::settle();
     }
 }

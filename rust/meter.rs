@@ -56,6 +56,10 @@ pub(crate) enum Count {
     Conflict,
     /// TASK ABORTED.
     TaskAborted,
+    /// Times that a command had to wait for limits of the administrator's.
+    Held,
+    /// How long in all, in µs.
+    HeldUs,
     /// CHECK CONDITION with sense key NO SENSE.
     Sense,
 }
@@ -197,6 +201,8 @@ pub(crate) const NAMES: &[(&str, Count)] = &[
     ("task_set_full", Count::TaskSetFull),
     ("reservation_conflicts", Count::Conflict),
     ("task_aborted", Count::TaskAborted),
+    ("held", Count::Held),
+    ("held_us", Count::HeldUs),
 ];
 
 /// Names of sense keys, by their codes; the reserved one has none.

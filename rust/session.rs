@@ -9,6 +9,7 @@
 use crate::{
     limits,
     meter::{
+        Count,
         Meter,
         BRIEF, //
     },
@@ -44,7 +45,9 @@ use crate::{
         trace, //
     },
     target::{
+        caps,
         Acl,
+        Caps,
         Nexus,
         Tpg,
         TpgAttrib,
@@ -265,6 +268,8 @@ pub(crate) struct Session {
     since_ms: u64,
     /// What is counted of its commands.
     meter: Meter<BRIEF>,
+    /// The limits of its commands: those of its entry, or its own.
+    caps: Arc<Caps>,
     /// Pages of memory that its tasks hold.
     pages: Atomic<i32>,
     /// How many tasks are in `held`, to be read without the lock.
@@ -357,6 +362,10 @@ impl Session {
         for _ in 0..slots {
             list.push(Slot::default(), GFP_KERNEL)?;
         }
+        let caps = match identity.acl.as_ref() {
+            Some(acl) => acl.caps().clone(),
+            None => Caps::new()?,
+        };
         let lines = KVec::with_capacity(MAX_CONNECTIONS as usize, GFP_KERNEL)?;
         let suspended = match identity.params.error_recovery_level {
             2 => KVec::with_capacity(MAX_CONNECTIONS as usize, GFP_KERNEL)?,
@@ -372,6 +381,7 @@ impl Session {
                 logout_by_ms: Atomic::new(0),
                 since_ms: misc::now_ms(),
                 meter: Meter::new()?,
+                caps,
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),
                 deferring: Atomic::new(0),
@@ -434,6 +444,41 @@ impl Session {
     /// What was negotiated.
     pub(crate) fn params(&self) -> &SessionParams {
         &self.identity.params
+    }
+
+    /// The limits of its commands.
+    pub(crate) fn caps(&self) -> &Arc<Caps> {
+        &self.caps
+    }
+
+    /// A command of it has to wait for limits.
+    pub(crate) fn count_held(&self) {
+        self.meter.add(Count::Held, 1);
+    }
+
+    /// One has waited so long.
+    pub(crate) fn count_held_us(&self, us: u64) {
+        self.meter.add(Count::HeldUs, us);
+    }
+
+    /// Ends those of its commands that wait for limits, and that nobody waits
+    /// for any more. Any context but hardirq.
+    fn end_held(&self) {
+        if !caps::any() {
+            return;
+        }
+        self.caps.end_hopeless();
+        for nexus in self.nexuses() {
+            nexus.lun().caps().end_hopeless();
+        }
+    }
+
+    /// The same for a unit that is gone.
+    fn end_held_for(&self, nexus: &Nexus) {
+        if caps::any() {
+            self.caps.end_hopeless();
+            nexus.lun().caps().end_hopeless();
+        }
     }
 
     /// Whether it may have more than one connection.
@@ -736,6 +781,7 @@ impl Session {
         for mut task in lost {
             self.retire(&mut task);
         }
+        self.end_held();
     }
 
     /// A connection is gone. The session ends with the last one.
@@ -1320,6 +1366,7 @@ impl Session {
         if let Some(nexus) = device {
             // What waits in line ends at once.
             task::end_hopeless(nexus.device());
+            self.end_held();
         }
         count
     }
@@ -1442,6 +1489,7 @@ impl Session {
                 changed = true;
                 nexus.end();
                 nexus.device().remove_nexus(nexus);
+                self.end_held_for(nexus);
             }
         }
         if changed && !was_empty {
@@ -1551,6 +1599,7 @@ impl Session {
         for nexus in nexuses.iter() {
             nexus.end();
             nexus.device().remove_nexus(nexus);
+            self.end_held_for(nexus);
         }
         drop(nexuses);
         if let Some(tpg) = self.tpg() {

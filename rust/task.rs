@@ -396,6 +396,12 @@ pub(crate) struct Body {
     pub(crate) delay_ms: u32,
     /// Whether it has a place among the commands that its device takes at once.
     pub(crate) placed: bool,
+    /// How many of its limits it has passed, see [`Caps`](crate::target::Caps).
+    pub(crate) gate: u8,
+    /// The bytes that count against them.
+    pub(crate) load: u32,
+    /// When it began to wait for one.
+    pub(crate) held_ns: u64,
     /// What the slow workqueue, or the task set, is to do with it.
     next: Option<fn(Task)>,
 }
@@ -422,6 +428,9 @@ impl Body {
             hold: false,
             delay_ms: 0,
             placed: false,
+            gate: 0,
+            load: 0,
+            held_ns: 0,
             next: None,
         }
     }
@@ -618,7 +627,9 @@ impl Drop for Turn {
     }
 }
 
-fn is_hopeless(head: &Head) -> bool {
+/// Whether nobody waits for a task any more: it is aborted, or its session or LUN
+/// is gone.
+pub(crate) fn is_hopeless(head: &Head) -> bool {
     head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone())
 }
 
@@ -630,8 +641,13 @@ pub(crate) fn end_hopeless(device: &Device) {
     device.turns(|turns| sort_out(&mut turns.waiting, &mut hopeless));
     device.take_blocked(&mut |head| is_hopeless(head), &mut hopeless);
     while let Some(task) = hopeless.pop() {
-        finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
+        end_gone(task);
     }
+}
+
+/// Ends a task that nobody waits for any more. Any context.
+pub(crate) fn end_gone(task: Task) {
+    finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
 }
 
 fn sort_out(waiting: &mut Fifo<Head, Body>, hopeless: &mut Fifo<Head, Body>) {

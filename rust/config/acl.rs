@@ -4,6 +4,7 @@
 
 use super::{
     auth::auth_files,
+    caps,
     text::{
         self,
         Explain, //
@@ -218,6 +219,16 @@ impl Dir for AttribDir {
             store!(DataoutTimeoutRetries, 1..=15)
         ),
         Attr::rw(c"members", show_members, store_members),
+        Attr::rw(
+            c"max_iops",
+            |acl: &Arc<Acl>, out: &mut Page<'_>| caps::show_iops(acl.caps(), out),
+            |acl: &Arc<Acl>, value: &[u8]| caps::store_iops(acl.caps(), value)
+        ),
+        Attr::rw(
+            c"max_bytes_per_second",
+            |acl: &Arc<Acl>, out: &mut Page<'_>| caps::show_bytes(acl.caps(), out),
+            |acl: &Arc<Acl>, value: &[u8]| caps::store_bytes(acl.caps(), value)
+        ),
         // Error recovery level 0 is the only one there is.
         Attr::rw(
             c"default_erl",

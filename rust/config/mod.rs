@@ -29,6 +29,7 @@ mod acl;
 mod alua;
 mod auth;
 mod backstore;
+mod caps;
 mod iscsi;
 mod portal;
 mod pr;

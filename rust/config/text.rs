@@ -21,6 +21,27 @@ pub(super) fn number(value: &[u8], range: RangeInclusive<u32>) -> Result<u32, Re
         .ok_or_else(|| out_of(range.start(), range.end()))
 }
 
+/// A number in decimal that may exceed 32 bits: 0, or one of `range`.
+///
+/// # Errors
+///
+/// `EINVAL` for anything else.
+pub(super) fn zero_or(value: &[u8], range: RangeInclusive<u64>) -> Result<u64, Refusal> {
+    let digits = core::str::from_utf8(value.trim_ascii()).ok();
+    digits
+        // A sign is not a digit, though the standard library takes one.
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .filter(|n| *n == 0 || range.contains(n))
+        .ok_or_else(|| {
+            Refusal::breaks(&format_args!(
+                "must be 0 or a number from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
+}
+
 /// As [`number`], with a sign and in decimal only.
 ///
 /// # Errors

@@ -10,6 +10,10 @@ use super::{
         auth_files, //
     },
     backstore::DeviceDir,
+    caps::{
+        self,
+        LunAttribDir, //
+    },
     iscsi::iscsi_name,
     portal::PortalsDir,
     statistics::{
@@ -222,6 +226,30 @@ impl Dir for AttribDir {
             store!(NopinResponseTimeout, 3..=60)
         ),
         Attr::rw(c"scsi_events", show!(ScsiEvents), store!(ScsiEvents, 0..=1)),
+        Attr::rw(
+            c"demo_mode_max_iops",
+            |tpg: &Arc<Tpg>, out: &mut Page<'_>| {
+                let [iops, _] = tpg.demo_caps();
+                Ok(writeln!(out, "{iops}")?)
+            },
+            |tpg: &Arc<Tpg>, value: &[u8]| {
+                let [_, bytes] = tpg.demo_caps();
+                tpg.set_demo_caps([caps::iops(value)?, bytes]);
+                Ok(())
+            }
+        ),
+        Attr::rw(
+            c"demo_mode_max_bytes_per_second",
+            |tpg: &Arc<Tpg>, out: &mut Page<'_>| {
+                let [_, bytes] = tpg.demo_caps();
+                Ok(writeln!(out, "{bytes}")?)
+            },
+            |tpg: &Arc<Tpg>, value: &[u8]| {
+                let [iops, _] = tpg.demo_caps();
+                tpg.set_demo_caps([iops, caps::bytes(value)?]);
+                Ok(())
+            }
+        ),
     ];
 }
 
@@ -340,8 +368,10 @@ pub(super) struct LunDir;
 impl Dir for LunDir {
     type Object = Lun;
     const FILES: Files<Lun> = LUN_FILES;
-    const SUBDIRS: &'static [SubDir<Lun>] =
-        &[SubDir::new::<StatisticsDir, _>(c"statistics", Arc::clone)];
+    const SUBDIRS: &'static [SubDir<Lun>] = &[
+        SubDir::new::<LunAttribDir, _>(c"attrib", Arc::clone),
+        SubDir::new::<StatisticsDir, _>(c"statistics", Arc::clone),
+    ];
     const SYMLINK: Symlink<Lun> = Symlink::to::<DeviceDir, _, _>(
         |lun: &Arc<Lun>, device: &Arc<Device>| {
             lun.attach(device).explain(&[

@@ -23,6 +23,7 @@ pub mod group;
 pub mod latency;
 pub mod login;
 pub mod name;
+pub mod rate;
 pub mod scsi;
 pub mod serial;
 pub mod snack;

@@ -25,6 +25,12 @@ pub(crate) fn now_ms() -> u64 {
     ns / 1_000_000
 }
 
+/// Nanoseconds since some moment in the past, the same on all CPUs. Any context.
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::fer_now_ns() }
+}
+
 /// Nanoseconds, for the difference of two readings; the cheapest clock there is.
 /// Those of two CPUs may differ by a little. Any context.
 #[inline]

@@ -3,6 +3,7 @@
 //! What one initiator may do in a portal group.
 
 use super::{
+    caps::Caps,
     credentials::Credentials,
     lun::MappedLun,
     tpg::Tpg, //
@@ -96,6 +97,7 @@ pub(crate) struct Acl {
     nopin_response_timeout: Atomic<i32>,
     dataout_timeout: Atomic<i32>,
     dataout_timeout_retries: Atomic<i32>,
+    caps: Arc<Caps>,
     #[pin]
     credentials: Credentials,
     #[pin]
@@ -121,6 +123,7 @@ impl Acl {
                 nopin_response_timeout: Atomic::new(30),
                 dataout_timeout: Atomic::new(DATAOUT_TIMEOUT_S),
                 dataout_timeout_retries: Atomic::new(DATAOUT_RETRIES),
+                caps: Caps::new()?,
                 credentials <- Credentials::new(),
                 inner <- new_mutex!(
                     Inner {
@@ -250,6 +253,11 @@ impl Acl {
     pub(crate) fn set_attrib(&self, which: AclAttrib, value: i32) -> Result {
         self.place(which).store(value, Relaxed);
         Ok(())
+    }
+
+    /// The limits of all commands of its sessions together.
+    pub(crate) fn caps(&self) -> &Arc<Caps> {
+        &self.caps
     }
 
     /// The initiator's own credentials; those of the group count where these

@@ -5,12 +5,14 @@
 
 use super::{
     alua::Access,
+    caps::Caps,
     copies::Copies,
     device::Device,
     tpg::Tpg, //
 };
 use crate::{
     meter::{
+        Count,
         Meter,
         FULL, //
     },
@@ -49,6 +51,7 @@ pub(crate) struct Lun {
     number: u16,
     tpg: Arc<Tpg>,
     meter: Meter<FULL>,
+    caps: Arc<Caps>,
     #[pin]
     device: SpinLockBh<Option<Arc<Device>>>,
 }
@@ -60,6 +63,7 @@ impl Lun {
                 number,
                 tpg,
                 meter: Meter::new()?,
+                caps: Caps::new()?,
                 device <- new_spinlock_bh!(None, "ferrite_lun"),
             }? Error),
             GFP_KERNEL,
@@ -74,6 +78,21 @@ impl Lun {
     /// What is counted of its commands.
     pub(crate) fn meter(&self) -> &Meter<FULL> {
         &self.meter
+    }
+
+    /// The limits of all its commands together.
+    pub(crate) fn caps(&self) -> &Arc<Caps> {
+        &self.caps
+    }
+
+    /// A command has to wait for limits.
+    pub(super) fn count_held(&self) {
+        self.meter.add(Count::Held, 1);
+    }
+
+    /// One has waited so long.
+    pub(super) fn count_held_us(&self, us: u64) {
+        self.meter.add(Count::HeldUs, us);
     }
 
     /// The portal group it belongs to.

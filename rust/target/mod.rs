@@ -4,6 +4,7 @@
 
 mod acl;
 mod alua;
+pub(crate) mod caps;
 mod copies;
 mod credentials;
 mod device;
@@ -29,6 +30,7 @@ pub(crate) use alua::{
     MAX_NONOP_DELAY_MS,
     MAX_TRANS_DELAY_MS, //
 };
+pub(crate) use caps::Caps;
 pub(crate) use copies::{
     Copying,
     Job,

@@ -181,6 +181,9 @@ pub(crate) struct Tpg {
     rtpi: Atomic<u32>,
     enabled: Atomic<i32>,
     attribs: [Atomic<u32>; ATTRIBS],
+    /// The limits of each session of an initiator without an ACL, in commands and
+    /// in bytes per second.
+    demo_caps: [Atomic<u64>; 2],
     #[pin]
     credentials: Credentials,
     #[pin]
@@ -211,6 +214,7 @@ impl Tpg {
                 rtpi: Atomic::new(u32::from(rtpi)),
                 enabled: Atomic::new(0),
                 attribs: DEFAULTS.map(Atomic::new),
+                demo_caps: [0, 0].map(Atomic::new),
                 credentials <- Credentials::new(),
                 inner <- new_mutex!(
                     Inner {
@@ -313,6 +317,31 @@ impl Tpg {
             self.remap_all();
         }
         Ok(())
+    }
+
+    /// The limits of each session of an initiator without an ACL, in commands and
+    /// in bytes per second; 0 is none.
+    pub(crate) fn demo_caps(&self) -> [u64; 2] {
+        let [iops, bytes] = &self.demo_caps;
+        [iops.load(Relaxed), bytes.load(Relaxed)]
+    }
+
+    /// Says these limits; they hold at once.
+    pub(crate) fn set_demo_caps(&self, [iops, bytes]: [u64; 2]) {
+        let [iops_now, bytes_now] = &self.demo_caps;
+        iops_now.store(iops, Relaxed);
+        bytes_now.store(bytes, Relaxed);
+        self.for_each_session(&mut |session| {
+            self.cap_demo(session);
+            true
+        });
+    }
+
+    fn cap_demo(&self, session: &Session) {
+        if session.acl().is_none() {
+            let [iops, bytes] = self.demo_caps();
+            session.caps().set(iops, bytes);
+        }
     }
 
     /// Whether newly mapped LUNs may only be read.
@@ -513,6 +542,7 @@ impl Tpg {
                 replaced = sessions.remove(at).ok();
             }
             sessions.push(session.clone(), GFP_KERNEL)?;
+            self.cap_demo(session);
         }
         if let Some(old) = replaced {
             old.end(Why::Reinstated);

@@ -637,6 +637,31 @@ impl Command {
         }
     }
 
+    /// The bytes that count against a limit of the administrator's: those that
+    /// the command moves, or that it has the medium read or write, whichever are
+    /// more. None for a command that no such limit is for.
+    pub fn load(&self, block_size: u32) -> Option<u64> {
+        match self {
+            Command::Read { .. }
+            | Command::Write { .. }
+            | Command::WriteAndVerify { .. }
+            | Command::CompareAndWrite { .. }
+            | Command::OrWrite { .. }
+            | Command::WriteAtomic { .. }
+            | Command::WriteSame { .. }
+            | Command::Verify { .. }
+            | Command::PreFetch { .. }
+            | Command::Unmap { .. }
+            | Command::ExtendedCopy { .. }
+            | Command::WriteUsingToken { .. } => {
+                let blocks = self.extent().map_or(0, |(_, blocks)| blocks);
+                let medium = blocks.saturating_mul(u64::from(block_size));
+                Some(self.transfer_len(block_size).max(medium))
+            }
+            _ => None,
+        }
+    }
+
     /// Of the bytes that the command brings, how many it stores on the medium;
     /// none for a command that stores nothing of what it brings.
     pub fn stores(&self, brought: usize) -> Option<usize> {

@@ -625,6 +625,23 @@ pub enum LunCommand {
         #[arg(value_name = "TARGET", value_parser = name)]
         target: Option<Name>,
     },
+    /// Print attributes
+    Get {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
+        /// Which; all if none is given
+        key: Vec<String>,
+    },
+    /// Set attributes, all or none: max_iops and max_bytes_per_second limit what it may use
+    Set {
+        /// The LUN
+        #[command(flatten)]
+        lun: LunArgs,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
+        set: Vec<Assignment>,
+    },
 }
 
 /// A LUN, by its portal group and its number.

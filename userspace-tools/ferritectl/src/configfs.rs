@@ -695,6 +695,7 @@ impl<'t> Configfs<'t> {
                     group: self.lun_group(name, tag, number),
                     offline: self.lun_value(name, tag, number, "alua_tg_pt_offline")
                         == Some("1".into()),
+                    attributes: self.settings(&layout::lun(name, tag, number).join("attrib"))?,
                 })),
                 None => {
                     self.note(format!(

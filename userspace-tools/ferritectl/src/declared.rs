@@ -243,7 +243,7 @@ pub enum Address {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(
     untagged,
-    expecting = "the name of a backstore, or a table with `backstore`, `port_group`, `offline` and `link`, is needed"
+    expecting = "the name of a backstore, or a table with `backstore`, `port_group`, `offline`, `attributes` and `link`, is needed"
 )]
 pub enum DeclaredLun {
     /// The backstore alone.
@@ -264,6 +264,9 @@ pub struct FullLun {
     /// It is offline.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offline: bool,
+    /// `attrib/`.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    pub attributes: Values,
     /// The name of its link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
@@ -800,6 +803,7 @@ impl DeclaredTpg {
                     link: full.link,
                     group: full.port_group,
                     offline: full.offline,
+                    attributes: Attributes(full.attributes.0),
                 },
             );
         }
@@ -912,6 +916,11 @@ fn settle(current: &Configuration, wanted: &mut Configuration) {
             for (portal, want) in &mut want.portals {
                 if let Some(have) = have.portals.get(portal) {
                     alike(have, want);
+                }
+            }
+            for (number, want) in &mut want.luns {
+                if let Some(have) = have.luns.get(number) {
+                    alike(&have.attributes, &mut want.attributes);
                 }
             }
             for (initiator, want) in &mut want.acls {
@@ -1082,13 +1091,18 @@ impl DeclaredTpg {
         for (number, lun) in &tpg.luns {
             let backstore = label(&lun.backstore);
             let link = lun.link.clone();
-            let lun = if link.is_none() && lun.group.is_none() && !lun.offline {
+            // Those of a new LUN are 0.
+            let set = lun.attributes.0.iter().filter(|(_, value)| *value != "0");
+            let attributes: BTreeMap<_, _> = set.map(|(k, v)| (k.clone(), v.clone())).collect();
+            let simple = link.is_none() && lun.group.is_none() && !lun.offline;
+            let lun = if simple && attributes.is_empty() {
                 DeclaredLun::Plain(backstore)
             } else {
                 DeclaredLun::Full(FullLun {
                     backstore,
                     port_group: lun.group.clone(),
                     offline: lun.offline,
+                    attributes: Values(attributes),
                     link,
                 })
             };

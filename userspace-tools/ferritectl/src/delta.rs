@@ -677,10 +677,10 @@ pub fn create_lun(name: &Name, tag: u16, number: u64, lun: &Lun) -> Delta {
             true,
         );
     }
-    delta
+    delta.set_all(&dir.join("attrib"), pairs(&lun.attributes), never)
 }
 
-/// Changes a LUN's place in the target port groups of its backstore.
+/// Changes a LUN's attributes, and its place in the target port groups of its backstore.
 pub fn modify_lun(name: &Name, tag: u16, number: u64, current: &Lun, wanted: &Lun) -> Delta {
     let dir = layout::lun(name, tag, number);
     let mut delta = Delta::new(Object::Lun(name.clone(), tag, number), Change::Modify);
@@ -703,7 +703,8 @@ pub fn modify_lun(name: &Name, tag: u16, number: u64, current: &Lun, wanted: &Lu
             true,
         );
     }
-    delta
+    let changes = current.attributes.changes(&wanted.attributes);
+    delta.set_all(&dir.join("attrib"), changes, never)
 }
 
 /// Removes a LUN; `link` is the name of its link.

@@ -222,6 +222,9 @@ pub struct Lun {
     /// It is offline, whatever its group is.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offline: bool,
+    /// `attrib/`.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
 }
 
 impl Lun {
@@ -232,6 +235,7 @@ impl Lun {
             link,
             group: None,
             offline: false,
+            attributes: Attributes::default(),
         }
     }
 }

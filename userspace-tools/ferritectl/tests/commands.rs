@@ -982,6 +982,16 @@ fn target_port_groups() {
     assert_eq!(machine.value(&tpg("lun/lun_0/alua_tg_pt_offline")), "1");
     machine.run(&format!("alua online {TARGET} 0")).ok();
     assert_eq!(machine.value(&tpg("lun/lun_0/alua_tg_pt_offline")), "0");
+    machine
+        .run(&format!("lun set {TARGET} 0 max_iops=250"))
+        .ok();
+    assert_eq!(machine.value(&tpg("lun/lun_0/attrib/max_iops")), "250");
+    let text = machine.run(&format!("lun get {TARGET} 0")).ok();
+    assert_eq!(text, "max_bytes_per_second=0\nmax_iops=250\n");
+    machine
+        .run(&format!("lun get {TARGET} 5"))
+        .fails(3, "does not exist");
+    machine.run(&format!("lun set {TARGET} 0 max_iops=0")).ok();
     machine.run(&format!("alua leave {TARGET} 0")).ok();
     machine
         .run(&format!("alua offline {TARGET} 5"))

@@ -57,7 +57,7 @@ parameters = {{ MaxBurstLength = 65536, ImmediateData = true }}
 
 [target."{TARGET}".tpg.1.luns]
 0 = "disk0"
-9 = {{ backstore = "iblock_7/disk1", port_group = "second" }}
+9 = {{ backstore = "iblock_7/disk1", port_group = "second", attributes = {{ max_iops = 500 }} }}
 
 [target."{TARGET}".tpg.1.initiator."{CLIENT}"]
 luns = {{ 0 = 0, 3 = {{ lun = 9, read_only = true }} }}

@@ -54,6 +54,7 @@ fn rich(machine: &Machine) -> String {
         "alua set disk0 default_tg_pt_gp nonop_delay_msecs=5".into(),
         format!("alua join {TARGET} 9 second"),
         format!("alua offline {TARGET} 9"),
+        format!("lun set {TARGET} 9 max_iops=500 max_bytes_per_second=1048576"),
         format!("acl map {TARGET} {CLIENT} 9 --as 3 --read-only"),
         format!("acl create {TARGET} {OTHER}"),
         format!(
@@ -653,6 +654,10 @@ fn build(
                 lun.group = Some(["g", "h"][(number % 2) as usize].to_string())
                     .filter(|group| groups.contains_key(group));
                 lun.offline = number == 2;
+                for name in ["max_iops", "max_bytes_per_second"] {
+                    let value = (number * 100_000).to_string();
+                    lun.attributes.0.insert(name.into(), value);
+                }
                 tpg.luns.insert(number, lun);
             }
         }

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::cli::LunArgs;
 use crate::cli::LunCommand;
 use crate::cli::TpgArgs;
 use crate::cmd::find_backstore;
@@ -11,6 +12,7 @@ use crate::cmd::find_tpg;
 use crate::cmd::listed;
 use crate::cmd::refuse_if_live;
 use crate::cmd::targets;
+use crate::cmd::Keys;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::delta;
@@ -49,7 +51,27 @@ pub fn run(context: &mut Context<'_, '_>, command: LunCommand) -> Result<()> {
         } => create(context, &tpg, &backstore, lun, link, map_all),
         LunCommand::Delete { tpg, lun, force } => delete(context, &tpg, lun, force),
         LunCommand::List { target } => list(context, &target),
+        LunCommand::Get { lun, key } => keys(context, &lun)?.get(context, &key),
+        LunCommand::Set { lun, set } => keys(context, &lun)?.set(context, &set),
     }
+}
+
+fn keys(context: &Context<'_, '_>, args: &LunArgs) -> Result<Keys> {
+    let configfs = context.configfs();
+    let (target, tag) = find_tpg(&configfs, &args.tpg.target, args.tpg.tpg)?;
+    let numbers = configfs.lun_numbers(&target, tag)?;
+    let object = Object::Lun(target.clone(), tag, args.lun);
+    if !numbers.contains(&args.lun) {
+        return Err(Error::not_found(
+            object.to_string(),
+            listed("LUN", &numbers),
+        ));
+    }
+    Ok(Keys {
+        object,
+        dirs: vec![layout::lun(&target, tag, args.lun).join("attrib")],
+        files: Vec::new(),
+    })
 }
 
 fn create(

@@ -373,6 +373,13 @@ impl Fake {
                         ("alua_tg_pt_status", 0o644, "0"),
                     ],
                 );
+                self.group(
+                    &sub("attrib"),
+                    &[
+                        ("max_bytes_per_second", 0o644, "0"),
+                        ("max_iops", 0o644, "0"),
+                    ],
+                );
                 self.group(&sub("statistics/scsi_port"), &[("inst", 0o444, "0")]);
             }
             Shape::Acl => {
