@@ -181,11 +181,14 @@ def main():
         for n, rw, block, depth, ios in jobs}}
     result["instructions_per_io"] = pick(counted, "ns_per_io")
     result["switches_per_io"] = pick(counted, "switches")
+    result["segments_per_io"] = pick(counted, "segments")
     print(f"kernel {result['kernel']}, digests {'CRC32C' if options.digests else 'none'}")
     table("Instructions per I/O, end to end (ratio to LIO)", names, targets,
           result["instructions_per_io"])
     table("Context switches per I/O (ratio to LIO)", names, targets,
           result["switches_per_io"], "{:.2f}")
+    table("TCP segments per I/O, of both ends (ratio to LIO)", names, targets,
+          result["segments_per_io"], "{:.2f}")
     if options.idle:
         idle = {t: run_guest(options, t, "idle", [])[0]["idle"] for t in targets if t != "nvmet"}
         result["idle"] = idle

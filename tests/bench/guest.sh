@@ -171,6 +171,11 @@ switches() {
 	awk '$1 == "ctxt" { print $2 }' /proc/stat
 }
 
+# TCP segments sent by this machine: both ends of each connection.
+segments() {
+	awk '$1 == "Tcp:" && $12 ~ /^[0-9]+$/ { print $12 }' /proc/net/snmp
+}
+
 threads() {
 	local dir count=0
 	for dir in /proc/[0-9]*; do
@@ -255,12 +260,12 @@ for item; do
 		[ ! -d /share ] || perf script -i /tmp/perf.data --time "$window" -F comm,time,ip,sym >"/share/perf-$target-$name.txt" 2>/dev/null
 		continue
 	fi
-	ctxt=$(switches)
+	ctxt=$(switches) segs=$(segments)
 	job "$name" "$rw" "$block" "$depth" "$ios" "$dev" "${length[@]}" >/tmp/fio.json || die "fio: $item"
-	ctxt=$(($(switches) - ctxt))
-	python3 - "$name" $ctxt <<-'END'
+	ctxt=$(($(switches) - ctxt)) segs=$(($(segments) - segs))
+	python3 - "$name" $ctxt $segs <<-'END'
 		import json, sys
-		name, ctxt = sys.argv[1:]
+		name, ctxt, segs = sys.argv[1:]
 		job = json.load(open("/tmp/fio.json"))["jobs"][0]
 		side = max(("read", "write"), key=lambda s: job[s]["total_ios"])
 		one = job[side]
@@ -270,6 +275,7 @@ for item; do
 		    # In nanoseconds: io_bytes / (KiB/s) would round, the runtime is in ms.
 		    "ns_per_io": 1e9 / one["iops"] if one["iops"] else 0,
 		    "iops": one["iops"], "switches": int(ctxt) / max(1, one["total_ios"]),
+		    "segments": int(segs) / max(1, one["total_ios"]),
 		    "p50_us": lat.get("50.000000", 0) / 1000, "p99_us": lat.get("99.000000", 0) / 1000}))
 	END
 done
