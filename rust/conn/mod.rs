@@ -136,6 +136,9 @@ const GIVEN_UP: i32 = 2;
 /// Tasks of a connection that may be on their way to another one.
 const MOVING: usize = 600;
 
+/// A command is on its way to the submit thread, whose batch ends soon.
+const ACK_MAY_WAIT: i32 = 1;
+
 static NEXT_ID: Atomic<u64> = Atomic::new(1);
 
 const BH: u64 = 0;
@@ -180,6 +183,8 @@ pub(crate) struct Conn {
     /// Tasks that wait for data are to be looked at.
     check_data: Atomic<i32>,
     starved: Atomic<i32>,
+    /// 0, or [`ACK_MAY_WAIT`] and how often an acknowledgement was put off since.
+    ack: Atomic<i32>,
     /// The window has opened without a response that tells it.
     window_moved: Atomic<i32>,
     closing: Atomic<i32>,
@@ -270,6 +275,7 @@ impl Conn {
                 sweep: Atomic::new(0),
                 check_data: Atomic::new(0),
                 starved: Atomic::new(0),
+                ack: Atomic::new(0),
                 window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
                 stat_sn: Atomic::new(1),
@@ -473,6 +479,12 @@ impl Conn {
         if this.resume.xchg(0, Full) != 0 {
             Self::receive(this, owner);
             Self::transmit(this, owner);
+        }
+        if this.ack.load(Relaxed) != 0 {
+            let held = this.ack.xchg(0, Full).saturating_sub(ACK_MAY_WAIT);
+            if held > 0 {
+                owner.pass_ack(held > 1);
+            }
         }
     }
 
@@ -1155,6 +1167,20 @@ impl Link for Conn {
 
     fn solicit(self: Arc<Self>) {
         self.ping();
+    }
+
+    fn will_submit(&self) {
+        if self.ack.load(Relaxed) == 0 {
+            self.ack.store(ACK_MAY_WAIT, Relaxed);
+        }
+    }
+
+    fn owes_ack(&self) -> bool {
+        self.ack.load(Relaxed) != 0
+    }
+
+    fn pay_ack(self: Arc<Self>) {
+        self.kick();
     }
 
     fn stat_sn(&self) -> Sn {

@@ -426,6 +426,7 @@ impl Rx {
         }
         let mut budget = BUDGET_BYTES;
         let mut pdus = 0u64;
+        let softirq = socket::in_softirq();
         owner.read(&mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
@@ -433,12 +434,17 @@ impl Rx {
                 self.step(conn, owner, slice, &mut pdus);
                 budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
             }
+            // The submit thread cannot have run yet: it is of this CPU.
+            let held = conn.ack.load(Relaxed);
+            if softirq && held != 0 && owner.hold_ack() {
+                conn.ack.store(held.saturating_add(1), Relaxed);
+            }
             offered.saturating_sub(slice.len())
         });
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
             conn.heard_ms.store(misc::now_ms(), Relaxed);
-            if socket::in_softirq() {
+            if softirq {
                 stats::add(Stat::RxSoftBytes, used);
                 stats::add(Stat::RxSoftPdus, pdus);
             } else {

@@ -60,6 +60,8 @@ bool fer_sk_writeable(struct sock *sk);
 bool fer_sk_established(struct sock *sk);
 bool fer_sk_rx_pending(struct sock *sk);
 bool fer_sk_tx_idle(struct sock *sk);
+bool fer_sk_hold_ack(struct sock *sk);
+void fer_sk_pass_ack(struct sock *sk, bool now);
 int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor);
 int fer_sk_sendv(struct sock *sk, struct bio_vec *bv, unsigned int nr,
 		 size_t total, size_t skip, bool more);
