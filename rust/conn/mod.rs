@@ -482,9 +482,7 @@ impl Conn {
         }
         if this.ack.load(Relaxed) != 0 {
             let held = this.ack.xchg(0, Full).saturating_sub(ACK_MAY_WAIT);
-            if held > 0 {
-                owner.pass_ack(held > 1);
-            }
+            owner.pass_ack(held > 1);
         }
     }
 
@@ -781,7 +779,7 @@ impl Conn {
         if !session.is_idle() {
             this.check_data.store(1, Relaxed);
             this.clone().kick();
-        } else if this.starved.xchg(0, Relaxed) != 0 {
+        } else if this.starved.xchg(0, Relaxed) != 0 || this.owes_ack() {
             this.clone().kick();
         }
         this.check_alive(session, now_ms);
