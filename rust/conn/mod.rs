@@ -371,7 +371,7 @@ impl Conn {
         if self.kicked.xchg(1, Full) == 0 {
             if let Some(queue) = work::bh() {
                 let _quiet = submit::quiet();
-                let _ = queue.enqueue::<Arc<Conn>, BH>(self);
+                let _ = queue.enqueue::<Arc<Conn>, BH>(this);
             }
         }
     }
@@ -381,6 +381,9 @@ impl Conn {
     /// answers to task management functions, of which there are fewer.
     fn post(self: Arc<Self>, note: Note) -> bool {
         let ok = {
+            let Err(this) = submit::after(self) else {
+                return;
+            };
             let mut posted = self.posted.lock();
             posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
         };
@@ -946,6 +949,19 @@ impl WorkItem<WORKER> for Conn {
             this.end(Why::Lost);
         }
     }
+        Self::round(this);
+    }
+}
+
+impl submit::After for Conn {
+    fn after(this: Arc<Conn>) {
+        Self::round(this);
+    }
+}
+
+impl Conn {
+    /// A round of the softirq work.
+    fn round(this: Arc<Conn>) {
 }
 
 impl WorkItem<CLOSE> for Conn {

@@ -75,6 +75,8 @@ bool fer_wq_queue(struct workqueue_struct *wq, struct work_struct *work);
 int fer_submit_start(void (*run)(struct llist_node *batch));
 void fer_submit_stop(void);
 void fer_submit_push(struct llist_node *node);
+bool fer_submit_after(void (*fn)(void *arg), void *arg);
+bool fer_submit_is_current(void);
 bool fer_submit_quiet_begin(void);
 void fer_submit_quiet_end(void);
 struct llist_node *fer_llist_take(struct llist_head *head);

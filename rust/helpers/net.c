@@ -357,7 +357,9 @@ void fer_sock_shut(struct socket *sock, bool abort)
 		kernel_sock_shutdown(sock, SHUT_RDWR);
 }
 
+/* Or at the end of a submit thread's batch, which is as good. */
 bool fer_in_softirq(void)
 {
-	return in_serving_softirq();
+	return in_serving_softirq() ||
+	       (in_softirq() && fer_submit_is_current());
 }
