@@ -213,6 +213,8 @@ pub(crate) struct Conn {
     /// What the control work has to do.
     #[pin]
     inbox: SpinLockBh<Option<rx::Inbound>>,
+    /// There may be something in `posted`.
+    any_posted: Atomic<i32>,
     #[pin]
     control_state: Mutex<Control>,
     #[pin]
@@ -296,6 +298,7 @@ impl Conn {
                 control <- new_work!("ferrite_control"),
                 close <- new_work!("ferrite_close"),
                 reset <- new_work!("ferrite_reset"),
+                any_posted: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
         )
@@ -393,7 +396,9 @@ impl Conn {
 
     /// Moves notes of other contexts into the queue.
     fn take_posted(&self, out: &mut Out) {
-        while out.room() > 0 {
+        // Who posts kicks after that, so it is seen in the next round at the latest.
+        while self.any_posted.load(Relaxed) != 0 && out.room() > 0 {
+            self.any_posted.store(1, Relaxed);
             let mut posted = self.posted.lock();
             if posted.is_empty() {
                 break;
@@ -405,6 +410,7 @@ impl Conn {
             if out.note(note).is_err() {
                 break;
             }
+                self.any_posted.store(0, Relaxed);
         }
     }
 
@@ -886,7 +892,8 @@ impl Handler for Conn {
             if this.resume.load(Relaxed) != 0 || Self::has_output(this, owner) {
                 Arc::<Conn>::from(this).kick();
             }
-        } else {
+        } else if Self::has_output(this, owner) || this.starved.load(Relaxed) != 0 {
+            // What else there may be kicks.
             Self::transmit(this, owner);
         }
     }

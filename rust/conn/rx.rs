@@ -173,7 +173,7 @@ enum Sink {
     /// A request for the control work.
     Bytes(KVec<u8>),
     /// A ping to be echoed.
-    Ping(PageBuf, Charge),
+    Ping(KBox<Echo>),
     /// The data of a task: `keep` bytes of it at `at`.
     Task {
         task: Task,
@@ -181,6 +181,12 @@ enum Sink {
         keep: usize,
         place: Option<usize>,
     },
+}
+
+/// What a ping brings back.
+struct Echo {
+    pages: PageBuf,
+    charge: Charge,
 }
 
 /// A task that waits for data.
@@ -737,7 +743,9 @@ impl Rx {
                     let charge = Charge::take(keep.div_ceil(PAGE_SIZE));
                     let pages = PageBuf::new(keep, Gfp::Atomic);
                     if let (Some(charge), Ok(pages)) = (charge, pages) {
-                        self.sink = Sink::Ping(pages, charge);
+                        if let Ok(echo) = KBox::new(Echo { pages, charge }, GFP_ATOMIC) {
+                            self.sink = Sink::Ping(echo);
+                        }
                     }
                 }
             }
@@ -907,7 +915,7 @@ impl Rx {
         conn: ArcBorrow<'_, Conn>,
         owner: &Owner<'_>,
         pdu: &NopOut,
-        echo: Option<(PageBuf, Charge)>,
+        echo: Option<Echo>,
     ) {
         let Some(session) = conn.session.as_ref() else {
             return;
@@ -935,7 +943,7 @@ impl Rx {
         };
         // Without memory for the echo the answer still says that we live.
         let mut note = match echo {
-            Some((pages, charge)) => match answer().with_data(pages, GFP_ATOMIC) {
+            Some(Echo { pages, charge }) => match answer().with_data(pages, GFP_ATOMIC) {
                 Ok(mut note) => {
                     note.charge = Some(charge);
                     note
