@@ -128,6 +128,9 @@ const WAITERS: usize = 32;
 /// interrupt handler that still holds a pointer is long done then.
 const GRACE_MS: u64 = 1000;
 
+/// Milliseconds without a PDU or task after which a connection is idle.
+const TIDY_MS: u64 = 2000;
+
 /// A connection is gone, and its tasks are kept for another one; or they are not
 /// any longer.
 const SUSPENDED: i32 = 1;
@@ -166,8 +169,12 @@ pub(crate) struct Conn {
     done: Mailbox<Head, Body>,
     session: SetOnce<Arc<Session>>,
     started_ms: u64,
-    /// When the last PDU came.
+    /// Something has come since the last look.
+    heard: Atomic<i32>,
+    /// When that was seen last.
     heard_ms: Atomic<u64>,
+    /// What an idle connection does not need has been given back.
+    tidied: Atomic<i32>,
     /// When a NOP-In was sent that has no answer yet; 0 when there is none.
     pinged_ms: Atomic<u64>,
     /// When the connection was closed; 0 while it is open.
@@ -206,6 +213,8 @@ pub(crate) struct Conn {
     coming: SpinLockBh<KVec<Parcel>>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
+    /// There may be something in `posted`.
+    any_posted: Atomic<i32>,
     #[pin]
     posted: SpinLockBh<KVec<Note>>,
     #[pin]
@@ -213,8 +222,6 @@ pub(crate) struct Conn {
     /// What the control work has to do.
     #[pin]
     inbox: SpinLockBh<Option<rx::Inbound>>,
-    /// There may be something in `posted`.
-    any_posted: Atomic<i32>,
     #[pin]
     control_state: Mutex<Control>,
     #[pin]
@@ -266,6 +273,8 @@ impl Conn {
                 done: Mailbox::new(),
                 session: SetOnce::new(),
                 started_ms: now,
+                heard: Atomic::new(0),
+                tidied: Atomic::new(0),
                 heard_ms: Atomic::new(now),
                 pinged_ms: Atomic::new(0),
                 closed_ms: Atomic::new(0),
@@ -289,6 +298,7 @@ impl Conn {
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
                 coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                any_posted: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
@@ -298,7 +308,6 @@ impl Conn {
                 control <- new_work!("ferrite_control"),
                 close <- new_work!("ferrite_close"),
                 reset <- new_work!("ferrite_reset"),
-                any_posted: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
         )
@@ -372,6 +381,9 @@ impl Conn {
     /// Lets the softirq work run: there is something to send, or to read.
     fn kick(self: Arc<Self>) {
         if self.kicked.xchg(1, Full) == 0 {
+            let Err(this) = submit::after(self) else {
+                return;
+            };
             if let Some(queue) = work::bh() {
                 let _quiet = submit::quiet();
                 let _ = queue.enqueue::<Arc<Conn>, BH>(this);
@@ -384,10 +396,8 @@ impl Conn {
     /// answers to task management functions, of which there are fewer.
     fn post(self: Arc<Self>, note: Note) -> bool {
         let ok = {
-            let Err(this) = submit::after(self) else {
-                return;
-            };
             let mut posted = self.posted.lock();
+            self.any_posted.store(1, Relaxed);
             posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
         };
         self.kick();
@@ -398,9 +408,9 @@ impl Conn {
     fn take_posted(&self, out: &mut Out) {
         // Who posts kicks after that, so it is seen in the next round at the latest.
         while self.any_posted.load(Relaxed) != 0 && out.room() > 0 {
-            self.any_posted.store(1, Relaxed);
             let mut posted = self.posted.lock();
             if posted.is_empty() {
+                self.any_posted.store(0, Relaxed);
                 break;
             }
             let Ok(note) = posted.remove(0) else {
@@ -410,7 +420,6 @@ impl Conn {
             if out.note(note).is_err() {
                 break;
             }
-                self.any_posted.store(0, Relaxed);
         }
     }
 
@@ -772,6 +781,10 @@ impl Conn {
         }
         session.wake_deferred();
         session.check_fences();
+        if this.heard.xchg(0, Relaxed) != 0 {
+            this.heard_ms.store(now_ms, Relaxed);
+            this.tidied.store(0, Relaxed);
+        }
         let expired = {
             let mut expired = KVec::new();
             let waiters = this.waiters.lock();
@@ -790,9 +803,25 @@ impl Conn {
             this.clone().kick();
         } else if this.starved.xchg(0, Relaxed) != 0 || this.owes_ack() {
             this.clone().kick();
+        } else if this.tidied.load(Relaxed) == 0
+            && now_ms > this.heard_ms.load(Relaxed).saturating_add(TIDY_MS)
+        {
+            this.tidied.store(1, Relaxed);
+            Self::tidy(this);
         }
         this.check_alive(session, now_ms);
         true
+    }
+
+    /// Gives back memory that an idle connection does not need.
+    fn tidy(this: &Arc<Self>) {
+        let owner = this.sock.own();
+        if let Some(mut tx) = this.tx.open(&owner) {
+            tx.tidy();
+        }
+        if let Some(mut out) = this.out.open(&owner) {
+            out.tidy();
+        };
     }
 
     /// Asks a silent initiator whether it lives, and gives it up when it does
@@ -920,6 +949,19 @@ impl WorkItem<BH> for Conn {
     type Pointer = Arc<Conn>;
 
     fn run(this: Arc<Conn>) {
+        Self::round(this);
+    }
+}
+
+impl submit::After for Conn {
+    fn after(this: Arc<Conn>) {
+        Self::round(this);
+    }
+}
+
+impl Conn {
+    /// A round of the softirq work.
+    fn round(this: Arc<Conn>) {
         // What was queued before the next kick is seen below.
         this.kicked.xchg(0, Full);
         if this.is_closing() && this.suspended.load(Relaxed) != SUSPENDED {
@@ -956,19 +998,6 @@ impl WorkItem<WORKER> for Conn {
             this.end(Why::Lost);
         }
     }
-        Self::round(this);
-    }
-}
-
-impl submit::After for Conn {
-    fn after(this: Arc<Conn>) {
-        Self::round(this);
-    }
-}
-
-impl Conn {
-    /// A round of the softirq work.
-    fn round(this: Arc<Conn>) {
 }
 
 impl WorkItem<CLOSE> for Conn {

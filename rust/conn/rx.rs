@@ -449,7 +449,7 @@ impl Rx {
         });
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
-            conn.heard_ms.store(misc::now_ms(), Relaxed);
+            conn.heard.store(1, Relaxed);
             if softirq {
                 stats::add(Stat::RxSoftBytes, used);
                 stats::add(Stat::RxSoftPdus, pdus);
@@ -612,7 +612,8 @@ impl Rx {
                 }
                 ok
             }
-            Sink::Ping(pages, _) => {
+            Sink::Ping(echo) => {
+                let pages = &mut echo.pages;
                 let keep = pages.len().saturating_sub(self.got).min(n);
                 if digest {
                     self.crc = slice.crc32c(n, self.crc);
@@ -836,8 +837,8 @@ impl Rx {
                     },
                 );
             }
-            (Sink::Ping(pages, charge), Request::NopOut(pdu)) if digest_good => {
-                self.ping(conn, owner, pdu, Some((pages, charge)));
+            (Sink::Ping(echo), Request::NopOut(pdu)) if digest_good => {
+                self.ping(conn, owner, pdu, Some(KBox::into_inner(echo)));
             }
             (Sink::Discard, Request::NopOut(pdu)) if digest_good => {
                 self.ping(conn, owner, pdu, None);
@@ -1473,6 +1474,9 @@ impl Rx {
             return;
         };
         loop {
+            if out.room() < R2T_RESERVE {
+                out.grow();
+            }
             if out.room() < R2T_RESERVE {
                 self.r2t_due = true;
                 conn.resume_wanted.store(1, Relaxed);
