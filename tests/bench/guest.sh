@@ -3,16 +3,17 @@
 # Measures one target in the virtual machine; started by scripts/bench, which reads the lines
 # that begin with @. All other lines are for people.
 #
-# guest.sh TARGET MODE SECONDS PROFILE JOB...
+# guest.sh TARGET MODE SECONDS PROFILE SESSIONS LUNS JOB...
 #
 # TARGET: ferrite, lio or nvmet. MODE: icount (a fixed number of I/Os: in such a guest a
 # nanosecond is an instruction), wall (a fixed time) or idle (what a session costs that does
-# nothing; /share is tests/vm). PROFILE: yes to profile each job.
+# nothing; /share is tests/vm). PROFILE: yes to profile each job. SESSIONS, LUNS: how many, and of
+# each how many; a job goes to all of these disks. nvmet has one of each.
 # JOB: NAME:RW:BLOCK:DEPTH:IOS:DIGEST, the last one none or crc32c.
 set -u
 
-target=$1 mode=$2 seconds=$3 profile=$4
-shift 4
+target=$1 mode=$2 seconds=$3 profile=$4 sessions=$5 luns=$6
+shift 6
 iqn=iqn.2026-01.org.example:bench
 nqn=nqn.2026-01.org.example:bench
 address=127.0.0.1
@@ -46,7 +47,7 @@ disk=/dev/nullb0
 
 # One tree for both: that of LIO.
 export_iscsi() {
-	local root=$1 tpg pair store=$1/core/iblock_0/bench
+	local root=$1 tpg pair lun store=$1/core/iblock_0/bench
 	must mkdir -p "$store"
 	put "udev_path=$disk" "$store/control"
 	put $disk "$store/udev_path"
@@ -54,8 +55,11 @@ export_iscsi() {
 	put 1 "$store/enable"
 	[ -d "$root/iscsi" ] || must mkdir "$root/iscsi"
 	tpg=$root/iscsi/$iqn/tpgt_1
-	must mkdir -p "$tpg" "$tpg/lun/lun_0" "$tpg/np/$address:3260"
-	must ln -s "$store" "$tpg/lun/lun_0/bench"
+	must mkdir -p "$tpg" "$tpg/np/$address:3260"
+	for ((lun = 0; lun < luns; lun++)); do
+		must mkdir "$tpg/lun/lun_$lun"
+		must ln -s "$store" "$tpg/lun/lun_$lun/bench"
+	done
 	for pair in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
 		put "${pair#*=}" "$tpg/attrib/${pair%%=*}"
 	done
@@ -113,9 +117,9 @@ set_record() {
 	must iscsiadm -m node -T $iqn -p $address -o update "${args[@]}" >&2
 }
 
-# connect DIGEST: prints the disk.
+# connect DIGEST: prints the disks, with colons between them.
 connect() {
-	local end=$((SECONDS + 30)) digest=None dev name options
+	local end=$((SECONDS + 30 + sessions * luns / 4)) digest=None dev name options all
 	if [ "$target" = nvmet ]; then
 		options="transport=tcp,traddr=$address,trsvcid=4420,nqn=$nqn,nr_io_queues=$(nproc),queue_size=128"
 		[ "$1" = none ] || options+=",hdr_digest,data_digest"
@@ -125,7 +129,7 @@ connect() {
 	else
 		[ "$1" = none ] || digest=CRC32C
 		iscsiadm -m node -T $iqn -p $address -o new >&2
-		set_record node.session.cmds_max=128 node.session.queue_depth=128 \
+		set_record "node.session.nr_sessions=$sessions" node.session.cmds_max=128 node.session.queue_depth=128 \
 			node.session.timeo.replacement_timeout=20 'node.conn[0].timeo.noop_out_interval=0' \
 			'node.conn[0].timeo.noop_out_timeout=0' node.session.iscsi.InitialR2T=No \
 			node.session.iscsi.ImmediateData=Yes node.session.iscsi.FirstBurstLength=262144 \
@@ -135,19 +139,23 @@ connect() {
 		must iscsiadm -m node -T $iqn -p $address --login >&2
 	fi
 	while [ $SECONDS -lt $end ]; do
+		all=()
 		for dev in /sys/class/iscsi_session/session*/device/target*/*:*:*:*/block/sd* /sys/block/nvme*n*; do
 			name=${dev##*/}
 			if [ -b "/dev/$name" ] && [ "$(cat "$dev/size" 2>/dev/null || echo 0)" -gt 0 ]; then
 				# Both kinds of disk the same: no scheduler, nothing that is only counted.
 				put none "/sys/block/$name/queue/scheduler"
 				put 2 "/sys/block/$name/queue/nomerges"
-				echo "/dev/$name"
-				return
+				all+=("/dev/$name")
 			fi
 		done
+		if [ ${#all[@]} -eq $((sessions * luns)) ]; then
+			(IFS=: && echo "${all[*]}")
+			return
+		fi
 		sleep 0.1
 	done
-	die "the initiator got no disk"
+	die "the initiator got ${#all[@]} of $((sessions * luns)) disks"
 }
 
 disconnect() {
@@ -193,33 +201,58 @@ memory_kib() {
 	awk '$1 == "MemFree:" { print $2 }' /proc/meminfo
 }
 
+# What of the kernel's slab caches each session takes, in bytes.
+slabs() {
+	awk '$1 !~ /^#|^slabinfo/ { print $1, $2 * $4 }' /proc/slabinfo
+}
+
 load
 if [ "$mode" = idle ]; then
+	# First as many TCP connections that end in the same process, to know what these alone take.
 	cat >/tmp/idle.py <<-'END'
-		import sys, time
+		import os, socket, sys, time
 		sys.path.insert(0, "/share/py")
 		from iscsi import Conn
-		print("begun", flush=True)
-		time.sleep(8)
-		conns = []
-		for n in range(int(sys.argv[1])):
-		    conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])))
-		print("up", flush=True)
-		time.sleep(600)
+
+		def told(what):
+		    open("/tmp/" + what, "w").close()
+		    while os.path.exists("/tmp/" + what):
+		        time.sleep(0.1)
+
+		count = int(sys.argv[1])
+		told("begun")
+		door = socket.create_server(("127.0.0.1", 0), backlog=8)
+		pairs = [(socket.create_connection(door.getsockname()), door.accept()) for _ in range(count)]
+		told("pairs")
+		conns = [Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])) for n in range(count)]
+		told("up")
 	END
 	sessions=200
-	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions >/tmp/idle &
+	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions &
 	python=$!
-	until grep -q begun /tmp/idle; do sleep 0.1; done
-	sleep 2
-	kib=$(memory_kib) count=$(threads)
-	until grep -q up /tmp/idle; do
-		kill -0 $python || die "the sessions did not come up"
-		sleep 0.1
-	done
-	sleep 3
-	kib=$((kib - $(memory_kib))) count=$(($(threads) - count))
-	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"threads\": $count}"
+	# reached WHAT
+	reached() {
+		until [ -e "/tmp/$1" ]; do
+			kill -0 $python || die "the sessions did not come up"
+			sleep 0.1
+		done
+		# So long that what is not needed has been given back.
+		sleep 5
+	}
+	reached begun
+	kib=$(memory_kib)
+	rm /tmp/begun
+	reached pairs
+	slabs >/tmp/slabs.before
+	left=$(memory_kib) count=$(threads)
+	tcp=$((kib - left))
+	rm /tmp/pairs
+	reached up
+	slabs >/tmp/slabs.after
+	kib=$((left - $(memory_kib))) count=$(($(threads) - count))
+	awk -v n=$sessions 'NR == FNR { was[$1] = $2; next } { more = ($2 - was[$1]) / n; if (more > 256) printf "%s: %d bytes a session\n", $1, more }' \
+		/tmp/slabs.before /tmp/slabs.after | sort -t: -k2 -rn
+	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"tcp_kib\": $tcp, \"threads\": $count}"
 	exit 0
 fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
