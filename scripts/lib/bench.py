@@ -234,9 +234,6 @@ def main():
         per = lambda key: {t: {"idle session": v[key] / v["sessions"]} for t, v in idle.items()}
         table("KiB per idle session, both ends of its TCP connection included (ratio to LIO)",
               ["idle session"], list(idle), per("kib"), "{:.1f}")
-        alone = {t: {"idle session": (v["kib"] - v["tcp_kib"]) / v["sessions"]} for t, v in idle.items()}
-        table("KiB per idle session beside those of a bare TCP connection (ratio to LIO)",
-              ["idle session"], list(idle), alone, "{:.1f}")
         table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
               ratios=False)
     if options.wall:

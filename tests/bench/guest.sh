@@ -201,58 +201,33 @@ memory_kib() {
 	awk '$1 == "MemFree:" { print $2 }' /proc/meminfo
 }
 
-# What of the kernel's slab caches each session takes, in bytes.
-slabs() {
-	awk '$1 !~ /^#|^slabinfo/ { print $1, $2 * $4 }' /proc/slabinfo
-}
-
 load
 if [ "$mode" = idle ]; then
-	# First as many TCP connections that end in the same process, to know what these alone take.
 	cat >/tmp/idle.py <<-'END'
-		import os, socket, sys, time
+		import sys, time
 		sys.path.insert(0, "/share/py")
 		from iscsi import Conn
-
-		def told(what):
-		    open("/tmp/" + what, "w").close()
-		    while os.path.exists("/tmp/" + what):
-		        time.sleep(0.1)
-
-		count = int(sys.argv[1])
-		told("begun")
-		door = socket.create_server(("127.0.0.1", 0), backlog=8)
-		pairs = [(socket.create_connection(door.getsockname()), door.accept()) for _ in range(count)]
-		told("pairs")
-		conns = [Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])) for n in range(count)]
-		told("up")
+		print("begun", flush=True)
+		time.sleep(8)
+		conns = []
+		for n in range(int(sys.argv[1])):
+		    conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])))
+		print("up", flush=True)
+		time.sleep(600)
 	END
 	sessions=200
-	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions &
+	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions >/tmp/idle &
 	python=$!
-	# reached WHAT
-	reached() {
-		until [ -e "/tmp/$1" ]; do
-			kill -0 $python || die "the sessions did not come up"
-			sleep 0.1
-		done
-		# So long that what is not needed has been given back.
-		sleep 5
-	}
-	reached begun
-	kib=$(memory_kib)
-	rm /tmp/begun
-	reached pairs
-	slabs >/tmp/slabs.before
-	left=$(memory_kib) count=$(threads)
-	tcp=$((kib - left))
-	rm /tmp/pairs
-	reached up
-	slabs >/tmp/slabs.after
-	kib=$((left - $(memory_kib))) count=$(($(threads) - count))
-	awk -v n=$sessions 'NR == FNR { was[$1] = $2; next } { more = ($2 - was[$1]) / n; if (more > 256) printf "%s: %d bytes a session\n", $1, more }' \
-		/tmp/slabs.before /tmp/slabs.after | sort -t: -k2 -rn
-	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"tcp_kib\": $tcp, \"threads\": $count}"
+	until grep -q begun /tmp/idle; do sleep 0.1; done
+	sleep 2
+	kib=$(memory_kib) count=$(threads)
+	until grep -q up /tmp/idle; do
+		kill -0 $python || die "the sessions did not come up"
+		sleep 0.1
+	done
+	sleep 3
+	kib=$((kib - $(memory_kib))) count=$(($(threads) - count))
+	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"threads\": $count}"
 	exit 0
 fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
