@@ -316,13 +316,13 @@ fn go(mut task: Task) {
                 // Memory may be had by waiting for it.
                 return task::slow(task, patient_read);
             }
-            submit::push::<Disk>(task);
+            to_disk(task);
         }
         Command::Write { .. } => {
             if body.data.len() == 0 {
                 return task::finish(task, Outcome::GOOD);
             }
-            submit::push::<Disk>(task);
+            to_disk(task);
         }
         Command::WriteAtomic { .. } => {
             if body.data.len() as u64 != body.asked {
@@ -332,11 +332,11 @@ fn go(mut task: Task) {
             if asked == 0 {
                 return task::finish(task, Outcome::GOOD);
             }
-            submit::push::<Disk>(task);
+            to_disk(task);
         }
         // IMMED allows to answer before the work is done; answering after it
         // promises more.
-        Command::SynchronizeCache { .. } => submit::push::<Disk>(task),
+        Command::SynchronizeCache { .. } => to_disk(task),
         Command::WriteSame { .. }
         | Command::Unmap { .. }
         | Command::Verify { .. }
@@ -493,11 +493,17 @@ pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
 fn patient_read(mut task: Task) {
     let asked = task.get().asked as usize;
     if make_room(&mut task, asked, Gfp::Sleep) {
-        submit::push::<Disk>(task);
+        to_disk(task);
     } else {
         stats::one(Stat::Busy);
         task::finish(task, Outcome::status(Status::Busy));
     }
+}
+
+/// Gives a task to the submit thread of this CPU.
+fn to_disk(task: Task) {
+    task.shared().link.will_submit();
+    submit::push::<Disk>(task);
 }
 
 /// The way to the disk through the submit threads.
@@ -512,6 +518,11 @@ impl submit::Submit for Disk {
     }
 
     fn submit(task: Task) {
+        let link = &task.shared().link;
+        if link.owes_ack() {
+            // With the responses, if the batch ends before the disk has them.
+            link.clone().pay_ack();
+        }
         if task.shared().is_aborted() {
             return task::finish(task, Outcome::GOOD);
         }

@@ -320,7 +320,20 @@ fn copies<'a>(of: impl Iterator<Item = &'a Arc<dyn Link>>) -> Links {
 struct Slot {
     task: Option<Seen>,
     itt: u32,
-    waiters: KVec<Arc<Waiter>>,
+    /// Who waits for its end; of few tasks anybody does.
+    waiters: Waiters,
+}
+
+type Waiters = Option<KBox<KVec<Arc<Waiter>>>>;
+
+/// Adds one who waits; false without memory.
+fn add_waiter(waiters: &mut Waiters, waiter: &Arc<Waiter>) -> bool {
+    if waiters.is_none() {
+        *waiters = KBox::new(KVec::new(), GFP_ATOMIC).ok();
+    }
+    waiters
+        .as_mut()
+        .is_some_and(|all| all.push(waiter.clone(), GFP_ATOMIC).is_ok())
 }
 
 /// How many tasks an abort has met.
@@ -1206,14 +1219,14 @@ impl Session {
             nexus.lun().meter().end(&end);
         }
         let slot = head.slot() as usize;
-        let mut waiters = KVec::new();
+        let mut waiters = None;
         let mut seen = None;
         let mut moved = None;
         {
             let mut inner = self.inner.lock();
             if let Some(entry) = inner.slots.get_mut(slot) {
                 seen = entry.task.take();
-                core::mem::swap(&mut waiters, &mut entry.waiters);
+                waiters = entry.waiters.take();
             }
             if seen.is_some() {
                 while let Some(below) = inner.high.checked_sub(1) {
@@ -1253,19 +1266,19 @@ impl Session {
     /// told, so that they need not wait for the initiator to read what it is
     /// sent. For the owner of the task.
     pub(crate) fn settle(&self, head: &Head) {
-        let mut waiters = KVec::new();
+        let mut waiters = None;
         {
             let mut inner = self.inner.lock();
             let slot = inner.slots.get_mut(head.slot() as usize);
             if let Some(entry) = slot.filter(|s| s.task.is_some()) {
-                core::mem::swap(&mut waiters, &mut entry.waiters);
+                waiters = entry.waiters.take();
             }
         }
         Self::tell_ended(head, &waiters);
     }
 
-    fn tell_ended(head: &Head, waiters: &KVec<Arc<Waiter>>) {
-        for waiter in waiters.iter() {
+    fn tell_ended(head: &Head, waiters: &Waiters) {
+        for waiter in waiters.iter().flat_map(|all| all.iter()) {
             Waiter::one_ended(waiter);
         }
         if head.is_in_order() {
@@ -1337,7 +1350,7 @@ impl Session {
                 if let Some(waiter) = waiter {
                     // Without memory to wait, the function is reported as
                     // rejected: it may not claim what it has not seen.
-                    if entry.waiters.push(waiter.clone(), GFP_ATOMIC).is_err() {
+                    if !add_waiter(&mut entry.waiters, waiter) {
                         waiter.fail();
                         continue;
                     }
@@ -1379,7 +1392,7 @@ impl Session {
             if !entry.task.as_ref().is_some_and(|task| matching(task)) {
                 continue;
             }
-            if entry.waiters.push(waiter.clone(), GFP_ATOMIC).is_err() {
+            if !add_waiter(&mut entry.waiters, waiter) {
                 waiter.fail();
             } else {
                 waiter.one_more();

@@ -102,6 +102,13 @@ pub(crate) trait Link: Send + Sync {
     fn fence_passed(self: Arc<Self>, waiter: Arc<Waiter>);
     /// Asks the initiator for its ExpStatSN. Any context but hardirq.
     fn solicit(self: Arc<Self>);
+    /// A command goes to the submit thread: the acknowledgement of what brought
+    /// it may wait for its response. Any context but hardirq.
+    fn will_submit(&self);
+    /// Whether an acknowledgement waits.
+    fn owes_ack(&self) -> bool;
+    /// It has waited for long enough: nothing may answer soon. Any context.
+    fn pay_ack(self: Arc<Self>);
     /// The StatSN of the next response.
     fn stat_sn(&self) -> Sn;
     /// The last ExpStatSN of the initiator. It is known in sessions that may

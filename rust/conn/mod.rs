@@ -128,6 +128,9 @@ const WAITERS: usize = 32;
 /// interrupt handler that still holds a pointer is long done then.
 const GRACE_MS: u64 = 1000;
 
+/// Milliseconds without a PDU or task after which a connection is idle.
+const TIDY_MS: u64 = 2000;
+
 /// A connection is gone, and its tasks are kept for another one; or they are not
 /// any longer.
 const SUSPENDED: i32 = 1;
@@ -135,6 +138,9 @@ const GIVEN_UP: i32 = 2;
 
 /// Tasks of a connection that may be on their way to another one.
 const MOVING: usize = 600;
+
+/// A command is on its way to the submit thread, whose batch ends soon.
+const ACK_MAY_WAIT: i32 = 1;
 
 static NEXT_ID: Atomic<u64> = Atomic::new(1);
 
@@ -163,8 +169,12 @@ pub(crate) struct Conn {
     done: Mailbox<Head, Body>,
     session: SetOnce<Arc<Session>>,
     started_ms: u64,
-    /// When the last PDU came.
+    /// Something has come since the last look.
+    heard: Atomic<i32>,
+    /// When that was seen last.
     heard_ms: Atomic<u64>,
+    /// What an idle connection does not need has been given back.
+    tidied: Atomic<i32>,
     /// When a NOP-In was sent that has no answer yet; 0 when there is none.
     pinged_ms: Atomic<u64>,
     /// When the connection was closed; 0 while it is open.
@@ -180,6 +190,8 @@ pub(crate) struct Conn {
     /// Tasks that wait for data are to be looked at.
     check_data: Atomic<i32>,
     starved: Atomic<i32>,
+    /// 0, or [`ACK_MAY_WAIT`] and how often an acknowledgement was put off since.
+    ack: Atomic<i32>,
     /// The window has opened without a response that tells it.
     window_moved: Atomic<i32>,
     closing: Atomic<i32>,
@@ -203,6 +215,8 @@ pub(crate) struct Conn {
     coming: SpinLockBh<KVec<Parcel>>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
+    /// There may be something in `posted`.
+    any_posted: Atomic<i32>,
     #[pin]
     posted: SpinLockBh<KVec<Note>>,
     #[pin]
@@ -261,6 +275,8 @@ impl Conn {
                 done: Mailbox::new(),
                 session: SetOnce::new(),
                 started_ms: now,
+                heard: Atomic::new(0),
+                tidied: Atomic::new(0),
                 heard_ms: Atomic::new(now),
                 pinged_ms: Atomic::new(0),
                 closed_ms: Atomic::new(0),
@@ -272,6 +288,7 @@ impl Conn {
                 sweep: Atomic::new(0),
                 check_data: Atomic::new(0),
                 starved: Atomic::new(0),
+                ack: Atomic::new(0),
                 window_moved: Atomic::new(0),
                 closing: Atomic::new(0),
                 full_feature: Atomic::new(0),
@@ -284,6 +301,7 @@ impl Conn {
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
                 coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                any_posted: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
@@ -366,9 +384,12 @@ impl Conn {
     /// Lets the softirq work run: there is something to send, or to read.
     fn kick(self: Arc<Self>) {
         if self.kicked.xchg(1, Full) == 0 {
+            let Err(this) = submit::after(self) else {
+                return;
+            };
             if let Some(queue) = work::bh() {
                 let _quiet = submit::quiet();
-                let _ = queue.enqueue::<Arc<Conn>, BH>(self);
+                let _ = queue.enqueue::<Arc<Conn>, BH>(this);
             }
         }
     }
@@ -379,6 +400,7 @@ impl Conn {
     fn post(self: Arc<Self>, note: Note) -> bool {
         let ok = {
             let mut posted = self.posted.lock();
+            self.any_posted.store(1, Relaxed);
             posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
         };
         self.kick();
@@ -392,9 +414,11 @@ impl Conn {
         if self.full_feature.load(Relaxed) == 0 {
             return;
         }
-        while out.room() > 0 {
+        // Who posts kicks after that, so it is seen in the next round at the latest.
+        while self.any_posted.load(Relaxed) != 0 && out.room() > 0 {
             let mut posted = self.posted.lock();
             if posted.is_empty() {
+                self.any_posted.store(0, Relaxed);
                 break;
             }
             let Ok(note) = posted.remove(0) else {
@@ -481,6 +505,10 @@ impl Conn {
         if this.resume.xchg(0, Full) != 0 {
             Self::receive(this, owner);
             Self::transmit(this, owner);
+        }
+        if this.ack.load(Relaxed) != 0 {
+            let held = this.ack.xchg(0, Full).saturating_sub(ACK_MAY_WAIT);
+            owner.pass_ack(held > 1);
         }
     }
 
@@ -761,6 +789,10 @@ impl Conn {
         }
         session.wake_deferred();
         session.check_fences();
+        if this.heard.xchg(0, Relaxed) != 0 {
+            this.heard_ms.store(now_ms, Relaxed);
+            this.tidied.store(0, Relaxed);
+        }
         let expired = {
             let mut expired = KVec::new();
             let waiters = this.waiters.lock();
@@ -777,11 +809,27 @@ impl Conn {
         if !session.is_idle() {
             this.check_data.store(1, Relaxed);
             this.clone().kick();
-        } else if this.starved.xchg(0, Relaxed) != 0 {
+        } else if this.starved.xchg(0, Relaxed) != 0 || this.owes_ack() {
             this.clone().kick();
+        } else if this.tidied.load(Relaxed) == 0
+            && now_ms > this.heard_ms.load(Relaxed).saturating_add(TIDY_MS)
+        {
+            this.tidied.store(1, Relaxed);
+            Self::tidy(this);
         }
         this.check_alive(session, now_ms);
         true
+    }
+
+    /// Gives back memory that an idle connection does not need.
+    fn tidy(this: &Arc<Self>) {
+        let owner = this.sock.own();
+        if let Some(mut tx) = this.tx.open(&owner) {
+            tx.tidy();
+        }
+        if let Some(mut out) = this.out.open(&owner) {
+            out.tidy();
+        };
     }
 
     /// Asks a silent initiator whether it lives, and gives it up when it does
@@ -881,7 +929,8 @@ impl Handler for Conn {
             if this.resume.load(Relaxed) != 0 || Self::has_output(this, owner) {
                 Arc::<Conn>::from(this).kick();
             }
-        } else {
+        } else if Self::has_output(this, owner) || this.starved.load(Relaxed) != 0 {
+            // What else there may be kicks.
             Self::transmit(this, owner);
         }
     }
@@ -908,6 +957,19 @@ impl WorkItem<BH> for Conn {
     type Pointer = Arc<Conn>;
 
     fn run(this: Arc<Conn>) {
+        Self::round(this);
+    }
+}
+
+impl submit::After for Conn {
+    fn after(this: Arc<Conn>) {
+        Self::round(this);
+    }
+}
+
+impl Conn {
+    /// A round of the softirq work.
+    fn round(this: Arc<Conn>) {
         // What was queued before the next kick is seen below.
         this.kicked.xchg(0, Full);
         if this.is_closing() && this.suspended.load(Relaxed) != SUSPENDED {
@@ -1163,6 +1225,20 @@ impl Link for Conn {
 
     fn solicit(self: Arc<Self>) {
         self.ping();
+    }
+
+    fn will_submit(&self) {
+        if self.ack.load(Relaxed) == 0 {
+            self.ack.store(ACK_MAY_WAIT, Relaxed);
+        }
+    }
+
+    fn owes_ack(&self) -> bool {
+        self.ack.load(Relaxed) != 0
+    }
+
+    fn pay_ack(self: Arc<Self>) {
+        self.kick();
     }
 
     fn stat_sn(&self) -> Sn {

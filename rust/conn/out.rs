@@ -34,11 +34,15 @@ use kernel::{
 };
 
 /// Answers that may wait.
-pub(super) const RING: usize = 64;
+const RING: usize = 64;
 
-/// Reading pauses while more than this many wait, so that what one PDU can
-/// cause always fits.
-const HIGH_WATER: usize = RING - 16;
+/// There is room for so many until more wait: most never do.
+const FEW: usize = 20;
+
+/// Reading pauses while there is room for no more than this many, so that what
+/// one PDU can cause always fits.
+const MARGIN: usize = 16;
+const _: () = assert!(MARGIN < FEW);
 
 /// A PDU that is no response of a task. The numbers StatSN, ExpCmdSN and
 /// MaxCmdSN are filled in when it is sent.
@@ -129,12 +133,8 @@ impl Out {
     ///
     /// `ENOMEM`.
     pub(super) fn new() -> Result<Self> {
-        let mut ring = KVec::with_capacity(RING, GFP_KERNEL)?;
-        for _ in 0..RING {
-            ring.push(None, GFP_KERNEL)?;
-        }
         Ok(Self {
-            ring,
+            ring: ring(FEW, GFP_KERNEL)?,
             first: 0,
             len: 0,
             tasks: Fifo::new(),
@@ -142,14 +142,46 @@ impl Out {
         })
     }
 
+    /// Makes room for as many answers as may wait, if there is memory.
+    pub(super) fn grow(&mut self) {
+        if self.ring.len() >= RING {
+            return;
+        }
+        let Ok(mut more) = ring(RING, GFP_ATOMIC | __GFP_NOWARN) else {
+            return;
+        };
+        let size = self.ring.len().max(1);
+        for (n, place) in more.iter_mut().enumerate().take(self.len) {
+            let at = self.first.wrapping_add(n) % size;
+            *place = self.ring.get_mut(at).and_then(Option::take);
+        }
+        self.ring = more;
+        self.first = 0;
+    }
+
+    /// Gives back what memory is not needed while nothing waits.
+    pub(super) fn tidy(&mut self) {
+        if self.ring.len() <= FEW || self.len != 0 {
+            return;
+        }
+        if let Ok(few) = ring(FEW, GFP_ATOMIC | __GFP_NOWARN) {
+            self.ring = few;
+            self.first = 0;
+        }
+    }
+
     /// Queues an answer; hands it back when there is no room.
     pub(super) fn note(&mut self, mut note: Note) -> Result<(), Note> {
-        if self.len >= RING {
+        if self.room() <= MARGIN + 1 {
+            self.grow();
+        }
+        let size = self.ring.len();
+        if self.len >= size {
             return Err(note);
         }
         note.order = self.order;
         self.order = self.order.wrapping_add(1);
-        let at = self.first.wrapping_add(self.len) % RING;
+        let at = self.first.wrapping_add(self.len) % size.max(1);
         if let Some(slot) = self.ring.get_mut(at) {
             *slot = Some(note);
             self.len = self.len.wrapping_add(1);
@@ -185,7 +217,7 @@ impl Out {
         };
         if note_first {
             let note = self.ring.get_mut(self.first).and_then(Option::take)?;
-            self.first = self.first.wrapping_add(1) % RING;
+            self.first = self.first.wrapping_add(1) % self.ring.len().max(1);
             self.len = self.len.saturating_sub(1);
             Some(Item::Note(note))
         } else {
@@ -199,7 +231,8 @@ impl Out {
             Item::Task(task) => self.tasks.push_front(task),
             Item::Note(note) => {
                 // Its own place is free.
-                self.first = self.first.wrapping_add(RING - 1) % RING;
+                let size = self.ring.len().max(1);
+                self.first = self.first.wrapping_add(size).wrapping_sub(1) % size;
                 if let Some(slot) = self.ring.get_mut(self.first) {
                     *slot = Some(note);
                     self.len = self.len.wrapping_add(1);
@@ -253,12 +286,12 @@ impl Out {
 
     /// How many more answers can be queued.
     pub(super) fn room(&self) -> usize {
-        RING.saturating_sub(self.len)
+        self.ring.len().saturating_sub(self.len)
     }
 
     /// Whether so many answers wait that no more should be caused.
     pub(super) fn is_high(&self) -> bool {
-        self.len >= HIGH_WATER
+        self.room() <= MARGIN
     }
 
     /// Whether nothing waits.
@@ -277,4 +310,13 @@ impl Out {
             session.retire(&mut task);
         }
     }
+}
+
+/// Room for `size` answers.
+fn ring(size: usize, flags: kernel::alloc::Flags) -> Result<KVec<Option<Note>>> {
+    let mut ring = KVec::with_capacity(size, flags)?;
+    for _ in 0..size {
+        ring.push(None, flags)?;
+    }
+    Ok(ring)
 }

@@ -173,7 +173,7 @@ enum Sink {
     /// A request for the control work.
     Bytes(KVec<u8>),
     /// A ping to be echoed.
-    Ping(PageBuf, Charge),
+    Ping(KBox<Echo>),
     /// The data of a task: `keep` bytes of it at `at`.
     Task {
         task: Task,
@@ -181,6 +181,12 @@ enum Sink {
         keep: usize,
         place: Option<usize>,
     },
+}
+
+/// What a ping brings back.
+struct Echo {
+    pages: PageBuf,
+    charge: Charge,
 }
 
 /// A task that waits for data.
@@ -426,6 +432,7 @@ impl Rx {
         }
         let mut budget = BUDGET_BYTES;
         let mut pdus = 0u64;
+        let softirq = socket::in_softirq();
         owner.read(&mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
@@ -433,12 +440,17 @@ impl Rx {
                 self.step(conn, owner, slice, &mut pdus);
                 budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
             }
+            // The submit thread cannot have run yet: it is of this CPU.
+            let held = conn.ack.load(Relaxed);
+            if softirq && held != 0 && owner.hold_ack() {
+                conn.ack.store(held.saturating_add(1), Relaxed);
+            }
             offered.saturating_sub(slice.len())
         });
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
-            conn.heard_ms.store(misc::now_ms(), Relaxed);
-            if socket::in_softirq() {
+            conn.heard.store(1, Relaxed);
+            if softirq {
                 stats::add(Stat::RxSoftBytes, used);
                 stats::add(Stat::RxSoftPdus, pdus);
             } else {
@@ -600,7 +612,8 @@ impl Rx {
                 }
                 ok
             }
-            Sink::Ping(pages, _) => {
+            Sink::Ping(echo) => {
+                let pages = &mut echo.pages;
                 let keep = pages.len().saturating_sub(self.got).min(n);
                 if digest {
                     self.crc = slice.crc32c(n, self.crc);
@@ -731,7 +744,9 @@ impl Rx {
                     let charge = Charge::take(keep.div_ceil(PAGE_SIZE));
                     let pages = PageBuf::new(keep, Gfp::Atomic);
                     if let (Some(charge), Ok(pages)) = (charge, pages) {
-                        self.sink = Sink::Ping(pages, charge);
+                        if let Ok(echo) = KBox::new(Echo { pages, charge }, GFP_ATOMIC) {
+                            self.sink = Sink::Ping(echo);
+                        }
                     }
                 }
             }
@@ -822,8 +837,8 @@ impl Rx {
                     },
                 );
             }
-            (Sink::Ping(pages, charge), Request::NopOut(pdu)) if digest_good => {
-                self.ping(conn, owner, pdu, Some((pages, charge)));
+            (Sink::Ping(echo), Request::NopOut(pdu)) if digest_good => {
+                self.ping(conn, owner, pdu, Some(KBox::into_inner(echo)));
             }
             (Sink::Discard, Request::NopOut(pdu)) if digest_good => {
                 self.ping(conn, owner, pdu, None);
@@ -901,7 +916,7 @@ impl Rx {
         conn: ArcBorrow<'_, Conn>,
         owner: &Owner<'_>,
         pdu: &NopOut,
-        echo: Option<(PageBuf, Charge)>,
+        echo: Option<Echo>,
     ) {
         let Some(session) = conn.session.as_ref() else {
             return;
@@ -929,7 +944,7 @@ impl Rx {
         };
         // Without memory for the echo the answer still says that we live.
         let mut note = match echo {
-            Some((pages, charge)) => match answer().with_data(pages, GFP_ATOMIC) {
+            Some(Echo { pages, charge }) => match answer().with_data(pages, GFP_ATOMIC) {
                 Ok(mut note) => {
                     note.charge = Some(charge);
                     note
@@ -1459,6 +1474,9 @@ impl Rx {
             return;
         };
         loop {
+            if out.room() < R2T_RESERVE {
+                out.grow();
+            }
             if out.room() < R2T_RESERVE {
                 self.r2t_due = true;
                 conn.resume_wanted.store(1, Relaxed);

@@ -188,6 +188,14 @@ impl Tx {
         }
     }
 
+    /// Gives back memory that is not needed while nothing is sent.
+    pub(super) fn tidy(&mut self) {
+        if self.gather.is_sent() {
+            self.gather.clear();
+            self.gather.tidy();
+        }
+    }
+
     /// The connection is gone; what may be reassigned is kept.
     pub(super) fn suspend(&mut self) {
         self.gather.clear();

@@ -60,6 +60,8 @@ bool fer_sk_writeable(struct sock *sk);
 bool fer_sk_established(struct sock *sk);
 bool fer_sk_rx_pending(struct sock *sk);
 bool fer_sk_tx_idle(struct sock *sk);
+bool fer_sk_hold_ack(struct sock *sk);
+void fer_sk_pass_ack(struct sock *sk, bool now);
 int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor);
 int fer_sk_sendv(struct sock *sk, struct bio_vec *bv, unsigned int nr,
 		 size_t total, size_t skip, bool more);
@@ -73,6 +75,8 @@ bool fer_wq_queue(struct workqueue_struct *wq, struct work_struct *work);
 int fer_submit_start(void (*run)(struct llist_node *batch));
 void fer_submit_stop(void);
 void fer_submit_push(struct llist_node *node);
+bool fer_submit_after(void (*fn)(void *arg), void *arg);
+bool fer_submit_is_current(void);
 bool fer_submit_quiet_begin(void);
 void fer_submit_quiet_end(void);
 struct llist_node *fer_llist_take(struct llist_head *head);

@@ -281,6 +281,53 @@ bool fer_sk_tx_idle(struct sock *sk)
 	return tcp_rtx_and_write_queues_empty(sk);
 }
 
+/*
+ * Puts off the acknowledgement that TCP has scheduled; fer_sk_pass_ack() is
+ * then due. To be called by an actor of tcp_read_sock(), which would send it
+ * on its return. What TCP wants to say at once it says, and never is more than
+ * this many bytes left without an answer.
+ */
+#define FER_ACK_MOST 65536
+
+bool fer_sk_hold_ack(struct sock *sk)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u8 pending = icsk->icsk_ack.pending;
+
+	if (!(pending & ICSK_ACK_SCHED) ||
+	    (pending & (ICSK_ACK_NOW | ICSK_ACK_NOMEM)) ||
+	    !inet_csk_in_pingpong_mode(sk) ||
+	    !RB_EMPTY_ROOT(&tp->out_of_order_queue) ||
+	    tp->rcv_nxt - tp->rcv_wup > FER_ACK_MOST)
+		return false;
+	icsk->icsk_ack.pending = pending & ~(ICSK_ACK_SCHED | ICSK_ACK_PUSHED |
+					     ICSK_ACK_PUSHED2);
+	return true;
+}
+
+/*
+ * Nothing was sent that told what has come: TCP shall tell it, `now`, or if it
+ * is more than TCP would leave without an answer; else a while later.
+ */
+void fer_sk_pass_ack(struct sock *sk, bool now)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u32 left = tp->rcv_nxt - tp->rcv_wup;
+
+	if (!left || sk->sk_state == TCP_CLOSE)
+		return;
+	if (now || left > icsk->icsk_ack.rcv_mss) {
+		__tcp_send_ack(sk, tp->rcv_nxt, 0);
+		return;
+	}
+	inet_csk_schedule_ack(sk);
+	if (!(icsk->icsk_ack.pending & ICSK_ACK_TIMER))
+		inet_csk_reset_xmit_timer(sk, ICSK_TIME_DACK, TCP_DELACK_MIN,
+					  TCP_RTO_MAX);
+}
+
 int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor)
 {
 	read_descriptor_t desc = { .arg.data = ctx, .count = 1 };
@@ -310,7 +357,9 @@ void fer_sock_shut(struct socket *sock, bool abort)
 		kernel_sock_shutdown(sock, SHUT_RDWR);
 }
 
+/* Or at the end of a submit thread's batch, which is as good. */
 bool fer_in_softirq(void)
 {
-	return in_serving_softirq();
+	return in_serving_softirq() ||
+	       (in_softirq() && fer_submit_is_current());
 }

@@ -39,29 +39,71 @@ static int fer_submit_should_run(unsigned int cpu)
 	return !llist_empty(per_cpu_ptr(&fer_submit_list, cpu));
 }
 
+/*
+ * What is to be done at the end of the batch of a CPU's thread. Only that
+ * thread touches it.
+ */
+static DEFINE_PER_CPU(struct fer_after {
+	bool open;
+	unsigned int nr;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} calls[8];
+}, fer_after);
+
 static void fer_submit_fn(unsigned int cpu)
 {
+	struct fer_after *after = per_cpu_ptr(&fer_after, cpu);
 	struct llist_node *batch;
 	struct blk_plug plug;
+	unsigned int i;
 
 	batch = llist_del_all(per_cpu_ptr(&fer_submit_list, cpu));
 	if (!batch)
 		return;
+	after->open = true;
 	blk_start_plug(&plug);
 	fer_submit_run(llist_reverse_order(batch));
 	blk_finish_plug(&plug);
+	after->open = false;
 	/* What ended within the batch is answered here and now. */
-	if (local_softirq_pending()) {
+	if (after->nr || local_softirq_pending()) {
 		local_bh_disable();
+		for (i = 0; i < after->nr; i++)
+			after->calls[i].fn(after->calls[i].arg);
+		after->nr = 0;
 		local_bh_enable();
 	}
 }
 
 /*
- * A device that is done at once calls back from within the submission. The
- * softirq that is raised then waits for the end of the batch, instead of
- * waking ksoftirqd: fer_submit_fn() sees to it. Returns whether it is so;
- * then fer_submit_quiet_end() is due.
+ * Has `fn` called at the end of the batch, with softirqs disabled, if this is
+ * a submit thread within one and has not too many already.
+ */
+bool fer_submit_after(void (*fn)(void *arg), void *arg)
+{
+	struct fer_after *after = raw_cpu_ptr(&fer_after);
+
+	if (!in_task() || current != raw_cpu_read(fer_submit_task) ||
+	    !after->open || after->nr == ARRAY_SIZE(after->calls))
+		return false;
+	after->calls[after->nr].fn = fn;
+	after->calls[after->nr].arg = arg;
+	after->nr++;
+	return true;
+}
+
+/* Whether this is a submit thread, be it interrupted or not. */
+bool fer_submit_is_current(void)
+{
+	return current == raw_cpu_read(fer_submit_task);
+}
+
+/*
+ * A softirq that is raised within the submission waits for the end of the
+ * batch, instead of waking ksoftirqd: fer_submit_fn() sees to it. Returns
+ * whether it is so; then fer_submit_quiet_end() is due.
  */
 bool fer_submit_quiet_begin(void)
 {

@@ -89,6 +89,11 @@ impl Gather {
         self.sent = 0;
     }
 
+    /// Gives back the memory for headers; it is made again when it is needed.
+    pub(crate) fn tidy(&mut self) {
+        self.drop_head();
+    }
+
     fn drop_head(&mut self) {
         if !self.head.is_null() {
             // SAFETY: By the type invariant the reference is ours.

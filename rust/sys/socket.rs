@@ -499,6 +499,21 @@ impl Owner<'_> {
         unsafe { bindings::fer_sk_rx_pending(self.sk.as_ptr()) }
     }
 
+    /// Puts off the acknowledgement of what is being read; [`Owner::pass_ack`]
+    /// is then due. To be called from within [`Owner::read`]. False when it is
+    /// not to be put off.
+    pub(crate) fn hold_ack(&self) -> bool {
+        // SAFETY: `sk` is alive and owned by the type invariant.
+        unsafe { bindings::fer_sk_hold_ack(self.sk.as_ptr()) }
+    }
+
+    /// What has come is acknowledged, unless something that was sent meanwhile
+    /// has done so: `now`, or when TCP finds it time.
+    pub(crate) fn pass_ack(&self, now: bool) {
+        // SAFETY: `sk` is alive and owned by the type invariant.
+        unsafe { bindings::fer_sk_pass_ack(self.sk.as_ptr(), now) };
+    }
+
     /// Offers what has arrived to `take`, which returns how much it used; less
     /// than offered means "no more now".
     pub(crate) fn read<F>(&self, take: &mut F)

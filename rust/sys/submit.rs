@@ -11,8 +11,10 @@ use super::{
     llist::Chain,
     owned::Owned, //
 };
+use core::ffi::c_void;
 use kernel::{
     prelude::*,
+    sync::Arc,
     types::NotThreadSafe, //
 };
 
@@ -58,6 +60,33 @@ pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
     // SAFETY: By `Owned`'s invariants the link is in no other list; `run::<T>`
     // takes it back.
     unsafe { bindings::fer_submit_push(command.into_link()) };
+}
+
+/// What can be done at the end of a batch.
+pub(crate) trait After: Send + Sync + 'static {
+    /// Called in a submit thread, with softirqs disabled.
+    fn after(this: Arc<Self>);
+}
+
+/// Has [`After::after`] called at the end of the batch, if this is a submit
+/// thread that has one, and not too much to do after it; hands `this` back if
+/// not. Any context.
+pub(crate) fn after<T: After>(this: Arc<T>) -> Result<(), Arc<T>> {
+    /// # Safety
+    ///
+    /// `raw` must come from `Arc::into_raw` of a `T`, and be passed once.
+    unsafe extern "C" fn call<T: After>(raw: *mut c_void) {
+        // SAFETY: By the caller's promise.
+        T::after(unsafe { Arc::from_raw(raw.cast::<T>()) });
+    }
+    let raw = Arc::into_raw(this);
+    // SAFETY: If it is taken, `call` gets `raw` once, at the end of the batch.
+    if unsafe { bindings::fer_submit_after(Some(call::<T>), raw.cast_mut().cast()) } {
+        Ok(())
+    } else {
+        // SAFETY: It was not taken, and came from `into_raw` above.
+        Err(unsafe { Arc::from_raw(raw) })
+    }
 }
 
 /// While it lives, a softirq that is raised in a submit thread waits for the end

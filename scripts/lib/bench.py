@@ -11,6 +11,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+
+import sides
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
@@ -32,7 +35,9 @@ A job is one of the names above, or RW:BLOCK:DEPTH[:IOS], e.g. randrw:8k:16:4000
 
 Instructions per I/O are end to end: initiator, TCP over loopback, target and fio, on one CPU
 of a machine in which an instruction is a nanosecond. The same run gives the same numbers on
-every host, however busy. --wall measures time instead, on two CPUs, several times; that
+every host, however busy. --sides takes a profile as well, whose stacks tell whether the target
+or the initiator was at work: its share, of the first number, is the target's; the sampling makes
+that exact to some 3 percent. --wall measures time instead, on two CPUs, several times; that
 needs a host that does nothing else.
 """
 
@@ -48,19 +53,24 @@ def parse_job(text):
     return (f"{block}-{rw}-qd{depth}", rw, block, depth, ios)
 
 
-def run_guest(options, target, mode, jobs):
-    """One virtual machine; returns the results by job and the profiles' lines."""
+def run_guest(options, target, mode, jobs, stacks=None):
+    """One virtual machine; returns the results by job and the profiles' lines.
+
+    With `stacks`, a directory, it profiles, and leaves each sample's stack there.
+    """
+    profiled = options.profile or stacks is not None
     command = [VM, "run", "--timeout", "3000", "--mem", "1024"]
     if options.kernel:
         command += ["--kernel", options.kernel]
     if options.module:
         command += ["--module", options.module]
-    share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else options.share
+    share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else stacks or options.share
     if share:
         command += ["--share", share]
     command += ["--icount"] if mode == "icount" else ["--smp", str(options.smp)]
     digest = "crc32c" if options.digests else "none"
-    command += [GUEST, target, mode, str(options.seconds), "yes" if options.profile else "no",
+    command += [GUEST, target, mode, str(options.seconds), "yes" if profiled else "no",
+                *(("1", "1") if target == "nvmet" else (str(options.sessions), str(options.luns))),
                 *(f"{n}:{rw}:{block}:{depth}:{ios}:{digest}" for n, rw, block, depth, ios in jobs)]
     print(f"bench: {target}, {mode}", file=sys.stderr, flush=True)
     results, profile = {}, []
@@ -77,7 +87,7 @@ def run_guest(options, target, mode, jobs):
             elif line:
                 print(f"    {target}: {line}", file=sys.stderr)
     if guest.returncode != 0 or (
-            not options.profile and len(results) != (1 if mode == "idle" else len(jobs))):
+            not profiled and len(results) != (1 if mode == "idle" else len(jobs))):
         sys.exit(f"bench: {target} could not be measured (status {guest.returncode})")
     return results, profile
 
@@ -99,6 +109,22 @@ def table(title, jobs, targets, values, form="{:,.0f}", ratios=True):
                 text += f" ({value / base:.2f})"
             row += f"{text:>20}"
         print(row)
+
+
+def target_sides(options, target, jobs):
+    """The target's share of the instructions of each job, by a profile with every stack."""
+    with tempfile.TemporaryDirectory() as stacks:
+        # Twice as many I/Os: the error is of the samples' number.
+        run_guest(options, target, "icount",
+                  [(n, rw, block, depth, 2 * ios) for n, rw, block, depth, ios in jobs], stacks)
+        shares = {}
+        for name, *_ in jobs:
+            path = os.path.join(stacks, f"perf-{target}-{name}.txt")
+            with open(path, encoding="utf-8", errors="replace") as file:
+                shares[name], told = sides.target_share(file)
+            if told < 0.8:
+                sys.exit(f"bench: {target}, {name}: only {told:.0%} of the profile can be told apart")
+    return shares
 
 
 def pick(results, key):
@@ -151,6 +177,11 @@ def main():
     parser.add_argument("--kernel", metavar="KERNEL", help="as for scripts/vm run")
     parser.add_argument("--module", metavar="FILE", help="another ferrite.ko")
     parser.add_argument("--digests", action="store_true", help="with header and data digests")
+    parser.add_argument("--sessions", type=int, default=1, metavar="N",
+                        help="that share the job's depth, but for nvmet (1)")
+    parser.add_argument("--luns", type=int, default=1, metavar="N", help="of each session (1)")
+    parser.add_argument("--sides", action="store_true",
+                        help="also the target's part of the instructions, by a profile")
     parser.add_argument("--idle", action="store_true", help="also what an idle session costs")
     parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of --wall (3)")
@@ -176,16 +207,27 @@ def main():
         return
 
     counted = {t: run_guest(options, t, "icount", jobs)[0] for t in targets}
-    result = {"kernel": kernel_release(options.kernel), "digests": options.digests, "jobs": {
+    result = {"kernel": kernel_release(options.kernel), "digests": options.digests,
+              "sessions": options.sessions, "luns": options.luns, "jobs": {
         n: {"rw": rw, "block": block, "depth": depth, "ios": ios}
         for n, rw, block, depth, ios in jobs}}
     result["instructions_per_io"] = pick(counted, "ns_per_io")
     result["switches_per_io"] = pick(counted, "switches")
+    result["segments_per_io"] = pick(counted, "segments")
     print(f"kernel {result['kernel']}, digests {'CRC32C' if options.digests else 'none'}")
     table("Instructions per I/O, end to end (ratio to LIO)", names, targets,
           result["instructions_per_io"])
     table("Context switches per I/O (ratio to LIO)", names, targets,
           result["switches_per_io"], "{:.2f}")
+    table("TCP segments per I/O, of both ends (ratio to LIO)", names, targets,
+          result["segments_per_io"], "{:.2f}")
+    if options.sides:
+        shares = {t: target_sides(options, t, jobs) for t in targets}
+        result["target_share"] = shares
+        result["target_instructions_per_io"] = {
+            t: {n: shares[t][n] * result["instructions_per_io"][t][n] for n in names} for t in targets}
+        table("Instructions per I/O of the target alone (ratio to LIO)", names, targets,
+              result["target_instructions_per_io"])
     if options.idle:
         idle = {t: run_guest(options, t, "idle", [])[0]["idle"] for t in targets if t != "nvmet"}
         result["idle"] = idle

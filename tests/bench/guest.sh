@@ -3,16 +3,17 @@
 # Measures one target in the virtual machine; started by scripts/bench, which reads the lines
 # that begin with @. All other lines are for people.
 #
-# guest.sh TARGET MODE SECONDS PROFILE JOB...
+# guest.sh TARGET MODE SECONDS PROFILE SESSIONS LUNS JOB...
 #
 # TARGET: ferrite, lio or nvmet. MODE: icount (a fixed number of I/Os: in such a guest a
 # nanosecond is an instruction), wall (a fixed time) or idle (what a session costs that does
-# nothing; /share is tests/vm). PROFILE: yes to profile each job.
+# nothing; /share is tests/vm). PROFILE: yes to profile each job. SESSIONS, LUNS: how many, and of
+# each how many; a job goes to all of these disks. nvmet has one of each.
 # JOB: NAME:RW:BLOCK:DEPTH:IOS:DIGEST, the last one none or crc32c.
 set -u
 
-target=$1 mode=$2 seconds=$3 profile=$4
-shift 4
+target=$1 mode=$2 seconds=$3 profile=$4 sessions=$5 luns=$6
+shift 6
 iqn=iqn.2026-01.org.example:bench
 nqn=nqn.2026-01.org.example:bench
 address=127.0.0.1
@@ -46,7 +47,7 @@ disk=/dev/nullb0
 
 # One tree for both: that of LIO.
 export_iscsi() {
-	local root=$1 tpg pair store=$1/core/iblock_0/bench
+	local root=$1 tpg pair lun store=$1/core/iblock_0/bench
 	must mkdir -p "$store"
 	put "udev_path=$disk" "$store/control"
 	put $disk "$store/udev_path"
@@ -54,8 +55,11 @@ export_iscsi() {
 	put 1 "$store/enable"
 	[ -d "$root/iscsi" ] || must mkdir "$root/iscsi"
 	tpg=$root/iscsi/$iqn/tpgt_1
-	must mkdir -p "$tpg" "$tpg/lun/lun_0" "$tpg/np/$address:3260"
-	must ln -s "$store" "$tpg/lun/lun_0/bench"
+	must mkdir -p "$tpg" "$tpg/np/$address:3260"
+	for ((lun = 0; lun < luns; lun++)); do
+		must mkdir "$tpg/lun/lun_$lun"
+		must ln -s "$store" "$tpg/lun/lun_$lun/bench"
+	done
 	for pair in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
 		put "${pair#*=}" "$tpg/attrib/${pair%%=*}"
 	done
@@ -113,9 +117,9 @@ set_record() {
 	must iscsiadm -m node -T $iqn -p $address -o update "${args[@]}" >&2
 }
 
-# connect DIGEST: prints the disk.
+# connect DIGEST: prints the disks, with colons between them.
 connect() {
-	local end=$((SECONDS + 30)) digest=None dev name options
+	local end=$((SECONDS + 30 + sessions * luns / 4)) digest=None dev name options all
 	if [ "$target" = nvmet ]; then
 		options="transport=tcp,traddr=$address,trsvcid=4420,nqn=$nqn,nr_io_queues=$(nproc),queue_size=128"
 		[ "$1" = none ] || options+=",hdr_digest,data_digest"
@@ -125,7 +129,7 @@ connect() {
 	else
 		[ "$1" = none ] || digest=CRC32C
 		iscsiadm -m node -T $iqn -p $address -o new >&2
-		set_record node.session.cmds_max=128 node.session.queue_depth=128 \
+		set_record "node.session.nr_sessions=$sessions" node.session.cmds_max=128 node.session.queue_depth=128 \
 			node.session.timeo.replacement_timeout=20 'node.conn[0].timeo.noop_out_interval=0' \
 			'node.conn[0].timeo.noop_out_timeout=0' node.session.iscsi.InitialR2T=No \
 			node.session.iscsi.ImmediateData=Yes node.session.iscsi.FirstBurstLength=262144 \
@@ -135,19 +139,23 @@ connect() {
 		must iscsiadm -m node -T $iqn -p $address --login >&2
 	fi
 	while [ $SECONDS -lt $end ]; do
+		all=()
 		for dev in /sys/class/iscsi_session/session*/device/target*/*:*:*:*/block/sd* /sys/block/nvme*n*; do
 			name=${dev##*/}
 			if [ -b "/dev/$name" ] && [ "$(cat "$dev/size" 2>/dev/null || echo 0)" -gt 0 ]; then
 				# Both kinds of disk the same: no scheduler, nothing that is only counted.
 				put none "/sys/block/$name/queue/scheduler"
 				put 2 "/sys/block/$name/queue/nomerges"
-				echo "/dev/$name"
-				return
+				all+=("/dev/$name")
 			fi
 		done
+		if [ ${#all[@]} -eq $((sessions * luns)) ]; then
+			(IFS=: && echo "${all[*]}")
+			return
+		fi
 		sleep 0.1
 	done
-	die "the initiator got no disk"
+	die "the initiator got ${#all[@]} of $((sessions * luns)) disks"
 }
 
 disconnect() {
@@ -169,6 +177,11 @@ job() {
 
 switches() {
 	awk '$1 == "ctxt" { print $2 }' /proc/stat
+}
+
+# TCP segments sent by this machine: both ends of each connection.
+segments() {
+	awk '$1 == "Tcp:" && $12 ~ /^[0-9]+$/ { print $12 }' /proc/net/snmp
 }
 
 threads() {
@@ -255,12 +268,12 @@ for item; do
 		[ ! -d /share ] || perf script -i /tmp/perf.data --time "$window" -F comm,time,ip,sym >"/share/perf-$target-$name.txt" 2>/dev/null
 		continue
 	fi
-	ctxt=$(switches)
+	ctxt=$(switches) segs=$(segments)
 	job "$name" "$rw" "$block" "$depth" "$ios" "$dev" "${length[@]}" >/tmp/fio.json || die "fio: $item"
-	ctxt=$(($(switches) - ctxt))
-	python3 - "$name" $ctxt <<-'END'
+	ctxt=$(($(switches) - ctxt)) segs=$(($(segments) - segs))
+	python3 - "$name" $ctxt $segs <<-'END'
 		import json, sys
-		name, ctxt = sys.argv[1:]
+		name, ctxt, segs = sys.argv[1:]
 		job = json.load(open("/tmp/fio.json"))["jobs"][0]
 		side = max(("read", "write"), key=lambda s: job[s]["total_ios"])
 		one = job[side]
@@ -270,6 +283,7 @@ for item; do
 		    # In nanoseconds: io_bytes / (KiB/s) would round, the runtime is in ms.
 		    "ns_per_io": 1e9 / one["iops"] if one["iops"] else 0,
 		    "iops": one["iops"], "switches": int(ctxt) / max(1, one["total_ios"]),
+		    "segments": int(segs) / max(1, one["total_ios"]),
 		    "p50_us": lat.get("50.000000", 0) / 1000, "p99_us": lat.get("99.000000", 0) / 1000}))
 	END
 done

@@ -37,6 +37,8 @@ flush()
 check "the kernel keeps stacks of allocations" eval 'cat /sys/kernel/debug/slab/kmalloc-64/alloc_traces | head -n 3 | grep -q .'
 # Connections that are over would keep the port in use for a minute.
 must sysctl -q net.ipv4.tcp_max_tw_buckets=0
+# TCP remembers its peers for good, and who lets go of a socket may be the one who stores that.
+must sysctl -q net.ipv4.tcp_no_metrics_save=1
 must modprobe dm_mod
 dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
 t_load
