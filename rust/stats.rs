@@ -11,18 +11,26 @@ use crate::sys::misc;
 pub(crate) enum Stat {
     /// Bytes received in softirq.
     RxSoftBytes,
+    /// Bytes received at the end of a submit thread's batch.
+    RxBatchBytes,
     /// Bytes received elsewhere: in the backlog of a task.
     RxTaskBytes,
     /// PDUs received in softirq.
     RxSoftPdus,
+    /// PDUs received at the end of a batch.
+    RxBatchPdus,
     /// PDUs received elsewhere.
     RxTaskPdus,
     /// Bytes sent in softirq.
     TxSoftBytes,
+    /// Bytes sent at the end of a batch.
+    TxBatchBytes,
     /// Bytes sent by a worker.
     TxTaskBytes,
     /// PDUs sent in softirq.
     TxSoftPdus,
+    /// PDUs sent at the end of a batch.
+    TxBatchPdus,
     /// PDUs sent by a worker.
     TxTaskPdus,
     /// Sends passed to a worker because a task owned the socket.
@@ -79,12 +87,16 @@ pub(crate) enum Stat {
 /// All counters with their names.
 pub(crate) const ALL: &[(&str, Stat)] = &[
     ("rx_softirq_bytes", Stat::RxSoftBytes),
+    ("rx_batch_bytes", Stat::RxBatchBytes),
     ("rx_task_bytes", Stat::RxTaskBytes),
     ("rx_softirq_pdus", Stat::RxSoftPdus),
+    ("rx_batch_pdus", Stat::RxBatchPdus),
     ("rx_task_pdus", Stat::RxTaskPdus),
     ("tx_softirq_bytes", Stat::TxSoftBytes),
+    ("tx_batch_bytes", Stat::TxBatchBytes),
     ("tx_task_bytes", Stat::TxTaskBytes),
     ("tx_softirq_pdus", Stat::TxSoftPdus),
+    ("tx_batch_pdus", Stat::TxBatchPdus),
     ("tx_task_pdus", Stat::TxTaskPdus),
     ("tx_socket_owned", Stat::TxOwned),
     ("tx_no_memory", Stat::TxNoMemory),

@@ -93,7 +93,7 @@ use crate::{
             SkbSlice, //
         },
         socket::{
-            self,
+            Context,
             Owner, //
         }, //
     },
@@ -432,7 +432,7 @@ impl Rx {
         }
         let mut budget = BUDGET_BYTES;
         let mut pdus = 0u64;
-        let softirq = socket::in_softirq();
+        let context = Context::here();
         owner.read(&mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
@@ -442,7 +442,7 @@ impl Rx {
             }
             // The submit thread cannot have run yet: it is of this CPU.
             let held = conn.ack.load(Relaxed);
-            if softirq && held != 0 && owner.hold_ack() {
+            if context != Context::Task && held != 0 && owner.hold_ack() {
                 conn.ack.store(held.saturating_add(1), Relaxed);
             }
             offered.saturating_sub(slice.len())
@@ -450,13 +450,13 @@ impl Rx {
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
             conn.heard.store(1, Relaxed);
-            if softirq {
-                stats::add(Stat::RxSoftBytes, used);
-                stats::add(Stat::RxSoftPdus, pdus);
-            } else {
-                stats::add(Stat::RxTaskBytes, used);
-                stats::add(Stat::RxTaskPdus, pdus);
-            }
+            let (bytes, whole) = match context {
+                Context::Softirq => (Stat::RxSoftBytes, Stat::RxSoftPdus),
+                Context::Batch => (Stat::RxBatchBytes, Stat::RxBatchPdus),
+                Context::Task => (Stat::RxTaskBytes, Stat::RxTaskPdus),
+            };
+            stats::add(bytes, used);
+            stats::add(whole, pdus);
         }
         if budget == 0 {
             conn.resume.store(1, Relaxed);

@@ -58,7 +58,7 @@ use crate::{
         misc,
         pages::PageBuf,
         socket::{
-            self,
+            Context,
             Owner,
             SendError, //
         }, //
@@ -256,13 +256,13 @@ impl Tx {
             let n = self.gather.sent().saturating_sub(before);
             spent = spent.saturating_add(n);
             let pdus = core::mem::take(&mut self.pdus);
-            if socket::in_softirq() {
-                stats::add(Stat::TxSoftBytes, n as u64);
-                stats::add(Stat::TxSoftPdus, pdus);
-            } else {
-                stats::add(Stat::TxTaskBytes, n as u64);
-                stats::add(Stat::TxTaskPdus, pdus);
-            }
+            let (bytes, whole) = match Context::here() {
+                Context::Softirq => (Stat::TxSoftBytes, Stat::TxSoftPdus),
+                Context::Batch => (Stat::TxBatchBytes, Stat::TxBatchPdus),
+                Context::Task => (Stat::TxTaskBytes, Stat::TxTaskPdus),
+            };
+            stats::add(bytes, n as u64);
+            stats::add(whole, pdus);
             match sent {
                 Ok(()) if spent > BUDGET_BYTES => {
                     // The rest in another softirq.

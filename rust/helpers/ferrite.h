@@ -66,7 +66,15 @@ int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor);
 int fer_sk_sendv(struct sock *sk, struct bio_vec *bv, unsigned int nr,
 		 size_t total, size_t skip, bool more);
 void fer_sock_shut(struct socket *sock, bool abort);
-bool fer_in_softirq(void);
+
+/* Where code runs: FER_BATCH is the end of a submit thread's batch, with softirqs disabled. */
+enum fer_context {
+	FER_SOFTIRQ,
+	FER_BATCH,
+	FER_TASK,
+};
+enum fer_context fer_context(void);
+
 
 /* sched.c */
 void fer_work_init(struct work_struct *work, work_func_t fn);

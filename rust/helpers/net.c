@@ -357,9 +357,11 @@ void fer_sock_shut(struct socket *sock, bool abort)
 		kernel_sock_shutdown(sock, SHUT_RDWR);
 }
 
-/* Or at the end of a submit thread's batch, which is as good. */
-bool fer_in_softirq(void)
+enum fer_context fer_context(void)
 {
-	return in_serving_softirq() ||
-	       (in_softirq() && fer_submit_is_current());
+	if (in_serving_softirq())
+		return FER_SOFTIRQ;
+	if (in_softirq() && fer_submit_is_current())
+		return FER_BATCH;
+	return FER_TASK;
 }

@@ -692,8 +692,25 @@ impl<T> Drop for CellGuard<'_, T> {
     }
 }
 
-/// Whether this code runs in a softirq: for the counters that prove it.
-pub(crate) fn in_softirq() -> bool {
-    // SAFETY: No preconditions.
-    unsafe { bindings::fer_in_softirq() }
+/// Where code runs, for the counters that prove it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    /// In a softirq.
+    Softirq,
+    /// At the end of a submit thread's batch, with softirqs disabled.
+    Batch,
+    /// Elsewhere: in a worker, or the backlog of a task.
+    Task,
+}
+
+impl Context {
+    /// Where this code runs.
+    pub(crate) fn here() -> Self {
+        // SAFETY: No preconditions.
+        match unsafe { bindings::fer_context() } {
+            bindings::fer_context_FER_SOFTIRQ => Context::Softirq,
+            bindings::fer_context_FER_BATCH => Context::Batch,
+            _ => Context::Task,
+        }
+    }
 }
