@@ -9,6 +9,7 @@ case_cleanup() {
 	i_forget
 	t_clear
 	dmsetup remove both slow one two
+	dmsetup remove part{0..8}
 } 2>/dev/null
 
 must modprobe -a dm_mod dm_mirror dm_delay raid10
