@@ -607,6 +607,15 @@ impl Drop for SoftOwner<'_> {
 /// An [`Owner`] by `lock_sock()`, in process context.
 pub(crate) struct TaskOwner<'a>(Owner<'a>);
 
+#[cfg(ferrite_kunit)]
+impl TaskOwner<'_> {
+    /// Lets the backlog be worked off, as a send does that takes long.
+    pub(crate) fn run_backlog(&self) {
+        // SAFETY: The socket is alive, and this task owns it.
+        unsafe { bindings::fer_kunit_run_backlog(self.0.sk.as_ptr()) };
+    }
+}
+
 impl<'a> Deref for TaskOwner<'a> {
     type Target = Owner<'a>;
 
