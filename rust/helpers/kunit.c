@@ -56,6 +56,7 @@ int fer_kunit_connect(u16 port, struct socket **out)
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
+	static struct lock_class_key slock_key, lock_key;
 	struct socket *sock;
 	int err;
 
@@ -63,6 +64,9 @@ int fer_kunit_connect(u16 port, struct socket **out)
 			       &sock);
 	if (err)
 		return err;
+	/* Tests send with the other end's lock held, which is no recursion. */
+	sock_lock_init_class_and_name(sock->sk, "slock-kunit-peer", &slock_key,
+				      "sk_lock-kunit-peer", &lock_key);
 	err = kernel_connect(sock, (struct sockaddr_unsized *)&sin, sizeof(sin), 0);
 	if (err) {
 		sock_release(sock);

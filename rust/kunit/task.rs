@@ -89,6 +89,11 @@ mod tests {
             }
             self.answers.fetch_add(1, Full);
         }
+        fn will_submit(&self) {}
+        fn owes_ack(&self) -> bool {
+            false
+        }
+        fn pay_ack(self: Arc<Self>) {}
         fn sweep(self: Arc<Self>) {}
         fn window_moved(self: Arc<Self>) {}
         fn close(self: Arc<Self>, _why: Why) {}

@@ -179,6 +179,8 @@ impl<K: Knock> Listener<K> {
     /// Sends the knocks to `user` from now on, until it is dropped. To be
     /// called once.
     pub(crate) fn arm(&self, user: Arc<K>) {
+        // The kernel keeps flags in the lowest three bits of the pointer.
+        const { assert!(align_of::<K>() >= 8) };
         let ptr = Arc::into_raw(user);
         self.user.store(ptr as usize, Release);
         // SAFETY: The socket is ours; `ptr` stays valid until `drop`.
