@@ -14,6 +14,8 @@ mod config;
 mod conn;
 mod error;
 mod exec;
+#[cfg(ferrite_kunit)]
+mod kunit;
 mod limits;
 mod meter;
 mod parcel;

@@ -19,3 +19,6 @@
 #include "configfs.h"
 #include "file.h"
 #include "limits.h"
+#ifdef FERRITE_KUNIT
+#include "kunit.h"
+#endif

@@ -34,6 +34,13 @@ static DEFINE_PER_CPU(struct llist_head, fer_submit_list);
 static DEFINE_PER_CPU(struct task_struct *, fer_submit_task);
 static void (*fer_submit_run)(struct llist_node *batch);
 
+/* UML does not tell modules what is pending; there it is always looked. */
+#ifdef CONFIG_UML
+#define fer_softirq_pending() true
+#else
+#define fer_softirq_pending() local_softirq_pending()
+#endif
+
 static int fer_submit_should_run(unsigned int cpu)
 {
 	return !llist_empty(per_cpu_ptr(&fer_submit_list, cpu));
@@ -68,7 +75,7 @@ static void fer_submit_fn(unsigned int cpu)
 	blk_finish_plug(&plug);
 	after->open = false;
 	/* What ended within the batch is answered here and now. */
-	if (after->nr || local_softirq_pending()) {
+	if (after->nr || fer_softirq_pending()) {
 		local_bh_disable();
 		for (i = 0; i < after->nr; i++)
 			after->calls[i].fn(after->calls[i].arg);

@@ -620,6 +620,33 @@ impl Subsystem {
     }
 }
 
+#[cfg(ferrite_kunit)]
+impl Subsystem {
+    /// What configfs does on `mkdir`, when there turns out to be no memory for
+    /// the rest of it: makes a directory in the root and drops it at once.
+    ///
+    /// # Errors
+    ///
+    /// What `mkdir` gives.
+    pub(crate) fn make_and_drop(&self, name: &CStr) -> Result {
+        let _guard = MutexGuard::new(&self.family);
+        // SAFETY: The root is registered, so its group has a type; the functions
+        // are called as configfs does, under the subsystem's mutex, and what was
+        // made is dropped once.
+        unsafe {
+            let group: *mut bindings::config_group = (&raw mut (*self.family.root).su_group).cast();
+            let ops = (*(*group).cg_item.ci_type).ct_group_ops;
+            let (Some(make), Some(drop)) = ((*ops).make_group, (*ops).drop_item) else {
+                return Err(EPERM);
+            };
+            let made = make(group, name.as_char_ptr());
+            let made = kernel::error::from_err_ptr(made)?;
+            drop(group, &raw mut (*made).cg_item);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Subsystem {
     fn drop(&mut self) {
         let root = self.family.root;

@@ -25,6 +25,8 @@ pub(crate) mod configfs;
 pub(crate) mod errand;
 pub(crate) mod file;
 pub(crate) mod gather;
+#[cfg(ferrite_kunit)]
+pub(crate) mod kunit;
 pub(crate) mod llist;
 pub(crate) mod lock;
 pub(crate) mod misc;

@@ -179,6 +179,8 @@ impl<K: Knock> Listener<K> {
     /// Sends the knocks to `user` from now on, until it is dropped. To be
     /// called once.
     pub(crate) fn arm(&self, user: Arc<K>) {
+        // The kernel keeps flags in the lowest three bits of the pointer.
+        const { assert!(align_of::<K>() >= 8) };
         let ptr = Arc::into_raw(user);
         self.user.store(ptr as usize, Release);
         // SAFETY: The socket is ours; `ptr` stays valid until `drop`.
@@ -606,6 +608,15 @@ impl Drop for SoftOwner<'_> {
 
 /// An [`Owner`] by `lock_sock()`, in process context.
 pub(crate) struct TaskOwner<'a>(Owner<'a>);
+
+#[cfg(ferrite_kunit)]
+impl TaskOwner<'_> {
+    /// Lets the backlog be worked off, as a send does that takes long.
+    pub(crate) fn run_backlog(&self) {
+        // SAFETY: The socket is alive, and this task owns it.
+        unsafe { bindings::fer_kunit_run_backlog(self.0.sk.as_ptr()) };
+    }
+}
 
 impl<'a> Deref for TaskOwner<'a> {
     type Target = Owner<'a>;

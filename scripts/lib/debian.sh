@@ -216,6 +216,7 @@ release_of() {
 				die "$suite-backports have no kernel of an earlier series than the primary one"
 			;;
 		debug) debug_release ;;
+		uml) uml_release ;;
 		running) uname -r ;;
 		*) echo "$name" ;;
 	esac
@@ -226,6 +227,13 @@ debug_release() {
 	local version
 	version=$(awk '$1 == "primary" { print $2 }' "$suite_file")
 	echo "${version%%+*}-ferrite-debug"
+}
+
+# And so is the one of the KUnit suites.
+uml_release() {
+	local version
+	version=$(awk '$1 == "primary" { print $2 }' "$suite_file")
+	echo "${version%%+*}-ferrite-uml"
 }
 
 kernel_dir() {

@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 
+import kunit
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
 CACHE = os.environ.get("FERRITE_CACHE") or os.path.join(
@@ -30,6 +32,7 @@ VM_TESTS = os.path.join(PROJECT, "tests", "vm")
 CASES = os.path.join(VM_TESTS, "cases")
 TOOLCHAIN = os.path.join(PROJECT, "scripts", "toolchain")
 VM = os.path.join(PROJECT, "scripts", "vm")
+KUNIT = os.path.join(PROJECT, "scripts", "kunit")
 
 # The disks that every machine has: /dev/vda is for use as it is, /dev/vdb to cut in pieces.
 DISKS = ["--disk", "1G", "--disk", "512M"]
@@ -326,8 +329,20 @@ class Host:
         """the module has no way to panic but those that are known"""
         self.step("panics", self.do_panics.__doc__, ["scripts/check-panics"])
 
+    def do_kunit(self):
+        """the KUnit suites, in a kernel with lockdep that is made for them"""
+        name = "kunit"
+        self.results.say(f"{name}: {self.do_kunit.__doc__}")
+        start = time.monotonic()
+        open(log_path(name), "wb").close()
+        self.run(name, [KUNIT])
+        with open(log_path(name), encoding="utf-8", errors="replace") as file:
+            outcome = kunit.read(file)
+        self.results.count(name, outcome.passed, outcome.failures, outcome.skips,
+                           time.monotonic() - start, tail(log_path(name)))
+
     STEPS = ["fmt", "shell", "layers", "unit", "clippy", "tools", "oldest_rust", "module",
-             "other_kernels", "kernel_clippy", "panics", "debug_kernel"]
+             "other_kernels", "kernel_clippy", "panics", "kunit", "debug_kernel"]
 
 
 # --- cases in virtual machines --------------------------------------------------------------

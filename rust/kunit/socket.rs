@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who owns a socket, and what the one further up the stack keeps shut.
+
+#[kernel::macros::kunit_tests(ferrite_socket)]
+mod tests {
+    use super::super::{
+        check,
+        wait,
+        Alive,
+        Census,
+        Crowd, //
+    };
+    use crate::sys::{
+        gather::Gather,
+        kunit::{
+            self,
+            Peer, //
+        },
+        misc,
+        socket::{
+            in_softirq,
+            Handler,
+            Knock,
+            Listener,
+            NetNs,
+            Owner,
+            Sock,
+            SockCell, //
+        }, //
+    };
+    use core::net::{
+        IpAddr,
+        Ipv4Addr,
+        SocketAddr, //
+    };
+    use kernel::{
+        prelude::*,
+        sync::{
+            atomic::{
+                Acquire,
+                Atomic,
+                Full,
+                Relaxed, //
+            },
+            Arc,
+            ArcBorrow, //
+        }, //
+    };
+
+    const PORT: u16 = 3266;
+
+    /// Counts those who knock. The lowest bits of a pointer to it are the
+    /// socket's.
+    #[repr(align(8))]
+    struct Bell(Atomic<u32>);
+
+    impl Knock for Bell {
+        fn knock(this: ArcBorrow<'_, Self>) {
+            this.0.fetch_add(1, Full);
+        }
+    }
+
+    /// What has come by a socket.
+    struct Received {
+        bytes: u64,
+        sum: u64,
+    }
+
+    /// A connection that only listens.
+    struct Ear {
+        sock: Sock<Ear>,
+        rx: SockCell<Received>,
+        tx: SockCell<u64>,
+        calls: Atomic<u32>,
+        soft: Atomic<u32>,
+        backlog: Atomic<u32>,
+        /// Times that a cell was found open further up the stack.
+        shut: Atomic<u32>,
+        /// Times that a cell opened twice.
+        twice: Atomic<u32>,
+        changes: Atomic<u32>,
+        _alive: Alive,
+    }
+
+    impl Ear {
+        fn take(&self, owner: &Owner<'_>) {
+            let Some(mut rx) = self.rx.open(owner) else {
+                self.shut.fetch_add(1, Full);
+                return;
+            };
+            if self.rx.open(owner).is_some() {
+                self.twice.fetch_add(1, Full);
+            }
+            owner.read(&mut |slice| {
+                let mut buf = [0u8; 256];
+                let n = slice.len().min(buf.len());
+                if let Some(part) = buf.get_mut(..n) {
+                    if slice.copy_to_slice(part).is_ok() {
+                        rx.bytes += n as u64;
+                        rx.sum += part.iter().map(|b| u64::from(*b)).sum::<u64>();
+                    }
+                }
+                n
+            });
+        }
+
+        fn received(&self) -> (u64, u64) {
+            let owner = self.sock.own();
+            self.rx
+                .open(&owner)
+                .map_or((u64::MAX, 0), |rx| (rx.bytes, rx.sum))
+        }
+    }
+
+    impl Handler for Ear {
+        fn data_ready(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+            this.calls.fetch_add(1, Full);
+            if in_softirq() {
+                this.soft.fetch_add(1, Full);
+            }
+            if owner.in_backlog() {
+                this.backlog.fetch_add(1, Full);
+            }
+            // It is read in pieces of 256 bytes.
+            for _ in 0..1000 {
+                let before = this.shut.load(Relaxed);
+                if !owner.rx_pending() {
+                    break;
+                }
+                this.take(owner);
+                if this.shut.load(Relaxed) != before {
+                    break;
+                }
+            }
+        }
+
+        fn write_space(this: ArcBorrow<'_, Self>) {
+            this.changes.fetch_add(1, Full);
+        }
+
+        fn state_change(this: ArcBorrow<'_, Self>) {
+            this.changes.fetch_add(1, Full);
+        }
+    }
+
+    /// A connected pair; nothing of it is left when both are dropped and
+    /// the first was released.
+    struct Pair {
+        ear: Arc<Ear>,
+        peer: Arc<Peer>,
+    }
+
+    impl Drop for Pair {
+        fn drop(&mut self) {
+            self.ear.sock.release(true);
+        }
+    }
+
+    fn listen(port: u16) -> Result<Listener<Bell>> {
+        let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)), port);
+        Listener::open(&NetNs::current(), &addr, 16)
+    }
+
+    fn accept(listener: &Listener<Bell>) -> Result<Sock<Ear>> {
+        let mut got = Err(EAGAIN);
+        wait(|| {
+            got = listener.accept();
+            !matches!(&got, Err(e) if *e == EAGAIN)
+        })?;
+        got
+    }
+
+    fn pair(census: &Census, port: u16) -> Result<Pair> {
+        let listener = listen(port)?;
+        let peer = Arc::new(Peer::connect(port)?, GFP_KERNEL)?;
+        let sock = accept(&listener)?;
+        let ear = Arc::new(
+            Ear {
+                rx: SockCell::new(&sock, Received { bytes: 0, sum: 0 }),
+                tx: SockCell::new(&sock, 0),
+                sock,
+                calls: Atomic::new(0),
+                soft: Atomic::new(0),
+                backlog: Atomic::new(0),
+                shut: Atomic::new(0),
+                twice: Atomic::new(0),
+                changes: Atomic::new(0),
+                _alive: census.birth(),
+            },
+            GFP_KERNEL,
+        )?;
+        let pair = Pair { ear, peer };
+        check(pair.ear.sock.attach(pair.ear.clone()), "it stands")?;
+        Ok(pair)
+    }
+
+    fn send_all(peer: &Peer, bytes: &[u8]) -> Result {
+        let mut rest = bytes;
+        wait(|| {
+            if let Ok(n) = peer.send(rest) {
+                rest = rest.get(n..).unwrap_or_default();
+            }
+            rest.is_empty()
+        })
+    }
+
+    #[test]
+    fn a_knock_for_each_connection() -> Result {
+        let listener = listen(PORT)?;
+        let bell = Arc::new(Bell(Atomic::new(0)), GFP_KERNEL)?;
+        listener.arm(bell.clone());
+        check(
+            matches!(listener.accept::<Ear>(), Err(e) if e == EAGAIN),
+            "nobody is there yet",
+        )?;
+        let peer = Peer::connect(PORT)?;
+        wait(|| bell.0.load(Acquire) > 0)?;
+        let mut sock = accept(&listener)?;
+        let (local, _) = sock.names()?;
+        check(local.port() == PORT, "it knows where it was reached")?;
+        drop(sock);
+        drop(listener);
+        let mut byte = [0];
+        wait(|| !matches!(peer.recv(&mut byte), Err(e) if e == EAGAIN))?;
+        check(Peer::connect(PORT).is_err(), "nobody listens any more")?;
+        check(
+            Arc::into_unique_or_drop(bell).is_some(),
+            "the bell is ours again",
+        )
+    }
+
+    #[test]
+    fn a_cell_opens_once_and_to_its_owner() -> Result {
+        let census = Census::new()?;
+        {
+            let a = pair(&census, PORT)?;
+            let b = pair(&census, PORT + 1)?;
+            {
+                let other = b.ear.sock.own();
+                check(a.ear.rx.open(&other).is_none(), "not to another's owner")?;
+            }
+            let owner = a.ear.sock.own();
+            let open = a.ear.rx.open(&owner);
+            check(open.is_some(), "to its owner")?;
+            check(a.ear.rx.open(&owner).is_none(), "but once at a time")?;
+            check(a.ear.tx.open(&owner).is_some(), "and each by itself")?;
+            drop(open);
+            check(a.ear.rx.open(&owner).is_some(), "then again")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    #[test]
+    fn what_arrives_is_read_in_softirq() -> Result {
+        let census = Census::new()?;
+        {
+            let pair = pair(&census, PORT)?;
+            let bytes = [3u8; 5000];
+            send_all(&pair.peer, &bytes)?;
+            wait(|| pair.ear.received().0 == 5000)?;
+            check(pair.ear.received().1 == 15000, "the bytes that were sent")?;
+            let ear = &pair.ear;
+            check(ear.soft.load(Acquire) > 0, "in softirq")?;
+            check(ear.twice.load(Acquire) == 0, "no cell opens twice")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// The one who has opened a cell keeps it while its own backlog is run.
+    #[test]
+    fn a_backlog_finds_an_open_cell_shut() -> Result {
+        let census = Census::new()?;
+        {
+            let pair = pair(&census, PORT)?;
+            let ear = pair.ear.clone();
+            let owner = ear.sock.own();
+            let mut rx = ear.rx.open(&owner);
+            if let Some(rx) = rx.as_mut() {
+                rx.bytes = 7;
+            }
+            send_all(&pair.peer, &[1u8; 100])?;
+            misc::sleep_ms(20);
+            let before = ear.shut.load(Acquire);
+            // As a send does that takes long.
+            owner.run_backlog();
+            let nested = ear.shut.load(Acquire);
+            check(nested > before, "it was found shut")?;
+            check(
+                rx.as_ref().is_some_and(|rx| rx.bytes == 7),
+                "nobody else touched what is in it",
+            )?;
+            drop(rx);
+            check(owner.rx_pending(), "what came is still there")?;
+            ear.take(&owner);
+            drop(owner);
+            check(ear.received().0 == 107, "the owner reads what was left")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    #[test]
+    fn nothing_calls_after_release() -> Result {
+        let census = Census::new()?;
+        for round in 0..20u16 {
+            let pair = pair(&census, PORT)?;
+            let crowd = Crowd::new()?;
+            let peer = pair.peer.clone();
+            crowd.spawn(move || {
+                for _ in 0..200 {
+                    if matches!(peer.send(&[9u8; 64]), Err(e) if e != EAGAIN) {
+                        break;
+                    }
+                }
+            })?;
+            misc::sleep_us(u32::from(round) * 37 + 10);
+            pair.ear.sock.release(round % 2 == 0);
+            let calls = pair.ear.calls.load(Acquire);
+            crowd.join()?;
+            check(
+                pair.ear.calls.load(Acquire) == calls,
+                "no callback any more",
+            )?;
+            // The second time it does nothing.
+            pair.ear.sock.release(true);
+        }
+        wait(|| census.living() == 0)
+    }
+
+    #[test]
+    fn what_is_sent_arrives_as_it_was() -> Result {
+        let census = Census::new()?;
+        {
+            let pair = pair(&census, PORT)?;
+            let mut gather = Gather::new(16)?;
+            let mut sent = 0u64;
+            let mut got = 0u64;
+            let mut sum = 0u64;
+            let mut buf = KVec::from_elem(0u8, 8192, GFP_KERNEL)?;
+            for round in 0..64u8 {
+                check(gather.push_bytes(&[round; 200]), "there is room")?;
+                sent += u64::from(round) * 200;
+                wait(|| {
+                    let owner = pair.ear.sock.own();
+                    let all = owner.send(&mut gather, false).is_ok();
+                    drop(owner);
+                    if let Ok(n) = pair.peer.recv(&mut buf) {
+                        got += n as u64;
+                        sum += buf.iter().take(n).map(|b| u64::from(*b)).sum::<u64>();
+                    }
+                    all
+                })?;
+                gather.clear();
+            }
+            wait(|| {
+                if let Ok(n) = pair.peer.recv(&mut buf) {
+                    got += n as u64;
+                    sum += buf.iter().take(n).map(|b| u64::from(*b)).sum::<u64>();
+                }
+                got == 64 * 200
+            })?;
+            check(sum == sent, "the bytes that were gathered")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    #[test]
+    fn a_listener_without_memory_is_refused() -> Result {
+        // The kernel has more than one word for it (ENFILE without an inode).
+        let seen = kunit::each_failure(|| listen(PORT), || Ok(()))?;
+        check(seen.refused > 0, "some allocation is refused")?;
+        let bell = Arc::new(Bell(Atomic::new(0)), GFP_KERNEL)?;
+        listen(PORT)?.arm(bell.clone());
+        check(
+            Arc::into_unique_or_drop(bell).is_some(),
+            "and the next one listens",
+        )
+    }
+}
