@@ -319,17 +319,18 @@ pub(super) fn store_map(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusa
     let lines = value
         .split(|byte| matches!(byte, b'\n' | b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty() && *line != NO_GROUP);
+        .filter(|line| !line.is_empty());
+    let none = value.trim_ascii() == NO_GROUP;
     let mut geometry = None;
     let mut segments = KVec::new();
-    for line in lines {
+    for line in lines.filter(|_| !none) {
         if geometry.is_none() {
             geometry = Some(Geometry::parse(line).map_err(wrong_map)?);
         } else {
             segments.push(Segment::parse(line).map_err(wrong_map)?, GFP_KERNEL)?;
         }
     }
-    if geometry.is_some() && segments.is_empty() {
+    if !none && segments.is_empty() {
         return Err(Refusal::invalid(
             "needs a line for each segment; NULL alone removes the map",
         ));

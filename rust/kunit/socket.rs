@@ -19,7 +19,7 @@ mod tests {
         },
         misc,
         socket::{
-            in_softirq,
+            Context,
             Handler,
             Knock,
             Listener,
@@ -116,7 +116,7 @@ mod tests {
     impl Handler for Ear {
         fn data_ready(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
             this.calls.fetch_add(1, Full);
-            if in_softirq() {
+            if Context::here() == Context::Softirq {
                 this.soft.fetch_add(1, Full);
             }
             if owner.in_backlog() {
