@@ -350,15 +350,7 @@ fn lun(reader: &mut Reader, tpg: &mut Tpg, at: &At, value: &str) -> Result<()> {
     let Some(backstore) = reader.backstore(at, base_name(path), path, &identity)? else {
         return Ok(());
     };
-    if let Some(disk) = reader.backstore_mut(&backstore) {
-        disk.read_only = read_only;
-        if write_through {
-            disk.attributes.0.insert("write_through".into(), "1".into());
-        }
-        if let Some(size) = block_size {
-            disk.attributes.0.insert("block_size".into(), size);
-        }
-    }
+    reader.set_use(&backstore, read_only, write_through, block_size);
     tpg.luns.insert(number, Lun::new(backstore, None));
     Ok(())
 }

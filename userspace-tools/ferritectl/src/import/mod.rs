@@ -326,6 +326,27 @@ impl Reader {
         self.configuration.backstores.get_mut(id)
     }
 
+    /// Says of a backstore what the other target did with its disk. A block size that is not said
+    /// is the device's own.
+    fn set_use(
+        &mut self,
+        id: &BackstoreId,
+        read_only: bool,
+        write_through: bool,
+        block_size: Option<String>,
+    ) {
+        let Some(disk) = self.backstore_mut(id) else {
+            return;
+        };
+        disk.read_only = read_only;
+        if write_through {
+            disk.attributes.0.insert("write_through".into(), "1".into());
+        }
+        if let Some(size) = block_size {
+            disk.attributes.0.insert("block_size".into(), size);
+        }
+    }
+
     /// Takes a key of RFC 7143 section 13 over; false if it is none. What is as the other
     /// target has it by itself is left to our own defaults.
     fn parameter(&mut self, at: &At, tpg: &mut Tpg, key: &str, value: &str, default: &str) -> bool {

@@ -301,15 +301,9 @@ fn handler(
         let read_only = device.flag("read_only")?;
         let write_through = device.flag("write_through")?;
         let thin = device.get("thin_provisioned");
-        let block_size = device.get("blocksize");
+        let block_size = device.get("blocksize").filter(|size| size != "512");
+        reader.set_use(&id, read_only, write_through, block_size);
         if let Some(disk) = reader.backstore_mut(&id) {
-            disk.read_only = read_only;
-            if write_through {
-                disk.attributes.0.insert("write_through".into(), "1".into());
-            }
-            if let Some(size) = block_size.filter(|size| size != "512") {
-                disk.attributes.0.insert("block_size".into(), size);
-            }
             if thin.as_deref() == Some("0") {
                 for name in ["emulate_tpu", "emulate_tpws"] {
                     disk.attributes.0.insert(name.into(), "0".into());

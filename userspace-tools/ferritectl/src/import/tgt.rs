@@ -620,15 +620,7 @@ fn store_lun(
     let Some(backstore) = reader.backstore(&store.at, &like, &store.value, &identity)? else {
         return Ok(false);
     };
-    if let Some(disk) = reader.backstore_mut(&backstore) {
-        disk.read_only = read_only;
-        if write_through {
-            disk.attributes.0.insert("write_through".into(), "1".into());
-        }
-        if let Some(size) = block_size {
-            disk.attributes.0.insert("block_size".into(), size);
-        }
-    }
+    reader.set_use(&backstore, read_only, write_through, block_size);
     tpg.luns.insert(lun, Lun::new(backstore, None));
     Ok(made_up)
 }
