@@ -1,26 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """One device behind two portal groups: LUN 0 at 127.0.0.1:3260 and at 127.0.0.1:3261."""
 
-import os
-
+import host
 from iscsi import Conn, sense_code
 
 PORTALS = {1: ("127.0.0.1", 3260), 2: ("127.0.0.1", 3261)}
 
 
 def get(path):
-    with open(path, encoding="ascii") as f:
-        return f.read().rstrip("\n")
+    return host.read(path).rstrip("\n")
 
 
 def put(value, path):
     """The errno of a store, 0 if it was taken."""
     try:
-        fd = os.open(path, os.O_WRONLY)
-        try:
-            os.write(fd, str(value).encode())
-        finally:
-            os.close(fd)
+        host.write(path, str(value))
         return 0
     except OSError as e:
         return e.errno
