@@ -11,7 +11,6 @@ use crate::{
     alua,
     backend,
     proto::scsi::{
-        alua::AccessState,
         capacity,
         command::{
             DataDirection,
@@ -158,10 +157,10 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
     }
     let shift = device.block_shift();
     let checked = check(&command, nexus).and_then(|()| {
-        let touched = match access.state() {
-            AccessState::LbaDependent => command.touches(device.blocks()),
-            _ => None,
-        };
+        if access.is_optimized() {
+            return Ok(());
+        }
+        let touched = command.touches(device.blocks());
         let refused = touched.and_then(|(lba, blocks)| nexus.refuses_blocks(lba, blocks));
         refused.map_or(Ok(()), Err)
     });

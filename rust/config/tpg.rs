@@ -233,8 +233,7 @@ impl Dir for AttribDir {
                 Ok(writeln!(out, "{iops}")?)
             },
             |tpg: &Arc<Tpg>, value: &[u8]| {
-                let [_, bytes] = tpg.demo_caps();
-                tpg.set_demo_caps([caps::iops(value)?, bytes]);
+                tpg.set_demo_iops(caps::iops(value)?);
                 Ok(())
             }
         ),
@@ -245,8 +244,7 @@ impl Dir for AttribDir {
                 Ok(writeln!(out, "{bytes}")?)
             },
             |tpg: &Arc<Tpg>, value: &[u8]| {
-                let [iops, _] = tpg.demo_caps();
-                tpg.set_demo_caps([iops, caps::bytes(value)?]);
+                tpg.set_demo_bytes(caps::bytes(value)?);
                 Ok(())
             }
         ),

@@ -653,7 +653,9 @@ impl Tx {
             let mut n = found.emit(descriptor, bytes);
             if let (true, Some(lba), Some(nexus)) = (descriptor, found.info, head.nexus.as_ref()) {
                 if found.is(&Sense::INSPECT_REFERRALS) {
-                    n = nexus.device().put_referral(lba, bytes, n);
+                    n = nexus
+                        .device()
+                        .with_lba_map(|map| map.put_sense(lba, bytes, n));
                 }
             }
             let n = n.min(bytes.len());

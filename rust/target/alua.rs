@@ -438,7 +438,7 @@ impl TargetPortGroup {
     pub(crate) fn support_lba_dependent(&self, on: bool) -> Result {
         let mut groups = self.device.groups().lock();
         // It comes and goes while nobody else has the groups.
-        if on && !self.device.lba_map().exists() {
+        if on && self.device.lba_map().geometry().is_none() {
             return Err(EINVAL);
         }
         let settings = &mut groups.entry_mut(self.key)?.settings;
@@ -525,7 +525,7 @@ impl Device {
         }
         let key = groups.next_key;
         let handle = self.group_handle(key)?;
-        let mapped = self.lba_map().exists();
+        let mapped = self.lba_map().geometry().is_some();
         let settings = Settings {
             support: Support::ALL.with(AccessState::LbaDependent, mapped),
             ..Settings::NEW

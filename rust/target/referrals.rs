@@ -75,11 +75,6 @@ impl LbaMap {
         self.with(|map| (!map.is_empty()).then_some(map.geometry))
     }
 
-    /// Whether there is a map.
-    pub(super) fn exists(&self) -> bool {
-        self.with(|map| !map.is_empty())
-    }
-
     fn replace(&self, new: Map) {
         let old = core::mem::replace(&mut *self.map.lock(), new);
         drop(old);
@@ -114,12 +109,6 @@ impl Device {
     /// Calls `look` with the map. It must not sleep.
     pub(crate) fn with_lba_map<R>(&self, look: impl FnOnce(&Referrals<'_>) -> R) -> R {
         self.lba_map().with(look)
-    }
-
-    /// Adds what the map says of a block to descriptor format sense data of
-    /// `len` bytes; returns the new length.
-    pub(crate) fn put_referral(&self, lba: u64, out: &mut [u8], len: usize) -> usize {
-        self.with_lba_map(|map| map.put_sense(lba, out, len))
     }
 }
 

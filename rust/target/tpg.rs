@@ -326,11 +326,20 @@ impl Tpg {
         [iops.load(Relaxed), bytes.load(Relaxed)]
     }
 
-    /// Says these limits; they hold at once.
-    pub(crate) fn set_demo_caps(&self, [iops, bytes]: [u64; 2]) {
-        let [iops_now, bytes_now] = &self.demo_caps;
-        iops_now.store(iops, Relaxed);
-        bytes_now.store(bytes, Relaxed);
+    /// Limits their commands; it holds at once.
+    pub(crate) fn set_demo_iops(&self, rate: u64) {
+        let [iops, _] = &self.demo_caps;
+        self.set_demo_cap(iops, rate);
+    }
+
+    /// Limits their bytes; it holds at once.
+    pub(crate) fn set_demo_bytes(&self, rate: u64) {
+        let [_, bytes] = &self.demo_caps;
+        self.set_demo_cap(bytes, rate);
+    }
+
+    fn set_demo_cap(&self, which: &Atomic<u64>, rate: u64) {
+        which.store(rate, Relaxed);
         self.for_each_session(&mut |session| {
             self.cap_demo(session);
             true
