@@ -38,7 +38,9 @@ class Device:
 
     def __init__(self, number):
         self.lun = lun(number)
-        self.conn = Conn().login()
+        # LIO sends data of no length, without end, to an initiator that does not say how much
+        # it takes, though there is a default (RFC 7143 section 13.12).
+        self.conn = Conn().login(MaxRecvDataSegmentLength="65536")
         self.conn.ready(self.lun)
 
     def ask(self, cdb, length):
