@@ -24,10 +24,7 @@ use crate::{
                 DataDirection, //
             },
             lun,
-            sense::{
-                Sense,
-                SenseKey, //
-            },
+            sense::Sense,
             status::Status,
             taskset::Kind, //
         },
@@ -1223,7 +1220,7 @@ impl Rx {
             // What makes it no command at all is found before it is counted as
             // received (RFC 7143 7.3).
             let checked = WritePlan::new(&write_params(session, pdu, 0, len));
-            if let Some(error) = checked.err().filter(|e| sense_of(*e).is_none()) {
+            if let Some(error) = checked.err().filter(|e| e.sense().is_none()) {
                 let reason = error.reject_reason().unwrap_or(RejectReason::ProtocolError);
                 return self.reject(conn, owner, reason);
             }
@@ -1349,7 +1346,7 @@ impl Rx {
         let plan = match WritePlan::new(&write_params(session, pdu, wanted, len)) {
             Ok(plan) => plan,
             Err(error) => {
-                let sense = sense_of(error).unwrap_or(Sense::INTERNAL_TARGET_FAILURE);
+                let sense = error.sense().unwrap_or(Sense::INTERNAL_TARGET_FAILURE);
                 body.verb = Verb::Refused(sense.into());
                 WritePlan::refused(pdu.is_final())
             }
@@ -1395,7 +1392,7 @@ impl Rx {
         match planned {
             Ok(kept) => keep = kept as usize,
             Err(error) => {
-                if let Some(sense) = sense_of(error) {
+                if let Some(sense) = error.sense() {
                     body.verb = Verb::Refused(sense.into());
                 }
                 if let Some(reason) = error.reject_reason() {
@@ -1611,12 +1608,6 @@ fn write_params(session: &Session, pdu: &ScsiCommand, wanted: u32, len: u32) -> 
         max_outstanding_r2t: params.max_outstanding_r2t,
         recovers: params.error_recovery_level > 0,
     }
-}
-
-/// The sense data with which a task ends whose data broke the rules.
-fn sense_of(error: TransferError) -> Option<Sense> {
-    let (asc, ascq) = error.sense()?;
-    Some(Sense::new(SenseKey::AbortedCommand, asc, ascq))
 }
 
 /// Copies `n` bytes into `to`, from `at` on.

@@ -10,7 +10,10 @@
 
 use core::fmt;
 
-use crate::proto::wire::RejectReason;
+use crate::proto::{
+    scsi::sense::Sense,
+    wire::RejectReason, //
+};
 
 /// The most R2Ts of one command that are outstanding at a time, whatever
 /// MaxOutstandingR2T was negotiated.
@@ -590,22 +593,20 @@ impl TransferError {
         }
     }
 
-    /// The additional sense code and qualifier with which the task ends: CHECK
-    /// CONDITION, ABORTED COMMAND. `None` where no task ends: the command never
-    /// became one, or goes on.
+    /// The sense data with which the task ends, in CHECK CONDITION. `None`
+    /// where no task ends: the command never became one, or goes on.
     ///
-    /// RFC 7143 section 11.4.7.2 prescribes 0x0c/0x0c for unexpected
-    /// unsolicited data, 0x0c/0x0d for an incorrect amount of data, and
-    /// 0x47/0x05 for a CRC error, which section 7.9 takes a DataSN out of order
-    /// for. The others are SPC's data offset error and data phase error.
+    /// RFC 7143 section 11.4.7.2 prescribes what there is for unexpected
+    /// unsolicited data, an incorrect amount of data, and a CRC error, which
+    /// section 7.9 takes a DataSN out of order for. The others are SPC's.
     #[must_use]
-    pub const fn sense(self) -> Option<(u8, u8)> {
+    pub const fn sense(self) -> Option<Sense> {
         match self {
-            TransferError::UnexpectedUnsolicited => Some((0x0c, 0x0c)),
-            TransferError::IncorrectAmount { .. } => Some((0x0c, 0x0d)),
-            TransferError::DataSn { .. } => Some((0x47, 0x05)),
-            TransferError::Offset { .. } => Some((0x4b, 0x05)),
-            TransferError::R2tOrder { .. } => Some((0x4b, 0x00)),
+            TransferError::UnexpectedUnsolicited => Some(Sense::UNEXPECTED_UNSOLICITED_DATA),
+            TransferError::IncorrectAmount { .. } => Some(Sense::INCORRECT_AMOUNT_OF_DATA),
+            TransferError::DataSn { .. } => Some(Sense::PROTOCOL_SERVICE_CRC_ERROR),
+            TransferError::Offset { .. } => Some(Sense::DATA_OFFSET_ERROR),
+            TransferError::R2tOrder { .. } => Some(Sense::DATA_PHASE_ERROR),
             TransferError::ImmediateBeyondEdtl { .. }
             | TransferError::FinalBitClear
             | TransferError::UnknownSlot(_) => None,
@@ -746,6 +747,11 @@ impl Iterator for ReadPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The additional sense code and qualifier.
+    fn codes(error: TransferError) -> Option<(u8, u8)> {
+        error.sense().map(|sense| (sense.asc, sense.ascq))
+    }
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::string::ToString;
@@ -931,7 +937,7 @@ mod tests {
             len: 16385,
         };
         assert_eq!(new(|p| p.immediate_len = 16385), Err(too_much));
-        assert_eq!(too_much.sense(), Some((0x0c, 0x0d)));
+        assert_eq!(codes(too_much), Some((0x0c, 0x0d)));
         // So does the Expected Data Transfer Length.
         let beyond = new(|p| p.edtl = 8191);
         assert_eq!(
@@ -993,7 +999,7 @@ mod tests {
                 assert_eq!(plan.is_settled(), final_bit);
             }
             let error = amount(0).map(|_: u32| ()).unwrap_err();
-            assert_eq!(error.sense(), Some((0x0c, 0x0d)));
+            assert_eq!(codes(error), Some((0x0c, 0x0d)));
             assert_eq!(error.reject_reason(), None);
         }
     }
@@ -1087,7 +1093,7 @@ mod tests {
         for (pdu, error, sense, reject) in refusals {
             let mut plan = fresh();
             assert_eq!(plan.data_out(pdu), Err(error), "{pdu:?}");
-            assert_eq!((error.sense(), error.reject_reason()), (sense, reject));
+            assert_eq!((codes(error), error.reject_reason()), (sense, reject));
             assert!(!error.to_string().is_empty());
             assert!(plan.is_stopped() && !plan.is_complete());
             assert_eq!((plan.received(), plan.next_r2t()), (0, None));
