@@ -95,7 +95,7 @@ def main():
         prog="scripts/conformance",
         description="Runs every test of iscsi-test-cu on six kinds of disk against Ferrite and "
         "against the kernel's own target, and shows both side by side by suite. A test that "
-        "skipped itself is not counted as passed. Takes some five minutes for each target.",
+        "skipped itself is not counted as passed. Takes five to twenty minutes for each target.",
         epilog="The results are also written to build/conformance/results.json. The exit status "
         "is 1 if a test failed against Ferrite.")
     parser.add_argument("--target", choices=TARGETS, action="append", dest="targets",
