@@ -26,6 +26,7 @@ mod session;
 mod stats;
 #[allow(unsafe_code)]
 mod sys;
+mod tally;
 mod target;
 mod task;
 mod tmf;

@@ -157,17 +157,6 @@ impl<const N: usize> Meter<N> {
         PLAIN.wrapping_add(stage.wrapping_mul(TIMED))
     }
 
-    /// What a number is now. Any context.
-    pub(crate) fn count(&self, count: Count) -> u64 {
-        self.0.sum(count as usize)
-    }
-
-    /// How many commands have ended with this sense key.
-    pub(crate) fn with_sense(&self, key: u8) -> u64 {
-        let key = usize::from(key).min(15);
-        self.0.sum((Count::Sense as usize).wrapping_add(key))
-    }
-
     /// How many commands took a time of this class.
     pub(crate) fn timed(&self, stage: Stage, class: usize) -> u64 {
         if class >= BUCKETS {
@@ -180,12 +169,47 @@ impl<const N: usize> Meter<N> {
     pub(crate) fn time_ns(&self, stage: Stage) -> u64 {
         self.0.sum(Self::at(stage as usize).wrapping_add(BUCKETS))
     }
+}
+
+/// What meters have counted at one moment, but for the histograms.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums([u64; PLAIN]);
+
+impl Sums {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self([0; PLAIN]);
+
+    /// What a meter has counted. Any context.
+    pub(crate) fn of<const N: usize>(meter: &Meter<N>) -> Self {
+        let mut sums = Self::NONE;
+        sums.add(meter);
+        sums
+    }
+
+    /// Adds what a meter has counted. Any context.
+    pub(crate) fn add<const N: usize>(&mut self, meter: &Meter<N>) {
+        // Backwards, so that a command which ends in between is not seen as one
+        // that never came: `Ended` is looked at before `Begun`.
+        for (at, sum) in self.0.iter_mut().enumerate().rev() {
+            *sum = sum.wrapping_add(meter.0.sum(at));
+        }
+    }
+
+    /// A number.
+    pub(crate) fn count(&self, count: Count) -> u64 {
+        self.0.get(count as usize).copied().unwrap_or(0)
+    }
+
+    /// How many commands have ended with this sense key.
+    pub(crate) fn with_sense(&self, key: u8) -> u64 {
+        let at = (Count::Sense as usize).wrapping_add(usize::from(key.min(15)));
+        self.0.get(at).copied().unwrap_or(0)
+    }
 
     /// Commands that have come and not ended.
     pub(crate) fn outstanding(&self) -> u64 {
-        // One that ends in between must not be seen as one that never came.
-        let ended = self.count(Count::Ended);
-        self.count(Count::Begun).saturating_sub(ended)
+        self.count(Count::Begun)
+            .saturating_sub(self.count(Count::Ended))
     }
 }
 

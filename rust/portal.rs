@@ -23,6 +23,7 @@ use crate::{
         },
         work, //
     },
+    tally::Tally,
     target::Targets,
     task, //
 };
@@ -110,6 +111,7 @@ impl WorkItem for Door {
 #[pin_data]
 pub(crate) struct Portal {
     door: Arc<Door>,
+    tally: Arc<Tally>,
     #[pin]
     redirect: Mutex<Option<Redirect>>,
 }
@@ -127,6 +129,11 @@ impl Portal {
     /// Its address and port, as configured.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.door.addr
+    }
+
+    /// What came by it.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Where it sends those who want to log in to the portal group.
@@ -318,10 +325,11 @@ pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Porta
     };
     let its_door = door.clone();
     let made = Arc::pin_init(
-        pin_init!(Portal {
+        try_pin_init!(Portal {
             door: its_door,
+            tally: Tally::new()?,
             redirect <- new_mutex!(None, "ferrite_redirect"),
-        }),
+        }? Error),
         GFP_KERNEL,
     );
     let portal = match made {

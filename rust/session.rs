@@ -44,6 +44,10 @@ use crate::{
         misc,
         trace, //
     },
+    tally::{
+        SessionMeter,
+        Tally, //
+    },
     target::{
         caps,
         Acl,
@@ -167,6 +171,8 @@ pub(crate) struct Identity {
     pub(crate) discovery: bool,
     /// The portal group; none for discovery.
     pub(crate) tpg: Option<Arc<Tpg>>,
+    /// What is counted of the portal that it came by, with its first connection.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// The initiator's entry, if it has one.
     pub(crate) acl: Option<Arc<Acl>>,
     /// What was negotiated.
@@ -267,7 +273,7 @@ pub(crate) struct Session {
     /// When it began.
     since_ms: u64,
     /// What is counted of its commands.
-    meter: Meter<BRIEF>,
+    meter: SessionMeter,
     /// The limits of its commands: those of its entry, or its own.
     caps: Arc<Caps>,
     /// Pages of memory that its tasks hold.
@@ -393,7 +399,7 @@ impl Session {
                 doomed: Atomic::new(0),
                 logout_by_ms: Atomic::new(0),
                 since_ms: misc::now_ms(),
-                meter: Meter::new()?,
+                meter: SessionMeter::new(identity.tally.as_ref())?,
                 caps,
                 pages: Atomic::new(0),
                 waiting: Atomic::new(0),

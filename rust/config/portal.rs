@@ -2,9 +2,12 @@
 
 //! `np`: the addresses where a portal group listens.
 
-use super::text::{
-    self,
-    Explain, //
+use super::{
+    statistics::PortalStatisticsDir,
+    text::{
+        self,
+        Explain, //
+    }, //
 };
 use crate::{
     portal::{
@@ -18,7 +21,8 @@ use crate::{
         Files,
         Mkdir,
         Page,
-        Refusal, //
+        Refusal,
+        SubDir, //
     },
     target::Tpg, //
 };
@@ -54,6 +58,10 @@ struct PortalDir;
 impl Dir for PortalDir {
     type Object = Portal;
     const FILES: Files<Portal> = files![Attr::rw(c"redirect", show_redirect, store_redirect)];
+    const SUBDIRS: &'static [SubDir<Portal>] = &[SubDir::new::<PortalStatisticsDir, _>(
+        c"statistics",
+        Arc::clone,
+    )];
 }
 
 fn show_redirect(portal: &Arc<Portal>, out: &mut Page<'_>) -> Result<(), Refusal> {

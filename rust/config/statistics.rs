@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `lun/lun_<n>/statistics`, and the file `sessions` of a portal group: what
+//! `lun/lun_<n>/statistics`, `np/<address>:<port>/statistics`, and the file `sessions` of a portal group: what
 //! has been counted.
 
 use crate::{
     meter::{
         self,
         Count,
-        Meter, //
+        Meter,
+        Sums, //
     },
+    portal::Portal,
     proto::{
         latency::{
             bound_us,
@@ -32,6 +34,7 @@ use crate::{
         Page,
         Refusal, //
     },
+    tally::Login,
     target::{
         Lun,
         Tpg, //
@@ -46,16 +49,38 @@ use kernel::{
     sync::Arc, //
 };
 
-/// `statistics`.
+/// `statistics` of a portal.
+pub(super) struct PortalStatisticsDir;
+
+impl Dir for PortalStatisticsDir {
+    type Object = Portal;
+    const FILES: Files<Portal> = files![Attr::ro(c"counters", show_portal)];
+}
+
+fn show_portal(portal: &Arc<Portal>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    let totals = portal.tally().totals()?;
+    writeln!(out, "sessions {}", totals.sessions)?;
+    for (name, how) in [
+        ("logins", Login::Done),
+        ("logins_refused", Login::Refused),
+        ("logins_redirected", Login::Redirected),
+    ] {
+        writeln!(out, "{name} {}", totals.logins(how))?;
+    }
+    writeln!(out, "outstanding {}", totals.sums.outstanding())?;
+    Ok(put_counters(out, &totals.sums)?)
+}
+
+/// `statistics` of a LUN.
 pub(super) struct StatisticsDir;
 
 impl Dir for StatisticsDir {
     type Object = Lun;
     const FILES: Files<Lun> = files![
         Attr::ro(c"counters", |lun: &Arc<Lun>, out: &mut Page<'_>| {
-            let meter = lun.meter();
-            writeln!(out, "outstanding {}", meter.outstanding())?;
-            Ok(put_counters(out, meter)?)
+            let sums = Sums::of(lun.meter());
+            writeln!(out, "outstanding {}", sums.outstanding())?;
+            Ok(put_counters(out, &sums)?)
         }),
         Attr::ro(c"latency", |lun: &Arc<Lun>, out: &mut Page<'_>| {
             put_bounds(out)?;
@@ -68,17 +93,17 @@ impl Dir for StatisticsDir {
 }
 
 /// One name and one number a line.
-fn put_counters<const N: usize>(out: &mut dyn Write, meter: &Meter<N>) -> fmt::Result {
+fn put_counters(out: &mut dyn Write, sums: &Sums) -> fmt::Result {
     let [reads, writes, others] =
-        [Count::Reads, Count::Writes, Count::Others].map(|c| meter.count(c));
+        [Count::Reads, Count::Writes, Count::Others].map(|c| sums.count(c));
     let commands = reads.wrapping_add(writes).wrapping_add(others);
     writeln!(out, "commands {commands}")?;
     for (name, count) in meter::NAMES {
-        writeln!(out, "{name} {}", meter.count(*count))?;
+        writeln!(out, "{name} {}", sums.count(*count))?;
     }
     for (key, name) in (0u8..).zip(meter::SENSE_NAMES) {
         if !name.is_empty() {
-            writeln!(out, "{name} {}", meter.with_sense(key))?;
+            writeln!(out, "{name} {}", sums.with_sense(key))?;
         }
     }
     Ok(())
@@ -150,7 +175,7 @@ fn put_session(out: &mut Long<'_>, info: &SessionInfo<'_>) -> fmt::Result {
         info.params.show(name, out)?;
         out.write_str("\n")?;
     }
-    put_counters(out, info.meter)?;
+    put_counters(out, &Sums::of(info.meter))?;
     put_bounds(out)?;
     let [(name, stage), ..] = meter::STAGES;
     put_histogram(out, name, info.meter, stage)?;

@@ -64,12 +64,17 @@ use crate::{
         Stat, //
     },
     sys::misc,
+    tally::{
+        self,
+        Tally, //
+    },
     target::{
         Acl,
         AclAttrib,
         CredentialField,
         Credentials,
         DiscoveryAuth,
+        Gate,
         Tpg,
         TpgAttrib, //
     },
@@ -108,6 +113,7 @@ struct Found {
     acl: Option<Arc<Acl>>,
     discovery: Option<Arc<DiscoveryAuth>>,
     session: Option<Arc<Session>>,
+    tally: Option<Arc<Tally>>,
     moved_to: Option<SocketAddr>,
     /// The session was made by this login.
     fresh: bool,
@@ -132,6 +138,13 @@ impl LoginState {
             self.out = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
         }
         Ok(())
+    }
+
+    /// For the portal, once it is known.
+    fn count(&self, how: tally::Login) {
+        if let Some(tally) = self.found.tally.as_ref() {
+            tally.count(how);
+        }
     }
 
     /// The login did not come to its end: takes back what it had made.
@@ -181,10 +194,12 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
             control.login = None;
         }
         Step::Refuse(reply, fault) => {
-            stats::one(match fault {
-                Fault::Moved(_) => Stat::LoginsRedirected,
-                _ => Stat::LoginsRefused,
-            });
+            let (stat, how) = match fault {
+                Fault::Moved(_) => (Stat::LoginsRedirected, tally::Login::Redirected),
+                _ => (Stat::LoginsRefused, tally::Login::Refused),
+            };
+            stats::one(stat);
+            state.count(how);
             tell(conn, state, &fault);
             let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
             let note = login_note(&reply, Some(Why::Refused));
@@ -192,6 +207,7 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
         }
         Step::Drop(fault) => {
             stats::one(Stat::LoginsRefused);
+            state.count(tally::Login::Refused);
             tell(conn, state, &fault);
             conn.clone().end(Why::Refused);
         }
@@ -238,6 +254,7 @@ fn finish(
     let max_burst = result.session.max_burst_length;
     let tasks = session.depth().saturating_add(EXTRA_TASKS) as usize;
     stats::one(Stat::Logins);
+    state.count(tally::Login::Done);
     if !session.is_discovery() && misc::may_log() {
         pr_info!(
             "{} at {:?}: logged in to {}\n",
@@ -351,26 +368,29 @@ impl Asker<'_> {
         Ok(admission)
     }
 
-    /// The portal group of a target that this connection came by.
+    /// The portal group of a target that this connection came by, and the way
+    /// in.
     fn locate(
         &self,
         name: &crate::proto::name::IscsiName,
-    ) -> Result<(Arc<crate::target::Target>, Arc<Tpg>), LoginStatus> {
+    ) -> Result<(Gate, Arc<Tpg>), LoginStatus> {
         let target = self
             .conn
             .targets
             .find_target(name)
             .ok_or(LoginStatus::NOT_FOUND)?;
-        let door = self.conn.door;
-        let tpg = target
-            .find_tpg(|tpg| tpg.listens_at(&door))
-            .ok_or(LoginStatus::NOT_FOUND)?;
-        Ok((target, tpg))
+        let mut gate = None;
+        let tpg = target.find_tpg(|tpg| {
+            gate = tpg.gate_at(&self.conn.door);
+            gate.is_some()
+        });
+        gate.zip(tpg).ok_or(LoginStatus::NOT_FOUND)
     }
 
     fn normal(&mut self, who: &Who<'_>) -> Result<Admission, LoginStatus> {
         let name = who.target.ok_or(LoginStatus::MISSING_PARAMETER)?;
-        let (_, tpg) = self.locate(name)?;
+        let (gate, tpg) = self.locate(name)?;
+        self.found.tally = Some(gate.tally);
         if !tpg.is_enabled() {
             return Err(LoginStatus::SERVICE_UNAVAILABLE);
         }
@@ -383,7 +403,7 @@ impl Asker<'_> {
             return Err(LoginStatus::AUTHORIZATION_FAILURE);
         }
         // Only those who might be let in are told where to go.
-        if let Some(redirect) = tpg.redirect_at(&self.conn.door) {
+        if let Some(redirect) = gate.redirect {
             self.found.moved_to = Some(redirect.to);
             return Err(match redirect.permanent {
                 true => LoginStatus::TARGET_MOVED_PERMANENTLY,
@@ -577,6 +597,7 @@ impl Host for Asker<'_> {
             tsih,
             discovery: tpg.is_none(),
             tpg: tpg.clone(),
+            tally: self.found.tally.clone(),
             acl: self.found.acl.clone(),
             params: login.session,
             depth,

@@ -136,6 +136,7 @@ mod tests {
             tsih: 1,
             discovery: false,
             tpg: None,
+            tally: None,
             acl: None,
             params: SessionParams::RFC_DEFAULT,
             depth: DEPTH,

@@ -64,6 +64,7 @@ pub(crate) use ranges::{
 };
 pub(crate) use referrals::NoMap;
 pub(crate) use tpg::{
+    Gate,
     Target,
     Tpg,
     TpgAttrib,

@@ -32,7 +32,8 @@ use crate::{
     session::{
         Session,
         Why, //
-    }, //
+    },
+    tally::Tally, //
 };
 use core::net::SocketAddr;
 use kernel::{
@@ -171,6 +172,14 @@ impl Target {
             self.targets.give_rtpi(tpg.rtpi());
         }
     }
+}
+
+/// What a portal is to those who log in by it.
+pub(crate) struct Gate {
+    /// What is counted of it.
+    pub(crate) tally: Arc<Tally>,
+    /// Where it sends them.
+    pub(crate) redirect: Option<Redirect>,
 }
 
 /// A portal group: the way in to a target, and what it shows to whom.
@@ -414,17 +423,16 @@ impl Tpg {
         portal::close(&self.target.targets, portal);
     }
 
-    /// Whether connections to the portal `addr` may log in here.
-    pub(crate) fn listens_at(&self, addr: &SocketAddr) -> bool {
-        self.inner.lock().portals.iter().any(|p| p.addr() == *addr)
-    }
-
-    /// Where the portal `addr` sends those who want to log in here.
-    pub(crate) fn redirect_at(&self, addr: &SocketAddr) -> Option<Redirect> {
+    /// The way in by the portal `addr`; `None` if connections to it may not log
+    /// in here.
+    pub(crate) fn gate_at(&self, addr: &SocketAddr) -> Option<Gate> {
         let inner = self.inner.lock();
-        let portal = inner.portals.iter().find(|p| p.addr() == *addr).cloned();
+        let portal = inner.portals.iter().find(|p| p.addr() == *addr)?.clone();
         drop(inner);
-        portal.and_then(|p| p.redirect())
+        Some(Gate {
+            tally: portal.tally().clone(),
+            redirect: portal.redirect(),
+        })
     }
 
     /// Calls `each` with the address of every portal.

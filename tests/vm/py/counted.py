@@ -4,8 +4,9 @@
 import json
 import os
 import subprocess
+import time
 
-from iscsi import (Conn, R2T, SCSI_RESPONSE, check, check_eq, lun, read10, sense_code, write10)
+from iscsi import (Conn, R2T, Refused, SCSI_RESPONSE, check, check_eq, lun, read10, sense_code, write10)
 
 IQN = os.environ["IQN"]
 ROOT = "/sys/kernel/config/ferrite"
@@ -133,6 +134,38 @@ with open(f"{TPG}/close_sessions", "w", encoding="ascii") as file:
 check("a session is closed by its number", many[3].closed_within(5))
 check("and no other", all(c.ping() for n, c in enumerate(many) if n != 3))
 
+# The portal that they came by: what its sessions have done, also those that are gone.
+def of_portal():
+    return {name: int(value) for name, value in lines(f"{TPG}/np/127.0.0.1:3260/statistics/counters")}
+
+
+deadline = time.monotonic() + 10
+while of_portal()["sessions"] > 12 and time.monotonic() < deadline:
+    time.sleep(0.05)
+portal, other = of_portal(), dict(lines(f"{TPG}/lun/lun_1/statistics/counters"))
+check_eq("a portal has counted what its sessions have done",
+         {name: counters()[name] + int(other[name]) for name in counters()},
+         {name: portal[name] for name in counters()})
+check_eq("and the sessions that are there", (12, 0), (portal["sessions"], portal["outstanding"]))
+check_eq("and their logins", (13, 0, 0),
+         tuple(portal[f"logins{name}"] for name in ("", "_refused", "_redirected")))
+try:
+    Conn().login(initiator=NAME, tsih=0x7777)
+    check("a login to a session that is not there is refused", False)
+except Refused as refused:
+    check_eq("a login to a session that is not there is refused", 0x020a, refused.code)
+with open(f"{TPG}/np/127.0.0.1:3260/redirect", "w", encoding="ascii") as file:
+    file.write("temporary 127.0.0.2:3260")
+try:
+    Conn().login(initiator=NAME)
+    check("another one is redirected", False)
+except Refused as refused:
+    check_eq("another one is redirected", 0x0101, refused.code)
+with open(f"{TPG}/np/127.0.0.1:3260/redirect", "w", encoding="ascii") as file:
+    file.write("none")
+check_eq("which is counted", {"logins_refused": 1, "logins_redirected": 1},
+         grown(portal, of_portal()))
+
 # Single commands.
 TRACING = "/sys/kernel/tracing"
 if not os.path.isdir(f"{TRACING}/events"):
@@ -196,6 +229,10 @@ check_eq("the metrics have the same numbers",
           int(sample("ferrite_lun_commands_total", 'type="write"')),
           int(sample("ferrite_lun_bytes_total", 'direction="write"')),
           int(sample("ferrite_lun_errors_total", 'reason="illegal_request"'))])
+of_portals = f'target="{IQN}",tpg="1",portal="127.0.0.1:3260"'
+check_eq("those of the portal as well", [of_portal()["writes"], 1],
+         [int(samples[f'ferrite_portal_commands_total{{{of_portals},type="write"}}']),
+          int(samples[f'ferrite_portal_logins_total{{{of_portals},result="redirected"}}'])])
 check_eq("and the histogram ends with all that was timed", total("received_sent"),
          int(sample("ferrite_lun_latency_seconds_bucket", 'stage="received_sent"', 'le="+Inf"')))
 tool("metrics", "--output", "/tmp/ferrite.prom", "--no-sessions")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel has counted: of LUNs, of sessions, and of the module.
+//! What the kernel has counted: of LUNs, of portals, of sessions, and of the module.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +12,7 @@ use crate::configfs::Configfs;
 use crate::error::Result;
 use crate::info;
 use crate::layout;
+use crate::names;
 use crate::names::Name;
 
 /// Counters by their names.
@@ -292,6 +293,19 @@ pub fn errors(counters: &Counters) -> u64 {
         .sum()
 }
 
+/// A portal with what was counted of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Portal {
+    /// The target's name.
+    pub target: String,
+    /// The portal group.
+    pub tpg: u16,
+    /// Its address and port.
+    pub portal: String,
+    /// Its logins, and what the sessions that came by it have done.
+    pub counters: Counters,
+}
+
 /// A session and where it is.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Session {
@@ -309,6 +323,8 @@ pub struct Session {
 pub struct Snapshot {
     /// The LUNs.
     pub luns: Vec<Lun>,
+    /// The portals.
+    pub portals: Vec<Portal>,
     /// The sessions.
     pub sessions: Vec<Session>,
     /// The counters of the module.
@@ -321,6 +337,17 @@ pub fn records(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Optio
     let path = layout::tpg(target, tpg).join("sessions");
     let text = configfs.value_if_allowed(&path)?;
     Ok(text.map(|text| parse_sessions(&text)))
+}
+
+/// What was counted of a portal; nothing if the kernel does not tell.
+pub fn portal_counters(
+    configfs: &Configfs<'_>,
+    target: &Name,
+    tpg: u16,
+    portal: &names::Portal,
+) -> Counters {
+    let path = layout::portal(target, tpg, portal).join("statistics/counters");
+    parse_counters(&configfs.value(&path).ok().flatten().unwrap_or_default())
 }
 
 /// Reads everything.
@@ -342,6 +369,14 @@ pub fn snapshot(configfs: &Configfs<'_>) -> Result<Snapshot> {
                     backstore,
                     counters: parse_counters(&read(dir.join("counters"))),
                     latency: parse_latency(&read(dir.join("latency"))),
+                });
+            }
+            for portal in configfs.portals(&target, tpg)? {
+                snapshot.portals.push(Portal {
+                    target: target.to_string(),
+                    tpg,
+                    counters: portal_counters(configfs, &target, tpg, &portal),
+                    portal: portal.to_string(),
                 });
             }
             for record in records(configfs, &target, tpg)?.unwrap_or_default() {

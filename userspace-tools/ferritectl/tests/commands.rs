@@ -381,6 +381,9 @@ fn a_portal_can_send_initiators_elsewhere() {
         let listed = machine.run("portal list").ok();
         assert!(listed.contains(value), "{listed}");
     }
+    let listed = machine.run("--json portal list").ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["counters"]["reads"], 7);
     // It is saved with the portal, and restored.
     machine.run("save").ok();
     machine.run(&redirect("--none")).ok();

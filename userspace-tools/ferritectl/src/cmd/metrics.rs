@@ -42,14 +42,14 @@ fn labels(pairs: &[(&str, &str)]) -> String {
 
 /// A metric with all its samples: the format wants them together.
 struct Metric {
-    name: &'static str,
+    name: String,
     text: String,
 }
 
 impl Metric {
-    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+    fn new(name: &str, kind: &str, help: &str) -> Self {
         Metric {
-            name,
+            name: name.to_string(),
             text: format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
         }
     }
@@ -73,14 +73,14 @@ impl Metric {
         }
         let total = histogram.total();
         let seconds = histogram.sum_ns as f64 / 1e9;
-        let name = self.name;
+        let name = &self.name;
         let _ = writeln!(self.text, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
         let _ = writeln!(self.text, "{name}_sum{{{labels}}} {seconds}");
         let _ = writeln!(self.text, "{name}_count{{{labels}}} {total}");
     }
 }
 
-/// Metrics of commands, which LUNs and sessions both have.
+/// Metrics of commands, which LUNs, portals and sessions have.
 struct Traffic {
     commands: Metric,
     bytes: Metric,
@@ -90,6 +90,40 @@ struct Traffic {
 }
 
 impl Traffic {
+    /// `of` is the word for it in the names, `what` the one in the explanations.
+    fn new(of: &str, what: &str) -> Self {
+        let metric = |name: &str, kind: &str, help: &str| {
+            Metric::new(&format!("ferrite_{of}_{name}"), kind, help)
+        };
+        Traffic {
+            commands: metric(
+                "commands_total",
+                "counter",
+                &format!("SCSI commands of {what} that have been answered."),
+            ),
+            bytes: metric(
+                "bytes_total",
+                "counter",
+                &format!("Data that initiators have read and written by SCSI commands of {what}."),
+            ),
+            errors: metric(
+                "errors_total",
+                "counter",
+                &format!("SCSI commands of {what} that failed, by sense key or status."),
+            ),
+            aborted: metric(
+                "aborted_commands_total",
+                "counter",
+                &format!("SCSI commands of {what} that were aborted without an answer."),
+            ),
+            outstanding: metric(
+                "outstanding_commands",
+                "gauge",
+                &format!("SCSI commands of {what} that have not been answered yet."),
+            ),
+        }
+    }
+
     fn add(&mut self, labels: &str, counters: &Counters) {
         for (kind, counter) in [
             ("read", "reads"),
@@ -128,33 +162,7 @@ impl Traffic {
 /// The metrics of a snapshot.
 pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
     let mut text = String::new();
-    let mut of_luns = Traffic {
-        commands: Metric::new(
-            "ferrite_lun_commands_total",
-            "counter",
-            "SCSI commands of a LUN that have been answered.",
-        ),
-        bytes: Metric::new(
-            "ferrite_lun_bytes_total",
-            "counter",
-            "Data that initiators have read from a LUN or written to it.",
-        ),
-        errors: Metric::new(
-            "ferrite_lun_errors_total",
-            "counter",
-            "SCSI commands of a LUN that failed, by sense key or status.",
-        ),
-        aborted: Metric::new(
-            "ferrite_lun_aborted_commands_total",
-            "counter",
-            "SCSI commands of a LUN that were aborted without an answer.",
-        ),
-        outstanding: Metric::new(
-            "ferrite_lun_outstanding_commands",
-            "gauge",
-            "SCSI commands of a LUN that have not been answered yet.",
-        ),
-    };
+    let mut of_luns = Traffic::new("lun", "a LUN");
     let mut latency = Metric::new(
         "ferrite_lun_latency_seconds",
         "histogram",
@@ -174,6 +182,7 @@ pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
     }
     text.push_str(&of_luns.text());
     text.push_str(&latency.text);
+    text.push_str(&portal_text(snapshot));
 
     let mut count = Metric::new(
         "ferrite_sessions",
@@ -218,34 +227,40 @@ pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
     text
 }
 
+fn portal_text(snapshot: &Snapshot) -> String {
+    let mut traffic = Traffic::new("portal", "sessions that came by a portal");
+    let mut sessions = Metric::new(
+        "ferrite_portal_sessions",
+        "gauge",
+        "Sessions that came by a portal.",
+    );
+    let mut logins = Metric::new(
+        "ferrite_portal_logins_total",
+        "counter",
+        "Logins by a portal, by what became of them.",
+    );
+    for portal in &snapshot.portals {
+        let labels = labels(&[
+            ("target", &portal.target),
+            ("tpg", &portal.tpg.to_string()),
+            ("portal", &portal.portal),
+        ]);
+        traffic.add(&labels, &portal.counters);
+        sessions.add(&labels, number(&portal.counters, "sessions"));
+        for (result, counter) in [
+            ("done", "logins"),
+            ("refused", "logins_refused"),
+            ("redirected", "logins_redirected"),
+        ] {
+            let labels = format!("{labels},result=\"{result}\"");
+            logins.add(&labels, number(&portal.counters, counter));
+        }
+    }
+    [traffic.text(), sessions.text, logins.text].concat()
+}
+
 fn session_text(snapshot: &Snapshot) -> String {
-    let mut traffic = Traffic {
-        commands: Metric::new(
-            "ferrite_session_commands_total",
-            "counter",
-            "SCSI commands of a session that have been answered.",
-        ),
-        bytes: Metric::new(
-            "ferrite_session_bytes_total",
-            "counter",
-            "Data that the initiator of a session has read or written.",
-        ),
-        errors: Metric::new(
-            "ferrite_session_errors_total",
-            "counter",
-            "SCSI commands of a session that failed, by sense key or status.",
-        ),
-        aborted: Metric::new(
-            "ferrite_session_aborted_commands_total",
-            "counter",
-            "SCSI commands of a session that were aborted without an answer.",
-        ),
-        outstanding: Metric::new(
-            "ferrite_session_outstanding_commands",
-            "gauge",
-            "SCSI commands of a session that have not been answered yet.",
-        ),
-    };
+    let mut traffic = Traffic::new("session", "a session");
     let mut depth = Metric::new(
         "ferrite_session_queue_depth",
         "gauge",
@@ -288,6 +303,7 @@ fn session_text(snapshot: &Snapshot) -> String {
 mod tests {
     use super::*;
     use crate::observe::Lun;
+    use crate::observe::Portal;
     use crate::observe::Record;
     use crate::observe::Session;
 
@@ -314,6 +330,14 @@ mod tests {
                 counters: counters.clone(),
                 latency: [(observe::WHOLE.to_string(), histogram.clone())].into(),
             }],
+            portals: vec![Portal {
+                target: "iqn.2026-01.org.example:a".into(),
+                tpg: 1,
+                portal: "[2001:db8::1]:3260".into(),
+                counters: [("writes", 5), ("sessions", 2), ("logins_refused", 4)]
+                    .map(|(name, value)| (name.to_string(), value))
+                    .into(),
+            }],
             sessions: vec![Session {
                 target: "iqn.2026-01.org.example:a".into(),
                 tpg: 1,
@@ -334,6 +358,8 @@ mod tests {
         let text = text(&snapshot(), true);
         let of_lun = "target=\"iqn.2026-01.org.example:a\",tpg=\"1\",lun=\"0\",\
                       backstore=\"iblock_0/a\\\"b\\\\\"";
+        let of_portal =
+            "target=\"iqn.2026-01.org.example:a\",tpg=\"1\",portal=\"[2001:db8::1]:3260\"";
         for line in [
             format!("ferrite_lun_commands_total{{{of_lun},type=\"read\"}} 6"),
             format!("ferrite_lun_bytes_total{{{of_lun},direction=\"read\"}} 4096"),
@@ -347,6 +373,9 @@ mod tests {
                  le=\"+Inf\"}} 6"
             ),
             format!("ferrite_lun_latency_seconds_sum{{{of_lun},stage=\"received_sent\"}} 0.0075"),
+            format!("ferrite_portal_commands_total{{{of_portal},type=\"write\"}} 5"),
+            format!("ferrite_portal_sessions{{{of_portal}}} 2"),
+            format!("ferrite_portal_logins_total{{{of_portal},result=\"refused\"}} 4"),
             "ferrite_sessions{target=\"iqn.2026-01.org.example:a\",tpg=\"1\"} 1".into(),
             "ferrite_logins_total 3".into(),
         ] {

@@ -17,6 +17,8 @@ use crate::error::Result;
 use crate::layout;
 use crate::names::Name;
 use crate::names::Portal;
+use crate::observe;
+use crate::observe::Counters;
 use crate::state::Attributes;
 
 /// A portal as it is listed.
@@ -27,6 +29,8 @@ struct View {
     tpg: u16,
     /// `none`, or `temporary` or `permanent` and where to.
     redirect: String,
+    /// Logins, and what the sessions that came by it have done.
+    counters: Counters,
 }
 
 /// The file that says where a portal sends initiators.
@@ -105,6 +109,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
                 let dir = layout::portal(&target, tpg, &portal);
                 let redirect = configfs.settings(&dir)?.0.remove(REDIRECT);
                 views.push(View {
+                    counters: observe::portal_counters(&configfs, &target, tpg, &portal),
                     portal,
                     redirect: redirect.unwrap_or_else(|| "none".to_string()),
                     target: target.clone(),
@@ -113,12 +118,15 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
             }
         }
     }
-    let header = ["PORTAL", "TARGET", "TPG", "REDIRECT"];
+    let header = ["PORTAL", "TARGET", "TPG", "SESSIONS", "REDIRECT"];
     context.list(&views, &header, Some(1), |view| {
         vec![
             view.portal.to_string(),
             view.target.to_string(),
             view.tpg.to_string(),
+            view.counters
+                .get("sessions")
+                .map_or("-".to_string(), u64::to_string),
             view.redirect.clone(),
         ]
     })

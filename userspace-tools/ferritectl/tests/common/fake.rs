@@ -356,14 +356,18 @@ impl Fake {
                     self.group(&sub(group), &[]);
                 }
             }
-            Shape::Portal => self.group(
-                &dir,
-                &[
-                    ("cxgbit", 0o644, "0"),
-                    ("iser", 0o644, "0"),
-                    ("redirect", 0o644, "none"),
-                ],
-            ),
+            Shape::Portal => {
+                self.group(
+                    &dir,
+                    &[
+                        ("cxgbit", 0o644, "0"),
+                        ("iser", 0o644, "0"),
+                        ("redirect", 0o644, "none"),
+                    ],
+                );
+                let counters = "sessions 2\nlogins 3\nlogins_refused 1\nreads 7\n";
+                self.group(&sub("statistics"), &[("counters", 0o444, counters)]);
+            }
             Shape::Lun => {
                 self.group(
                     &dir,
