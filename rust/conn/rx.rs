@@ -33,7 +33,6 @@ use crate::{
         transfer::{
             DataOutHdr,
             R2tCut,
-            TransferError,
             WriteParams,
             WritePlan,
             MAX_OUTSTANDING_R2T, //
