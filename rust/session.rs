@@ -292,8 +292,10 @@ struct Inner {
     window: CmdWindow,
     /// All tasks that have not ended; fixed capacity.
     slots: KVec<Slot>,
-    /// Slots in use lie below this.
-    high: usize,
+    /// How many of them are in use.
+    used: usize,
+    /// How many of these are not at the place of their tag, see [`Inner::home`].
+    strays: usize,
     /// Tasks complete but for a command with a lower CmdSN.
     held: KVec<Task>,
     /// In ascending order of their numbers.
@@ -409,7 +411,8 @@ impl Session {
                     Inner {
                         window,
                         slots: list,
-                        high: 0,
+                        used: 0,
+                        strays: 0,
                         held: KVec::new(),
                         nexuses: KVec::new(),
                         lines,
@@ -768,13 +771,7 @@ impl Session {
         {
             let mut inner = self.inner.lock();
             let next = inner.window.exp_cmd_sn();
-            let high = inner.high;
-            for task in inner
-                .slots
-                .iter()
-                .take(high)
-                .filter_map(|s| s.task.as_ref())
-            {
+            for task in inner.slots.iter().filter_map(|s| s.task.as_ref()) {
                 let delivered = task.immediate || task.cmd_sn.lt(next);
                 if task.line() != link.id() || !which(task, delivered) || !task.lose() {
                     continue;
@@ -880,7 +877,6 @@ impl Session {
         inner
             .slots
             .iter()
-            .take(inner.high)
             .filter_map(|s| s.task.as_ref())
             .any(|t| is_same(&t.link, link) || t.line() == link.id())
     }
@@ -1119,7 +1115,7 @@ impl Session {
         if inner.find(head.itt).is_some() {
             return Admission::InProgress;
         }
-        let Some(slot) = inner.free_slot() else {
+        let Some(slot) = inner.free_slot(head.itt) else {
             return Admission::Full;
         };
         let admission = match inner.window.admit(head.cmd_sn, head.immediate) {
@@ -1139,7 +1135,7 @@ impl Session {
             entry.itt = head.itt;
             entry.task = Some(task.share());
         }
-        inner.high = inner.high.max(slot.saturating_add(1));
+        inner.count_in(head.itt, slot);
         self.publish(&inner);
         drop(inner);
         self.meter.begin();
@@ -1235,12 +1231,7 @@ impl Session {
                 waiters = entry.waiters.take();
             }
             if seen.is_some() {
-                while let Some(below) = inner.high.checked_sub(1) {
-                    if inner.slots.get(below).is_some_and(|s| s.task.is_some()) {
-                        break;
-                    }
-                    inner.high = below;
-                }
+                inner.count_out(head.itt, slot);
                 if !head.immediate {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
                         let closed = inner.window.is_closed();
@@ -1300,8 +1291,7 @@ impl Session {
         let mut count = 0u32;
         {
             let inner = self.inner.lock();
-            let high = inner.high;
-            for task in inner.slots.iter().take(high) {
+            for task in inner.slots.iter() {
                 let Some(task) = task.task.as_ref() else {
                     continue;
                 };
@@ -1325,11 +1315,7 @@ impl Session {
     /// Whether a nexus has another task than `head`.
     pub(crate) fn has_others(&self, nexus: &Arc<Nexus>, head: &Head) -> bool {
         let inner = self.inner.lock();
-        let mut all = inner
-            .slots
-            .iter()
-            .take(inner.high)
-            .filter_map(|s| s.task.as_ref());
+        let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
         all.any(|t| t.itt != head.itt && t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
     }
 
@@ -1345,8 +1331,7 @@ impl Session {
         let mut device = None;
         {
             let mut inner = self.inner.lock();
-            let high = inner.high;
-            for entry in inner.slots.iter_mut().take(high) {
+            for entry in inner.slots.iter_mut() {
                 let Some(task) = entry.task.as_ref() else {
                     continue;
                 };
@@ -1393,8 +1378,7 @@ impl Session {
     /// Lets `waiter` wait for the end of tasks.
     pub(crate) fn wait_for(&self, waiter: &Arc<Waiter>, matching: &dyn Fn(&Head) -> bool) {
         let mut inner = self.inner.lock();
-        let high = inner.high;
-        for entry in inner.slots.iter_mut().take(high) {
+        for entry in inner.slots.iter_mut() {
             if !entry.task.as_ref().is_some_and(|task| matching(task)) {
                 continue;
             }
@@ -1425,7 +1409,6 @@ impl Session {
         inner
             .slots
             .iter()
-            .take(inner.high)
             .any(|s| s.task.as_ref().is_some_and(|t| t.lun == lun))
     }
 
@@ -1441,7 +1424,7 @@ impl Session {
 
     /// Whether no task is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.inner.lock().high == 0
+        self.inner.lock().used == 0
     }
 
     // ---- LUNs ------------------------------------------------------------
@@ -1594,8 +1577,7 @@ impl Session {
     fn clean_up(self: &Arc<Self>) {
         let (lines, suspended, nexuses, held, deferred, fences) = {
             let mut inner = self.inner.lock();
-            let high = inner.high;
-            for entry in inner.slots.iter().take(high) {
+            for entry in inner.slots.iter() {
                 if let Some(task) = entry.task.as_ref() {
                     task.abort();
                 }
@@ -1638,7 +1620,7 @@ impl Session {
             .is_ok()
         {
             let inner = self.inner.lock();
-            let slots = inner.slots.iter().take(inner.high);
+            let slots = inner.slots.iter();
             outstanding = slots.filter(|s| s.task.is_some()).count();
             for gone in inner.suspended.iter() {
                 let _ = conns.push_within_capacity(ConnInfo {
@@ -1705,15 +1687,47 @@ impl Inner {
         self.lines.len() < most || self.lines.iter().any(|l| l.cid == cid)
     }
 
-    fn find(&self, itt: u32) -> Option<usize> {
-        self.slots
-            .iter()
-            .take(self.high)
-            .position(|s| s.itt == itt && s.task.is_some())
+    /// The place that a task has if it is free. The tags of most initiators are
+    /// numbers of places of their own, so that no two want the same.
+    fn home(&self, itt: u32) -> usize {
+        (itt as usize).checked_rem(self.slots.len()).unwrap_or(0)
     }
 
-    fn free_slot(&self) -> Option<usize> {
-        self.slots.iter().position(|s| s.task.is_none())
+    fn find(&self, itt: u32) -> Option<usize> {
+        let is_it = |s: &Slot| s.itt == itt && s.task.is_some();
+        let home = self.home(itt);
+        if self.slots.get(home).is_some_and(is_it) {
+            return Some(home);
+        }
+        if self.strays == 0 {
+            return None;
+        }
+        self.slots.iter().position(is_it)
+    }
+
+    fn free_slot(&self, itt: u32) -> Option<usize> {
+        let is_free = |s: &Slot| s.task.is_none();
+        let home = self.home(itt);
+        if self.slots.get(home).is_some_and(is_free) {
+            return Some(home);
+        }
+        self.slots.iter().position(is_free)
+    }
+
+    /// A task has come to `slot`.
+    fn count_in(&mut self, itt: u32, slot: usize) {
+        self.used = self.used.saturating_add(1);
+        if slot != self.home(itt) {
+            self.strays = self.strays.saturating_add(1);
+        }
+    }
+
+    /// It has left it.
+    fn count_out(&mut self, itt: u32, slot: usize) {
+        self.used = self.used.saturating_sub(1);
+        if slot != self.home(itt) {
+            self.strays = self.strays.saturating_sub(1);
+        }
     }
 }
 
