@@ -288,14 +288,18 @@ fn go(mut task: Task) {
     if head.is_aborted() {
         return task::finish(task, Outcome::GOOD);
     }
-    let command = match body.verb {
+    let command = match &body.verb {
         Verb::Command(command) => command,
-        Verb::Refused(outcome) => return task::finish(task, outcome),
+        Verb::Refused(outcome) => {
+            let outcome = *outcome;
+            return task::finish(task, outcome);
+        }
     };
-    if let Err(sense) = still_there(head.nexus.as_ref(), &command) {
+    if let Err(sense) = still_there(head.nexus.as_ref(), command) {
         return task::finish(task, sense.into());
     }
     if caps::any() {
+        let command = *command;
         match pass_caps(task, &command) {
             Some(passed) => task = passed,
             None => return,
@@ -306,8 +310,9 @@ fn go(mut task: Task) {
         return task::slow(task, delayed);
     }
     let asked = body.asked;
-    match command {
-        Command::Read { .. } => {
+    // A command is long; these two are not to be copied.
+    match &body.verb {
+        Verb::Command(Command::Read { .. }) => {
             if asked == 0 {
                 return task::finish(task, Outcome::GOOD);
             }
@@ -315,14 +320,20 @@ fn go(mut task: Task) {
                 // Memory may be had by waiting for it.
                 return task::slow(task, patient_read);
             }
-            to_disk(task);
+            return to_disk(task);
         }
-        Command::Write { .. } => {
+        Verb::Command(Command::Write { .. }) => {
             if body.data.len() == 0 {
                 return task::finish(task, Outcome::GOOD);
             }
-            to_disk(task);
+            return to_disk(task);
         }
+        _ => {}
+    }
+    let Verb::Command(command) = body.verb else {
+        return task::finish(task, Outcome::GOOD);
+    };
+    match command {
         Command::WriteAtomic { .. } => {
             if body.data.len() as u64 != body.asked {
                 // A part of it is not what is to be written at once.
@@ -471,21 +482,16 @@ pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
         return false;
     }
     // All of it is filled by the disk, or by the initiator.
-    let data = match body.verb {
-        Verb::Command(Command::Read { .. } | Command::Write { .. }) => PageBuf::of_used(len, gfp),
-        _ => PageBuf::new(len, gfp),
+    let done = match body.verb {
+        Verb::Command(Command::Read { .. } | Command::Write { .. }) => body.data.refill(len, gfp),
+        _ => PageBuf::new(len, gfp).map(|data| body.data = data),
     };
-    match data {
-        Ok(data) => {
-            body.data = data;
-            body.charged = pages;
-            true
-        }
-        Err(_) => {
-            head.session.uncharge(pages);
-            false
-        }
+    if done.is_err() {
+        head.session.uncharge(pages);
+        return false;
     }
+    body.charged = pages;
+    true
 }
 
 /// A READ that found no memory in softirq.
@@ -525,8 +531,8 @@ impl submit::Submit for Disk {
         if task.shared().is_aborted() {
             return task::finish(task, Outcome::GOOD);
         }
-        if let Verb::Command(command) = task.peek().verb {
-            if let Err(sense) = still_there(task.shared().nexus.as_ref(), &command) {
+        if let Verb::Command(command) = &task.peek().verb {
+            if let Err(sense) = still_there(task.shared().nexus.as_ref(), command) {
                 return task::finish(task, sense.into());
             }
         }

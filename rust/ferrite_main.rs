@@ -63,6 +63,7 @@ impl Drop for Settle {
     fn drop(&mut self) {
         sys::misc::settle();
         sys::pages::tidy(true);
+        task::tidy(true);
     }
 }
 

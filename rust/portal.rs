@@ -249,6 +249,7 @@ impl Doors {
     /// Looks at all connections; forgets those that are gone.
     fn tick(&self, now_ms: u64) {
         pages::tidy(false);
+        task::tidy(false);
         // Not under the lock: a connection that ends wants it, too.
         let mut n = 0;
         loop {

@@ -73,6 +73,12 @@ use kernel::{
 /// The owner of a task.
 pub(crate) type Task = Owned<Head, Body>;
 
+/// Gives the memory back that was kept for tasks and not used since the last time,
+/// or all of it. To be called now and then.
+pub(crate) fn tidy(all: bool) {
+    Task::tidy(all);
+}
+
 /// What others may see of a task.
 pub(crate) type Seen = Arc<Duo<Head, Body>>;
 
@@ -166,7 +172,7 @@ pub(crate) struct Head {
     /// Whether its task attribute is ORDERED or HEAD OF QUEUE.
     pub(crate) kind: Option<Kind>,
     /// Its place in the session's list.
-    slot: Atomic<u32>,
+    place: Atomic<u32>,
     /// 0, [`SILENT`], [`LOST`] or [`TOLD`].
     aborted: Atomic<i32>,
     /// Whether it waits for commands with lower CmdSNs, and is in no task set
@@ -191,7 +197,8 @@ const LOST: i32 = 2;
 const TOLD: i32 = 3;
 
 impl Head {
-    /// The head of a new task.
+    /// The head of a new task; `kind` unless its task attribute is SIMPLE.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         itt: u32,
         lun: u64,
@@ -200,24 +207,26 @@ impl Head {
         session: Arc<Session>,
         link: Arc<dyn Link>,
         nexus: Option<Arc<Nexus>>,
-    ) -> Self {
-        Self {
+        kind: Option<Kind>,
+    ) -> impl Init<Self> {
+        let line = link.id();
+        init!(Self {
             itt,
             lun,
             cmd_sn,
             immediate,
             session,
-            line: Atomic::new(link.id()),
+            line: Atomic::new(line),
             link,
             nexus,
-            kind: None,
-            slot: Atomic::new(u32::MAX),
+            kind,
+            place: Atomic::new(u32::MAX),
             aborted: Atomic::new(0),
             held: Atomic::new(0),
             age: Atomic::new(NO_AGE),
             entry: Atomic::new(0),
             order: Atomic::new(0),
-        }
+        })
     }
 
     /// The [`Link::id`] of the connection that it belongs to.
@@ -230,19 +239,13 @@ impl Head {
         self.line.store(line, Relaxed);
     }
 
-    /// With a task attribute that is not SIMPLE.
-    pub(crate) fn of_kind(mut self, kind: Option<Kind>) -> Self {
-        self.kind = kind;
-        self
-    }
-
     /// Its place in the session's list of tasks.
     pub(crate) fn slot(&self) -> u32 {
-        self.slot.load(Relaxed)
+        self.place.load(Relaxed)
     }
 
     pub(crate) fn set_slot(&self, slot: u32) {
-        self.slot.store(slot, Relaxed);
+        self.place.store(slot, Relaxed);
     }
 
     /// Aborts it: no response will be sent.
@@ -415,8 +418,8 @@ pub(crate) struct Body {
 
 impl Body {
     /// The body of a new task.
-    pub(crate) fn new(verb: Verb, edtl: u32, read: bool) -> Self {
-        Self {
+    pub(crate) fn new(verb: Verb, edtl: u32, read: bool) -> impl Init<Self> {
+        init!(Self {
             verb,
             edtl,
             asked: 0,
@@ -439,7 +442,7 @@ impl Body {
             load: 0,
             held_ns: 0,
             next: None,
-        }
+        })
     }
 }
 

@@ -121,15 +121,15 @@ pub(crate) fn start(mut task: Task) {
     let Some(device) = device_of(head) else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
-    let (Some(bdev), Verb::Command(command)) = (device.bdev(), body.verb) else {
+    let (Some(bdev), Verb::Command(command)) = (device.bdev(), &body.verb) else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let Some(io) = io_of(&command, &device, &body.data) else {
+    let Some(io) = io_of(command, &device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
     body.started = device.begin();
     body.times.submit();
-    if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+    if let Some(blocks) = blocks_of(command, &device, &body.data) {
         body.pass = device.ranges().try_enter(&blocks);
         if body.pass.is_none() {
             // Somebody has these blocks to himself.
@@ -178,7 +178,7 @@ fn start_waiting(mut task: Task) {
 
 /// Counts a command that has ended, for LOG SENSE.
 fn count(head: &Head, device: &Device, body: &Body, outcome: &Outcome) {
-    let Verb::Command(command) = body.verb else {
+    let Verb::Command(command) = &body.verb else {
         return;
     };
     if head.is_aborted() {
@@ -187,7 +187,7 @@ fn count(head: &Head, device: &Device, body: &Body, outcome: &Outcome) {
     let (kind, bytes) = match command {
         Command::Read { .. } => (Kind::Read, body.data.len()),
         Command::Verify { blocks, .. } => {
-            let bytes = u64::from(blocks).wrapping_shl(device.block_shift());
+            let bytes = u64::from(*blocks).wrapping_shl(device.block_shift());
             (Kind::Verify, bytes as usize)
         }
         command => match command.stores(body.data.len()) {
@@ -235,16 +235,17 @@ impl BioTask<Head> for Body {
     /// Any context, hardirq included.
     fn complete(mut task: Task, result: Result<(), BlkError>) {
         let body = task.get();
+        if result.is_ok() {
+            if matches!(body.verb, Verb::Command(Command::Read { .. })) {
+                body.data_in = body.data.len();
+            }
+            return end(task, Outcome::GOOD);
+        }
         let Verb::Command(command) = body.verb else {
             return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
         };
         match result {
-            Ok(()) => {
-                if matches!(command, Command::Read { .. }) {
-                    body.data_in = body.data.len();
-                }
-                end(task, Outcome::GOOD);
-            }
+            Ok(()) => {}
             Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
                 body.may_block = true;
                 stats::one(Stat::BioAgain);

@@ -651,9 +651,14 @@ impl Rx {
         }
         self.sink = Sink::Discard;
         let head = self.head;
+        let mut command = false;
         match Request::parse(&head) {
             Err(_) if self.mode == Mode::Login => return self.break_login(conn, false),
             Err(error) => self.reject(conn, owner, error.reject_reason()),
+            Ok(Request::ScsiCommand(pdu)) if self.mode == Mode::Full => {
+                command = true;
+                self.request(conn, owner, Request::ScsiCommand(pdu), len);
+            }
             Ok(request) => match self.mode {
                 Mode::Login => match request {
                     Request::Login(_) => self.pass_to_control(len),
@@ -670,8 +675,25 @@ impl Rx {
         if len != 0 {
             self.crc = !0;
             self.enter(Stage::Data, len as usize);
+        } else if command {
+            // It has been worked on, there is no data to wait for.
+            self.next_pdu(pdus);
+            Self::go_on_after(conn);
         } else {
             self.end_pdu(conn, owner, true, pdus);
+        }
+    }
+
+    /// What comes next is the header of a PDU.
+    fn next_pdu(&mut self, pdus: &mut u64) {
+        *pdus = pdus.saturating_add(1);
+        self.enter(Stage::Head, BHS_LEN);
+    }
+
+    /// Any request may have been the one that others waited for.
+    fn go_on_after(conn: ArcBorrow<'_, Conn>) {
+        if let Some(session) = conn.session.as_ref() {
+            exec::run_held(session);
         }
     }
 
@@ -766,8 +788,7 @@ impl Rx {
         digest_good: bool,
         pdus: &mut u64,
     ) {
-        *pdus = pdus.saturating_add(1);
-        self.enter(Stage::Head, BHS_LEN);
+        self.next_pdu(pdus);
         let sink = core::mem::replace(&mut self.sink, Sink::Discard);
         if !digest_good {
             stats::one(Stat::DataDigest);
@@ -782,10 +803,7 @@ impl Rx {
             Err(_) => return,
         };
         self.complete(conn, owner, digest_good, sink, request, head);
-        // Any request may have been the one that others waited for.
-        if let Some(session) = conn.session.as_ref() {
-            exec::run_held(session);
-        }
+        Self::go_on_after(conn);
     }
 
     /// Works on a complete PDU.
@@ -1238,8 +1256,8 @@ impl Rx {
             session.clone(),
             Arc::<Conn>::from(conn),
             nexus,
-        )
-        .of_kind(kind);
+            kind,
+        );
         let body = task::Body::new(Verb::Refused(Outcome::GOOD), pdu.edtl(), pdu.is_read());
         let Ok(mut task) = Owned::new(head, body, GFP_ATOMIC) else {
             return self.busy(conn, owner, session, pdu);
@@ -1635,13 +1653,11 @@ fn aborted(task: Task) {
 
 /// Runs a task whose data is complete, when those before it have come.
 fn deliver(task: Task) {
+    if !task.peek().hold {
+        return exec::run(task);
+    }
     let session = task.shared().session.clone();
-    let task = if task.peek().hold {
-        session.hold(task)
-    } else {
-        Some(task)
-    };
-    if let Some(task) = task {
+    if let Some(task) = session.hold(task) {
         exec::run(task);
     }
 }

@@ -630,6 +630,7 @@ impl Tx {
             let body = task.get();
             self.frame(&header, &[], Some((&body.data, at, len)), true);
             if with_status {
+                task.recycle();
                 return ControlFlow::Continue(());
             }
         }
@@ -707,6 +708,8 @@ impl Tx {
                 inline,
                 payload,
             });
+        } else {
+            task.recycle();
         }
     }
 

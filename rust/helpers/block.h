@@ -74,6 +74,9 @@ void fer_pages_put(const struct bio_vec *bvecs, unsigned int nr);
 struct page *fer_stash_get(unsigned int order);
 void fer_stash_put(const struct bio_vec *bvecs, unsigned int nr);
 void fer_stash_tidy(bool all);
+void *fer_spare_get(size_t size);
+bool fer_spare_put(void *memory, size_t size);
+void *fer_spare_tidy(bool all, unsigned int *cpu);
 void *fer_pages_virt(const struct bio_vec *bvec);
 
 /* block.c */

@@ -132,6 +132,82 @@ void fer_stash_tidy(bool all)
 	}
 }
 
+/*
+ * Memory of commands that have ended, for the next ones of this CPU; all pieces
+ * of a stash have one size. A checking kernel is to see who uses one too long.
+ */
+#define FER_SPARE_MOST 64
+
+static DEFINE_PER_CPU(struct fer_spare {
+	spinlock_t lock;
+	bool used;
+	unsigned int count;
+	size_t size;
+	void *all[FER_SPARE_MOST];
+}, fer_spare) = {
+	.lock = __SPIN_LOCK_UNLOCKED(fer_spare.lock),
+};
+
+void *fer_spare_get(size_t size)
+{
+	struct fer_spare *spare = raw_cpu_ptr(&fer_spare);
+	void *memory = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&spare->lock, flags);
+	if (spare->count && spare->size == size) {
+		memory = spare->all[--spare->count];
+		spare->used = true;
+	}
+	spin_unlock_irqrestore(&spare->lock, flags);
+	return memory;
+}
+
+bool fer_spare_put(void *memory, size_t size)
+{
+	struct fer_spare *spare = raw_cpu_ptr(&fer_spare);
+	unsigned long flags;
+	bool kept = false;
+
+	if (IS_ENABLED(CONFIG_KASAN))
+		return false;
+	spin_lock_irqsave(&spare->lock, flags);
+	if (!spare->count)
+		spare->size = size;
+	if (spare->size == size && spare->count < FER_SPARE_MOST) {
+		spare->all[spare->count++] = memory;
+		kept = true;
+	}
+	spin_unlock_irqrestore(&spare->lock, flags);
+	return kept;
+}
+
+/*
+ * One that is to be freed, of those that were not used since the last time, or
+ * of all; NULL when there is none. *cpu is where to look next, 0 at first.
+ */
+void *fer_spare_tidy(bool all, unsigned int *cpu)
+{
+	void *memory = NULL;
+	unsigned long flags;
+
+	for (; !memory && *cpu < nr_cpu_ids; ++*cpu) {
+		struct fer_spare *spare = per_cpu_ptr(&fer_spare, *cpu);
+
+		if (!cpu_possible(*cpu) || !READ_ONCE(spare->count))
+			continue;
+		spin_lock_irqsave(&spare->lock, flags);
+		if (spare->count && (all || !spare->used))
+			memory = spare->all[--spare->count];
+		else
+			spare->used = false;
+		spin_unlock_irqrestore(&spare->lock, flags);
+		if (memory)
+			break;
+	}
+	return memory;
+}
+
 void *fer_pages_virt(const struct bio_vec *bvec)
 {
 	return bvec_virt((struct bio_vec *)bvec);

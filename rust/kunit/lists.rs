@@ -47,7 +47,7 @@ mod tests {
             number,
             _alive: None,
         };
-        Ok(Owned::new(tag, 0, GFP_KERNEL)?)
+        Ok(Owned::new(tag, 0u64, GFP_KERNEL)?)
     }
 
     fn counted(census: &Census, number: u32) -> Result<Owned<Tag, u64>> {
@@ -56,7 +56,28 @@ mod tests {
             number,
             _alive: Some(census.birth()),
         };
-        Ok(Owned::new(tag, 0, GFP_KERNEL)?)
+        Ok(Owned::new(tag, 0u64, GFP_KERNEL)?)
+    }
+
+    /// What is recycled is dropped at once, and what is built in its memory is new.
+    #[test]
+    fn what_is_recycled_is_dropped_once() -> Result {
+        let census = Census::new()?;
+        for round in 0..100 {
+            let first = counted(&census, round)?;
+            let seen = first.share();
+            let (second, mut third) = (counted(&census, 1)?, counted(&census, 2)?);
+            *third.get() = 7;
+            first.recycle();
+            check(seen.number == round, "who has a reference keeps it")?;
+            drop(seen);
+            second.recycle();
+            third.recycle();
+            let again = counted(&census, round)?;
+            check(*again.peek() == 0, "nothing is left of the last one")?;
+        }
+        Owned::<Tag, u64>::tidy(true);
+        check(census.living() == 0, "each was dropped once")
     }
 
     #[test]

@@ -100,8 +100,10 @@ mod tests {
     fn the_stash_gives_each_page_to_one() -> Result {
         const LEN: usize = 128 << 10;
         for round in 0..50u8 {
-            let mut a = PageBuf::of_used(LEN, Gfp::Atomic)?;
-            let mut b = PageBuf::of_used(LEN, Gfp::Atomic)?;
+            let mut a = PageBuf::empty();
+            a.refill(LEN, Gfp::Atomic)?;
+            let mut b = PageBuf::empty();
+            b.refill(LEN, Gfp::Atomic)?;
             a.fill_pattern(0, LEN, &[round])?;
             b.fill_pattern(0, LEN, &[!round])?;
             let mut byte = [0u8; 1];

@@ -182,6 +182,7 @@ mod tests {
                 self.session.clone(),
                 self.link.clone(),
                 None,
+                None,
             );
             let body = Body::new(Verb::Refused(Outcome::GOOD), 0, false);
             Ok(Task::new(head, body, GFP_KERNEL)?)

@@ -14,7 +14,11 @@ use super::{
 };
 use core::{
     cell::UnsafeCell,
-    mem::ManuallyDrop,
+    convert::Infallible,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ops::Deref,
     pin::Pin,
     ptr::NonNull, //
@@ -22,9 +26,13 @@ use core::{
 use kernel::{
     alloc::AllocError,
     prelude::*,
-    sync::Arc,
+    sync::{
+        Arc,
+        UniqueArc, //
+    },
     types::Opaque, //
 };
+use pin_init::Wrapper;
 
 /// What to do with an owner on a workqueue.
 type OnWork<S, X> = fn(Owned<S, X>);
@@ -49,6 +57,7 @@ pub(crate) struct Duo<S, X> {
     #[pin]
     bio: UnsafeCell<Bio>,
     shared: S,
+    #[pin]
     exclusive: UnsafeCell<X>,
 }
 
@@ -74,30 +83,78 @@ impl<S, X> Deref for Duo<S, X> {
 pub(crate) struct Owned<S, X>(Arc<Duo<S, X>>);
 
 impl<S, X> Owned<S, X> {
-    /// Makes the object and its owner.
+    /// Makes the object and its owner. Both parts may be values, or be built where
+    /// they are to be: they are too long to be copied for each command.
     ///
     /// # Errors
     ///
     /// [`AllocError`] when memory is short; `flags` says whether it may sleep.
     pub(crate) fn new(
-        shared: S,
-        exclusive: X,
+        shared: impl Init<S>,
+        exclusive: impl Init<X>,
         flags: kernel::alloc::Flags,
     ) -> Result<Self, AllocError> {
-        let arc = Arc::pin_init(
-            pin_init!(Duo {
+        // SAFETY: No preconditions. What `recycle` has put by is the memory of a
+        // type of this size, and all have one alignment.
+        let spare = unsafe { bindings::fer_spare_get(size_of::<Duo<S, X>>()) };
+        let room = if spare.is_null() {
+            UniqueArc::new_uninit(flags)?
+        } else {
+            // SAFETY: `recycle` gave up the one reference, which is ours now;
+            // nothing is there that could move.
+            unsafe {
+                let spare = Arc::from_raw(spare.cast::<MaybeUninit<Duo<S, X>>>());
+                let alone = Arc::into_unique_or_drop(spare).ok_or(AllocError)?;
+                Pin::into_inner_unchecked(alone)
+            }
+        };
+        let arc = room
+            .pin_init_with(pin_init!(Duo {
                 link: Opaque::uninit(),
                 work: Opaque::uninit(),
                 on_work: UnsafeCell::new(None),
                 bio <- Bio::new_cell(),
-                shared,
-                exclusive: UnsafeCell::new(exclusive),
-            }),
-            flags,
-        )
-        .map_err(|_| AllocError)?;
+                shared <- shared,
+                exclusive <- UnsafeCell::pin_init(exclusive),
+            }))
+            .map_err(|_: Infallible| AllocError)?;
         // INVARIANT: The object was made here, this is its first owner.
-        Ok(Self(arc))
+        Ok(Self(arc.into()))
+    }
+
+    /// Drops the owner; if nobody else has a reference, the memory is kept for the
+    /// next object of this CPU.
+    pub(crate) fn recycle(self) {
+        const { assert!(align_of::<Duo<S, X>>() == align_of::<u64>()) };
+        let Some(alone) = Arc::into_unique_or_drop(self.0) else {
+            return;
+        };
+        let raw = Arc::into_raw(Arc::<Duo<S, X>>::from(alone)).cast_mut();
+        // SAFETY: The reference is the only one, and is a raw pointer now: what is
+        // dropped here is not dropped again, nor looked at, as the memory is that
+        // of a `MaybeUninit` from here on, which has the same layout.
+        unsafe {
+            core::ptr::drop_in_place(raw);
+            if !bindings::fer_spare_put(raw.cast(), size_of::<Duo<S, X>>()) {
+                drop(Arc::from_raw(raw.cast::<MaybeUninit<Duo<S, X>>>()));
+            }
+        }
+    }
+
+    /// Gives the memory back that [`Owned::recycle`] has kept and that was not used
+    /// since the last time, or all of it. To be called now and then.
+    pub(crate) fn tidy(all: bool) {
+        let mut cpu = 0;
+        loop {
+            // SAFETY: No preconditions.
+            let spare = unsafe { bindings::fer_spare_tidy(all, &mut cpu) };
+            if spare.is_null() {
+                return;
+            }
+            // SAFETY: `recycle` gave up the one reference. What the memory is the
+            // size of does not matter to free it.
+            drop(unsafe { Arc::from_raw(spare.cast::<MaybeUninit<Duo<S, X>>>()) });
+        }
     }
 
     /// The part that everybody may see.

@@ -9,6 +9,7 @@
 use super::bindings;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::ControlFlow,
     ptr,
     ptr::NonNull, //
@@ -35,12 +36,6 @@ const MAX_PIECES: usize = 1024;
 /// per CPU, and what a TCP fragment takes.
 const MAX_ORDER: u32 = 3;
 
-const NO_PIECE: bindings::bio_vec = bindings::bio_vec {
-    bv_page: ptr::null_mut(),
-    bv_len: 0,
-    bv_offset: 0,
-};
-
 /// Whether an allocation may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gfp {
@@ -52,9 +47,13 @@ pub(crate) enum Gfp {
 }
 
 /// The pieces of a [`PageBuf`]: in place while they are few.
+///
+/// # Invariants
+///
+/// The first `used` of `array`, which are no more than it has, are set.
 enum Pieces {
     Inline {
-        array: [bindings::bio_vec; INLINE_PIECES],
+        array: [MaybeUninit<bindings::bio_vec>; INLINE_PIECES],
         used: usize,
     },
     Heap(KVec<bindings::bio_vec>),
@@ -62,15 +61,20 @@ enum Pieces {
 
 impl Pieces {
     const fn new() -> Self {
+        // INVARIANT: None is set.
         Self::Inline {
-            array: [NO_PIECE; INLINE_PIECES],
+            array: [const { MaybeUninit::uninit() }; INLINE_PIECES],
             used: 0,
         }
     }
 
+    #[inline]
     fn as_slice(&self) -> &[bindings::bio_vec] {
         match self {
-            Self::Inline { array, used } => array.get(..*used).unwrap_or(&[]),
+            // SAFETY: By the type invariant these are set.
+            Self::Inline { array, used } => unsafe {
+                core::slice::from_raw_parts(array.as_ptr().cast(), *used)
+            },
             Self::Heap(pieces) => pieces,
         }
     }
@@ -83,9 +87,9 @@ impl Pieces {
         }
         match self {
             Self::Inline { .. } if total <= INLINE_PIECES => {}
-            Self::Inline { array, used } => {
+            Self::Inline { .. } => {
                 let mut heap = vec_with_capacity(total)?;
-                for piece in array.iter().take(*used) {
+                for piece in self.as_slice() {
                     heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
                 }
                 *self = Self::Heap(heap);
@@ -105,7 +109,8 @@ impl Pieces {
     fn push(&mut self, piece: bindings::bio_vec) -> Result<(), AllocError> {
         match self {
             Self::Inline { array, used } => {
-                *array.get_mut(*used).ok_or(AllocError)? = piece;
+                array.get_mut(*used).ok_or(AllocError)?.write(piece);
+                // INVARIANT: One more is set, and there was room.
                 *used = used.saturating_add(1);
                 Ok(())
             }
@@ -180,28 +185,38 @@ impl PageBuf {
     ///
     /// [`AllocError`] when memory is short or `len` is more than [`MAX_LEN`].
     pub(crate) fn new(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
-        Self::allocate(len, gfp, false)
+        let mut buf = Self::empty();
+        buf.allocate(len, gfp)?;
+        Ok(buf)
     }
 
     /// As [`PageBuf::new`], of pages that have held the data of other commands:
-    /// for what the disk, or the initiator, is going to fill.
+    /// for what the disk, or the initiator, is going to fill. It is built where
+    /// it is to be; what was there is given back.
     ///
     /// # Errors
     ///
-    /// As for [`PageBuf::new`].
-    pub(crate) fn of_used(len: usize, gfp: Gfp) -> Result<Self, AllocError> {
-        Self::allocate(len, gfp, true)
+    /// As for [`PageBuf::new`]; then it is empty.
+    pub(crate) fn refill(&mut self, len: usize, gfp: Gfp) -> Result<(), AllocError> {
+        if self.len != 0 {
+            *self = Self::empty();
+        }
+        self.stashed = true;
+        self.allocate(len, gfp)
+            .inspect_err(|_| *self = Self::empty())
     }
 
-    fn allocate(len: usize, gfp: Gfp, stashed: bool) -> Result<Self, AllocError> {
+    /// Allocates the pages of an empty buffer. When it fails, what was got stays.
+    fn allocate(&mut self, len: usize, gfp: Gfp) -> Result<(), AllocError> {
         if len > MAX_LEN {
             return Err(AllocError);
         }
-        let mut buf = Self::empty();
-        buf.stashed = stashed;
+        let stashed = self.stashed;
         let mut pages = len.div_ceil(PAGE_SIZE);
         let mut order = MAX_ORDER;
-        buf.pieces.reserve(pieces_for(pages, order))?;
+        if pages > 1 {
+            self.pieces.reserve(pieces_for(pages, order))?;
+        }
         while let Some(fits) = pages.checked_ilog2() {
             let try_order = order.min(fits);
             // SAFETY: No preconditions; `gfp` says what the context allows. What
@@ -218,13 +233,13 @@ impl PageBuf {
             };
             if page.is_null() {
                 order = try_order.checked_sub(1).ok_or(AllocError)?;
-                buf.pieces.reserve(pieces_for(pages, order))?;
+                self.pieces.reserve(pieces_for(pages, order))?;
                 continue;
             }
             let got = 1usize.wrapping_shl(try_order);
             let bytes = got
                 .saturating_mul(PAGE_SIZE)
-                .min(len.saturating_sub(buf.len));
+                .min(len.saturating_sub(self.len));
             let piece = bindings::bio_vec {
                 bv_page: page,
                 // At most `PAGE_SIZE << MAX_ORDER`.
@@ -233,15 +248,15 @@ impl PageBuf {
             };
             // INVARIANT: The page is ours alone. Only the last piece is cut
             // short, as `pages` then is 0.
-            if buf.pieces.push(piece).is_err() {
+            if self.pieces.push(piece).is_err() {
                 // SAFETY: The reference is ours and went nowhere else.
                 unsafe { bindings::fer_pages_put(&piece, 1) };
                 return Err(AllocError);
             }
-            buf.len = buf.len.saturating_add(bytes);
+            self.len = self.len.saturating_add(bytes);
             pages = pages.saturating_sub(got);
         }
-        Ok(buf)
+        Ok(())
     }
 
     /// Length in bytes.
