@@ -67,9 +67,10 @@ def run_guest(options, target, mode, jobs, stacks=None):
     share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else stacks or options.share
     if share:
         command += ["--share", share]
-    command += ["--icount"] if mode == "icount" else ["--smp", str(options.smp)]
+    command += ["--icount"] if mode in ("icount", "far") else ["--smp", str(options.smp)]
     digest = "crc32c" if options.digests else "none"
-    command += [GUEST, target, mode, str(options.seconds), "yes" if profiled else "no",
+    seconds = options.far if mode == "far" else options.seconds
+    command += [GUEST, target, mode, str(seconds), "yes" if profiled else "no",
                 *(("1", "1") if target == "nvmet" else (str(options.sessions), str(options.luns))),
                 *(f"{n}:{rw}:{block}:{depth}:{ios}:{digest}" for n, rw, block, depth, ios in jobs)]
     print(f"bench: {target}, {mode}", file=sys.stderr, flush=True)
@@ -82,12 +83,15 @@ def run_guest(options, target, mode, jobs, stacks=None):
                 results[one.pop("name")] = one
             elif line.startswith("@idle "):
                 results["idle"] = json.loads(line[6:])
+            elif line.startswith("@far "):
+                one = json.loads(line[5:])
+                results[one["name"]] = one["ms"] / 1000
             elif line.startswith("@p"):
                 profile.append(line.removeprefix("@p "))
             elif line:
                 print(f"    {target}: {line}", file=sys.stderr)
     if guest.returncode != 0 or (
-            not profiled and len(results) != (1 if mode == "idle" else len(jobs))):
+            not profiled and len(results) != {"idle": 1, "far": 2}.get(mode, len(jobs))):
         sys.exit(f"bench: {target} could not be measured (status {guest.returncode})")
     return results, profile
 
@@ -183,6 +187,8 @@ def main():
     parser.add_argument("--sides", action="store_true",
                         help="also the target's part of the instructions, by a profile")
     parser.add_argument("--idle", action="store_true", help="also what an idle session costs")
+    parser.add_argument("--far", type=int, metavar="MS",
+                        help="also writes over a network with this round trip, with all defaults")
     parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of --wall (3)")
     parser.add_argument("--seconds", type=int, default=10, metavar="S", help="of each job of --wall (10)")
@@ -234,8 +240,17 @@ def main():
         per = lambda key: {t: {"idle session": v[key] / v["sessions"]} for t, v in idle.items()}
         table("KiB per idle session, both ends of its TCP connection included (ratio to LIO)",
               ["idle session"], list(idle), per("kib"), "{:.1f}")
+        own = {t: {"idle session": (v["kib"] - v["connection_kib"]) / v["sessions"]}
+               for t, v in idle.items()}
+        table("The same without what a connection takes of which no target knows",
+              ["idle session"], list(idle), own, "{:.1f}")
         table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
               ratios=False)
+    if options.far:
+        far = {t: run_guest(options, t, "far", [])[0] for t in targets if t != "nvmet"}
+        result["far"] = {"round_trip_ms": options.far, "seconds": far}
+        table(f"Seconds, over a round trip of {options.far} ms, with both sides' defaults (ratio to LIO)",
+              ["sequential-write", "mkfs.ext4"], list(far), far, "{:.2f}")
     if options.wall:
         # In turns, so that what else the host does meets all of them.
         runs = [{t: run_guest(options, t, "wall", jobs)[0] for t in targets}

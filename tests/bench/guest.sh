@@ -6,8 +6,9 @@
 # guest.sh TARGET MODE SECONDS PROFILE SESSIONS LUNS JOB...
 #
 # TARGET: ferrite, lio or nvmet. MODE: icount (a fixed number of I/Os: in such a guest a
-# nanosecond is an instruction), wall (a fixed time) or idle (what a session costs that does
-# nothing; /share is tests/vm). PROFILE: yes to profile each job. SESSIONS, LUNS: how many, and of
+# nanosecond is an instruction), wall (a fixed time), idle (what a session costs that does
+# nothing; /share is tests/vm) or far (SECONDS is the round trip in ms, both sides are as they come,
+# and there are no jobs). PROFILE: yes to profile each job. SESSIONS, LUNS: how many, and of
 # each how many; a job goes to all of these disks. nvmet has one of each.
 # JOB: NAME:RW:BLOCK:DEPTH:IOS:DIGEST, the last one none or crc32c.
 set -u
@@ -63,6 +64,10 @@ export_iscsi() {
 	for pair in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do
 		put "${pair#*=}" "$tpg/attrib/${pair%%=*}"
 	done
+	if [ "$mode" = far ]; then
+		put 1 "$tpg/enable"
+		return
+	fi
 	# What a careful administrator would set for LIO; Ferrite's defaults are these.
 	for pair in MaxRecvDataSegmentLength=262144 MaxXmitDataSegmentLength=262144 MaxBurstLength=1048576 \
 		FirstBurstLength=262144 InitialR2T=No ImmediateData=Yes MaxOutstandingR2T=16; do
@@ -129,7 +134,7 @@ connect() {
 	else
 		[ "$1" = none ] || digest=CRC32C
 		iscsiadm -m node -T $iqn -p $address -o new >&2
-		set_record "node.session.nr_sessions=$sessions" node.session.cmds_max=128 node.session.queue_depth=128 \
+		[ "$mode" = far ] || set_record "node.session.nr_sessions=$sessions" node.session.cmds_max=128 node.session.queue_depth=128 \
 			node.session.timeo.replacement_timeout=20 'node.conn[0].timeo.noop_out_interval=0' \
 			'node.conn[0].timeo.noop_out_timeout=0' node.session.iscsi.InitialR2T=No \
 			node.session.iscsi.ImmediateData=Yes node.session.iscsi.FirstBurstLength=262144 \
@@ -204,33 +209,69 @@ memory_kib() {
 load
 if [ "$mode" = idle ]; then
 	cat >/tmp/idle.py <<-'END'
-		import sys, time
+		import socket, sys
 		sys.path.insert(0, "/share/py")
 		from iscsi import Conn
-		print("begun", flush=True)
-		time.sleep(8)
+		count, other = int(sys.argv[1]), ("127.0.0.1", 3333)
+		# What is on both sides of a connection, and in Python, of which no target knows.
+		listener = socket.create_server(other, backlog=count)
 		conns = []
-		for n in range(int(sys.argv[1])):
+		def told(word):
+		    print(word, flush=True)
+		    sys.stdin.readline()
+		told("begun")
+		for n in range(count):
+		    conns.append(Conn(other))
+		told("connected")
+		for n in range(count):
 		    conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])))
-		print("up", flush=True)
-		time.sleep(600)
+		told("up")
 	END
 	sessions=200
-	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions >/tmp/idle &
+	mkfifo /tmp/go
+	IQN=$iqn PYTHONDONTWRITEBYTECODE=1 python3 /tmp/idle.py $sessions </tmp/go >/tmp/idle &
 	python=$!
-	until grep -q begun /tmp/idle; do sleep 0.1; done
-	sleep 2
-	kib=$(memory_kib) count=$(threads)
-	until grep -q up /tmp/idle; do
-		kill -0 $python || die "the sessions did not come up"
-		sleep 0.1
-	done
-	sleep 3
-	kib=$((kib - $(memory_kib))) count=$(($(threads) - count))
-	echo "@idle {\"sessions\": $sessions, \"kib\": $kib, \"threads\": $count}"
+	exec 8>/tmp/go
+	# until_it_says WORD: with a while for the rest to settle.
+	until_it_says() {
+		until grep -q "$1" /tmp/idle; do
+			kill -0 $python || die "the sessions did not come up"
+			sleep 0.1
+		done
+		sleep 4
+	}
+	until_it_says begun
+	before=$(memory_kib)
+	echo >&8
+	until_it_says connected
+	between=$(memory_kib) count=$(threads)
+	echo >&8
+	until_it_says up
+	echo "@idle {\"sessions\": $sessions, \"kib\": $((between - $(memory_kib)))," \
+		"\"connection_kib\": $((before - between)), \"threads\": $(($(threads) - count))}"
 	exit 0
 fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
+if [ "$mode" = far ]; then
+	dev=$(connect none) || exit 1
+	sleep 1
+	must modprobe sch_netem
+	# Half of it each way; nothing is lost, however much is on its way.
+	must tc qdisc add dev lo root netem delay "$((seconds * 500))us" limit 1000000
+	# timed NAME COMMAND...
+	timed() {
+		local name=$1 begin
+		shift
+		begin=$(date +%s%N)
+		must "$@" >&2
+		echo "@far {\"name\": \"$name\", \"ms\": $((($(date +%s%N) - begin) / 1000000))}"
+	}
+	timed sequential-write fio --name=far --filename="$dev" --rw=write --bs=1m --iodepth=4 --direct=1 --ioengine=libaio \
+		--thread --size=64m
+	timed mkfs.ext4 mkfs.ext4 -q -F "$dev" 1g
+	tc qdisc del dev lo root
+	exit 0
+fi
 last=
 for item; do
 	IFS=: read -r name rw block depth ios digest <<<"$item"
