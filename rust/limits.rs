@@ -2,6 +2,7 @@
 
 //! How much of the host peers may use.
 
+use crate::sys::atomic::InPlace;
 use crate::sys::misc::{
     self,
     Limit, //
@@ -63,7 +64,7 @@ pub(crate) fn take_pages(n: usize) -> bool {
 
 /// Pages that all tasks hold now.
 pub(crate) fn pages_in_use() -> u64 {
-    u64::try_from(PAGES.load(Relaxed)).unwrap_or(0)
+    u64::try_from(PAGES.now()).unwrap_or(0)
 }
 
 /// Gives pages back.

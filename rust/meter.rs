@@ -3,6 +3,7 @@
 //! What is counted of the commands of a LUN, and of those of a session:
 //! numbers that each CPU has for itself.
 
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::{
         latency::{
@@ -23,10 +24,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::atomic::Atomic, //
 };
 
 /// What is counted. Sense keys follow the last one, by their codes.
@@ -404,10 +402,10 @@ static TIMING: Atomic<i32> = Atomic::new(1);
 /// Whether commands are timed.
 #[inline]
 pub(crate) fn is_timing() -> bool {
-    TIMING.load(Relaxed) != 0
+    TIMING.now() != 0
 }
 
 /// Commands that come from now on are timed, or not.
 pub(crate) fn set_timing(on: bool) {
-    TIMING.store(i32::from(on), Relaxed);
+    TIMING.put(i32::from(on));
 }

@@ -6,6 +6,7 @@
 //! the list of LUNs. Nothing that sleeps, no socket and no other session is
 //! touched under it.
 
+use crate::sys::atomic::InPlace;
 use crate::{
     limits,
     meter::{
@@ -583,7 +584,7 @@ impl Session {
         let params = &self.identity.params;
         params.error_recovery_level == 2
             && params.default_time2retain != 0
-            && self.doomed.load(Relaxed) == 0
+            && self.doomed.now() == 0
     }
 
     /// Until when tasks of a connection that goes now are kept.
@@ -638,9 +639,9 @@ impl Session {
                 return true;
             }
             inner.deferred.retain(|d| !is_same(&d.link, link));
-            self.deferring.store(inner.deferred.len() as i32, Relaxed);
+            self.deferring.put(inner.deferred.len() as i32);
             inner.fences.retain(|f| !is_same(&f.link, link));
-            self.fencing.store(inner.fences.len() as i32, Relaxed);
+            self.fencing.put(inner.fences.len() as i32);
             if !self.recovers() {
                 return false;
             }
@@ -806,9 +807,9 @@ impl Session {
         let last = {
             let mut inner = self.inner.lock();
             inner.deferred.retain(|d| !is_same(&d.link, link));
-            self.deferring.store(inner.deferred.len() as i32, Relaxed);
+            self.deferring.put(inner.deferred.len() as i32);
             inner.fences.retain(|f| !is_same(&f.link, link));
-            self.fencing.store(inner.fences.len() as i32, Relaxed);
+            self.fencing.put(inner.fences.len() as i32);
             let known = inner.lines.len().wrapping_add(inner.suspended.len());
             inner.lines.retain(|l| !is_same(&l.link, link));
             inner.suspended.retain(|s| !is_same(&s.link, link));
@@ -846,7 +847,7 @@ impl Session {
 
     /// Closes all connections but one; the session is to end.
     pub(crate) fn close_others(&self, link: &Arc<dyn Link>, why: Why) {
-        self.doomed.store(1, Relaxed);
+        self.doomed.put(1);
         for other in self.links().into_iter().flatten() {
             if !is_same(&other, link) {
                 other.clone().announce(why);
@@ -916,7 +917,7 @@ impl Session {
     /// Tells the connections whose requests need not wait any longer. To be
     /// called when ExpCmdSN may have moved.
     pub(crate) fn wake_deferred(&self) {
-        if self.deferring.load(Relaxed) == 0 {
+        if self.deferring.now() == 0 {
             return;
         }
         let links = {
@@ -991,7 +992,7 @@ impl Session {
 
     /// Whether anything waits for an acknowledgement.
     pub(crate) fn has_fences(&self) -> bool {
-        self.fencing.load(Relaxed) != 0
+        self.fencing.now() != 0
     }
 
     /// Sends the responses that need not wait any longer.
@@ -1025,15 +1026,12 @@ impl Session {
 
     /// ExpCmdSN and MaxCmdSN, for the next PDU to the initiator.
     pub(crate) fn command_numbers(&self) -> (Sn, Sn) {
-        (
-            Sn(self.exp_cmd_sn.load(Relaxed)),
-            Sn(self.max_cmd_sn.load(Relaxed)),
-        )
+        (Sn(self.exp_cmd_sn.now()), Sn(self.max_cmd_sn.now()))
     }
 
     fn publish(&self, inner: &Inner) {
-        self.exp_cmd_sn.store(inner.window.exp_cmd_sn().0, Relaxed);
-        self.max_cmd_sn.store(inner.window.max_cmd_sn().0, Relaxed);
+        self.exp_cmd_sn.put(inner.window.exp_cmd_sn().0);
+        self.max_cmd_sn.put(inner.window.max_cmd_sn().0);
     }
 
     /// Changes how many commands may be outstanding.
@@ -1051,7 +1049,7 @@ impl Session {
     /// many.
     pub(crate) fn charge(&self, pages: usize) -> bool {
         let n = i32::try_from(pages).unwrap_or(i32::MAX);
-        if self.pages.load(Relaxed).saturating_add(n) > limits::session_pages() {
+        if self.pages.now().saturating_add(n) > limits::session_pages() {
             return false;
         }
         if !limits::take_pages(pages) {
@@ -1186,7 +1184,7 @@ impl Session {
 
     /// Takes the first held task that may run now, or that was aborted.
     pub(crate) fn unhold(&self) -> Option<Task> {
-        if self.waiting.load(Relaxed) == 0 {
+        if self.waiting.now() == 0 {
             return None;
         }
         let mut inner = self.inner.lock();
@@ -1511,7 +1509,7 @@ impl Session {
     /// Ends the session: its connections close, its tasks end without a
     /// response. Returns at once.
     pub(crate) fn end(&self, why: Why) {
-        self.doomed.store(1, Relaxed);
+        self.doomed.put(1);
         for link in self.links().into_iter().flatten() {
             link.clone().announce(why);
             link.close(why);
@@ -1525,7 +1523,7 @@ impl Session {
     /// session ends if it has not done so after `seconds`.
     pub(crate) fn ask_to_log_out(&self, seconds: u16) {
         let by = misc::now_ms().saturating_add(u64::from(seconds).saturating_mul(1000));
-        self.logout_by_ms.store(by.max(1), Relaxed);
+        self.logout_by_ms.put(by.max(1));
         for link in self.links().into_iter().flatten() {
             link.request_logout(seconds);
         }
@@ -1547,18 +1545,18 @@ impl Session {
     /// Lets the session end after so many milliseconds, if it has not before.
     pub(crate) fn end_within(&self, ms: u64) {
         let by = misc::now_ms().saturating_add(ms);
-        self.logout_by_ms.store(by.max(1), Relaxed);
+        self.logout_by_ms.put(by.max(1));
     }
 
     /// Whether the initiator was asked to log out, and its time is over.
     pub(crate) fn is_overdue(&self, now_ms: u64) -> bool {
-        let by = self.logout_by_ms.load(Relaxed);
+        let by = self.logout_by_ms.now();
         by != 0 && now_ms > by
     }
 
     /// Whether the session has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed) != 0
+        self.ended.now() != 0
     }
 
     /// Ends a session that has no connection yet. Process context.
@@ -1591,9 +1589,9 @@ impl Session {
                 core::mem::replace(&mut inner.fences, KVec::new()),
             )
         };
-        self.waiting.store(0, Relaxed);
-        self.deferring.store(0, Relaxed);
-        self.fencing.store(0, Relaxed);
+        self.waiting.put(0);
+        self.deferring.put(0);
+        self.fencing.put(0);
         for mut task in held {
             self.retire(&mut task);
         }
@@ -1644,7 +1642,7 @@ impl Session {
             }
         }
         let now = misc::now_ms();
-        let by = self.logout_by_ms.load(Relaxed);
+        let by = self.logout_by_ms.now();
         show(&SessionInfo {
             initiator: &self.identity.initiator,
             alias: &self.identity.alias,

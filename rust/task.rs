@@ -10,6 +10,7 @@
 //! A task that has been registered with its session is ended exactly once, by
 //! [`Task`] being passed to `Session::retire`.
 
+use crate::sys::atomic::InPlace;
 use crate::{
     meter::{
         End,
@@ -63,8 +64,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full,
-            Relaxed, //
+            Full, //
         },
         Arc, //
     }, //
@@ -231,21 +231,21 @@ impl Head {
 
     /// The [`Link::id`] of the connection that it belongs to.
     pub(crate) fn line(&self) -> u64 {
-        self.line.load(Relaxed)
+        self.line.now()
     }
 
     /// It belongs to another connection from now on.
     pub(crate) fn reassign(&self, line: u64) {
-        self.line.store(line, Relaxed);
+        self.line.put(line);
     }
 
     /// Its place in the session's list of tasks.
     pub(crate) fn slot(&self) -> u32 {
-        self.place.load(Relaxed)
+        self.place.now()
     }
 
     pub(crate) fn set_slot(&self, slot: u32) {
-        self.place.store(slot, Relaxed);
+        self.place.put(slot);
     }
 
     /// Aborts it: no response will be sent.
@@ -263,7 +263,7 @@ impl Head {
 
     /// Whether it was lost with its connection.
     pub(crate) fn is_lost(&self) -> bool {
-        self.aborted.load(Relaxed) == LOST
+        self.aborted.now() == LOST
     }
 
     /// Aborts it; it will end TASK ABORTED (SAM-5, "Aborting commands").
@@ -274,38 +274,38 @@ impl Head {
 
     /// Whether it was aborted, and nobody is told.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self.aborted.load(Relaxed), SILENT | LOST)
+        matches!(self.aborted.now(), SILENT | LOST)
     }
 
     /// Whether it waits for commands with lower CmdSNs.
     pub(crate) fn is_held(&self) -> bool {
-        self.held.load(Relaxed) != 0
+        self.held.now() != 0
     }
 
     /// It waits for commands with lower CmdSNs, or does no more.
     pub(crate) fn set_held(&self, on: bool) {
-        self.held.store(i32::from(on), Relaxed);
+        self.held.put(i32::from(on));
     }
 
     /// Its age in the task set.
     pub(crate) fn age(&self) -> u64 {
-        self.age.load(Relaxed)
+        self.age.now()
     }
 
     /// Gives it an age. With the lock of the task set only.
     pub(crate) fn set_age(&self, age: u64) {
-        self.age.store(age, Relaxed);
+        self.age.put(age);
     }
 
     /// Gives it an entry of the task set. With its lock only.
     pub(crate) fn set_entry(&self, number: u64) {
-        self.entry.store(1, Relaxed);
+        self.entry.put(1);
         self.set_age(number);
     }
 
     /// Whether it has an entry of the task set.
     pub(crate) fn has_entry(&self) -> bool {
-        self.entry.load(Relaxed) != 0
+        self.entry.now() != 0
     }
 
     /// Whether others have to hear of it when it is over: those who have aborted
@@ -321,7 +321,7 @@ impl Head {
 
     /// Whether it was aborted.
     pub(crate) fn is_aborted(&self) -> bool {
-        self.aborted.load(Relaxed) != 0
+        self.aborted.now() != 0
     }
 }
 

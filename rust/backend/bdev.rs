@@ -21,7 +21,6 @@ use crate::{
         bdev::{
             Bdev,
             BlkError,
-            Tier,
             Zero, //
         },
         bio::{
@@ -138,8 +137,7 @@ pub(crate) fn start(mut task: Task) {
         }
     }
     let pieces = body.data.pieces(0, io.bytes).count();
-    let nowait = bdev.tier() == Tier::Nowait && bdev.fits_nowait(io.sector, io.bytes, pieces);
-    if !nowait {
+    if !bdev.fits_nowait(io.sector, io.bytes, pieces) {
         body.may_block = true;
         return task::slow(task, start_waiting);
     }

@@ -18,6 +18,7 @@ mod rx;
 mod text;
 mod tx;
 
+use crate::sys::atomic::InPlace;
 use crate::{
     exec,
     parcel::Parcel,
@@ -348,7 +349,7 @@ impl Conn {
     }
 
     fn is_closing(&self) -> bool {
-        self.closing.load(Relaxed) != 0
+        self.closing.now() != 0
     }
 
     /// Ends the connection. Any context; the work is done elsewhere.
@@ -400,7 +401,7 @@ impl Conn {
     fn post(self: Arc<Self>, note: Note) -> bool {
         let ok = {
             let mut posted = self.posted.lock();
-            self.any_posted.store(1, Relaxed);
+            self.any_posted.put(1);
             posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
         };
         self.kick();
@@ -411,14 +412,14 @@ impl Conn {
     /// connection before the last Login Response is queued: until then nothing
     /// else may be sent (RFC 7143 6.3).
     fn take_posted(&self, out: &mut Out) {
-        if self.full_feature.load(Relaxed) == 0 {
+        if self.full_feature.now() == 0 {
             return;
         }
         // Who posts kicks after that, so it is seen in the next round at the latest.
-        while self.any_posted.load(Relaxed) != 0 && out.room() > 0 {
+        while self.any_posted.now() != 0 && out.room() > 0 {
             let mut posted = self.posted.lock();
             if posted.is_empty() {
-                self.any_posted.store(0, Relaxed);
+                self.any_posted.put(0);
                 break;
             }
             let Ok(note) = posted.remove(0) else {
@@ -454,14 +455,14 @@ impl Conn {
     /// The work of an owner that is no callback: whatever has been asked for.
     fn serve(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
         if this.is_closing() {
-            if this.suspended.load(Relaxed) == SUSPENDED {
+            if this.suspended.now() == SUSPENDED {
                 Self::serve_suspended(this, owner);
             } else {
                 Self::discard_done(this);
             }
             return;
         }
-        if this.arrivals.load(Relaxed) != 0 {
+        if this.arrivals.now() != 0 {
             Self::take_in(this, owner);
         }
         if !this.done.is_empty() {
@@ -506,7 +507,7 @@ impl Conn {
             Self::receive(this, owner);
             Self::transmit(this, owner);
         }
-        if this.ack.load(Relaxed) != 0 {
+        if this.ack.now() != 0 {
             let held = this.ack.xchg(0, Full).saturating_sub(ACK_MAY_WAIT);
             owner.pass_ack(held > 1);
         }
@@ -544,10 +545,10 @@ impl Conn {
     /// Whether it is being closed for a reason for which its tasks are kept, and
     /// that has not been tried yet.
     fn awaits_suspension(&self) -> bool {
-        let why = self.closing.load(Relaxed);
+        let why = self.closing.now();
         let recoverable = Why::RECOVERABLE.iter().any(|w| why == 1 + *w as i32);
         recoverable
-            && self.suspended.load(Relaxed) == 0
+            && self.suspended.now() == 0
             && self.session.as_ref().is_some_and(|s| s.recovers())
     }
 
@@ -558,9 +559,9 @@ impl Conn {
             return false;
         };
         let link: Arc<dyn Link> = this.clone();
-        let logged_out = this.closing.load(Relaxed) == 1 + Why::Recovery as i32;
+        let logged_out = this.closing.now() == 1 + Why::Recovery as i32;
         if !this.awaits_suspension() || !session.suspend(&link, logged_out) {
-            this.suspended.store(GIVEN_UP, Relaxed);
+            this.suspended.put(GIVEN_UP);
             return false;
         }
         {
@@ -598,7 +599,7 @@ impl Conn {
         let Some(session) = this.session.as_ref() else {
             return;
         };
-        this.arrivals.store(0, Relaxed);
+        this.arrivals.put(0);
         let coming = core::mem::replace(&mut *this.coming.lock(), KVec::new());
         for parcel in coming {
             match parcel {
@@ -630,7 +631,7 @@ impl Conn {
             }
             out.sweep();
         }
-        this.sweep.store(0, Relaxed);
+        this.sweep.put(0);
         if let Some(mut rx) = this.rx.open(owner) {
             rx.sweep();
         }
@@ -695,13 +696,13 @@ impl Conn {
             let full = this.out.open(owner).is_none_or(|out| out.is_high());
             if full || !this.posted.lock().is_empty() {
                 // Their turn is later.
-                this.resume_wanted.store(1, Relaxed);
+                this.resume_wanted.put(1);
                 return;
             }
             let parcel = {
                 let mut coming = this.coming.lock();
                 if coming.is_empty() {
-                    this.arrivals.store(0, Relaxed);
+                    this.arrivals.put(0);
                     return;
                 }
                 coming.remove(0)
@@ -753,7 +754,7 @@ impl Conn {
     /// Looks at the connection's timeouts. Returns false when it is gone and
     /// can be forgotten.
     pub(crate) fn tick(this: &Arc<Self>, now_ms: u64) -> bool {
-        let closed = this.closed_ms.load(Relaxed);
+        let closed = this.closed_ms.now();
         if closed != 0 {
             Self::discard_done(this.as_arc_borrow());
             let Some(session) = this.session.as_ref() else {
@@ -761,13 +762,13 @@ impl Conn {
             };
             let link: Arc<dyn Link> = this.clone();
             if session.has_tasks_of(&link) {
-                this.closed_ms.store(now_ms.max(1), Relaxed);
+                this.closed_ms.put(now_ms.max(1));
                 return true;
             }
             return now_ms < closed.saturating_add(GRACE_MS);
         }
         if this.is_closing() {
-            if this.suspended.load(Relaxed) == SUSPENDED {
+            if this.suspended.now() == SUSPENDED {
                 let link: Arc<dyn Link> = this.clone();
                 let session = this.session.as_ref();
                 if !session.is_some_and(|s| s.is_retained(&link, now_ms)) {
@@ -777,7 +778,7 @@ impl Conn {
             return true;
         }
         let Some(session) = this.session.as_ref() else {
-            let limit = this.login_timeout_ms.load(Relaxed);
+            let limit = this.login_timeout_ms.now();
             if now_ms > this.started_ms.saturating_add(limit) {
                 this.clone().end(Why::LoginTimeout);
             }
@@ -790,8 +791,8 @@ impl Conn {
         session.wake_deferred();
         session.check_fences();
         if this.heard.xchg(0, Relaxed) != 0 {
-            this.heard_ms.store(now_ms, Relaxed);
-            this.tidied.store(0, Relaxed);
+            this.heard_ms.put(now_ms);
+            this.tidied.put(0);
         }
         let expired = {
             let mut expired = KVec::new();
@@ -807,14 +808,12 @@ impl Conn {
             Waiter::expire(waiter, now_ms);
         }
         if !session.is_idle() {
-            this.check_data.store(1, Relaxed);
+            this.check_data.put(1);
             this.clone().kick();
         } else if this.starved.xchg(0, Relaxed) != 0 || this.owes_ack() {
             this.clone().kick();
-        } else if this.tidied.load(Relaxed) == 0
-            && now_ms > this.heard_ms.load(Relaxed).saturating_add(TIDY_MS)
-        {
-            this.tidied.store(1, Relaxed);
+        } else if this.tidied.now() == 0 && now_ms > this.heard_ms.now().saturating_add(TIDY_MS) {
+            this.tidied.put(1);
             Self::tidy(this);
         }
         this.check_alive(session, now_ms);
@@ -855,8 +854,8 @@ impl Conn {
         if idle_s == 0 {
             return;
         }
-        let heard = self.heard_ms.load(Relaxed);
-        let pinged = self.pinged_ms.load(Relaxed);
+        let heard = self.heard_ms.now();
+        let pinged = self.pinged_ms.now();
         if pinged != 0 && heard < pinged {
             if now_ms > pinged.saturating_add(answer_s.saturating_mul(1000)) {
                 self.clone().end(Why::Silent);
@@ -864,7 +863,7 @@ impl Conn {
             return;
         }
         if now_ms > heard.saturating_add(idle_s.saturating_mul(1000)) {
-            self.pinged_ms.store(now_ms, Relaxed);
+            self.pinged_ms.put(now_ms);
             self.clone().ping();
         }
     }
@@ -884,10 +883,10 @@ impl Conn {
 
     /// Takes note of what the initiator has acknowledged.
     fn acknowledge(&self, session: &Session, exp_stat_sn: Sn) {
-        let known = Sn(self.acknowledged.load(Relaxed));
-        let sent = Sn(self.stat_sn.load(Relaxed));
+        let known = Sn(self.acknowledged.now());
+        let sent = Sn(self.stat_sn.now());
         if known.lt(exp_stat_sn) && exp_stat_sn.le(sent) {
-            self.acknowledged.store(exp_stat_sn.0, Relaxed);
+            self.acknowledged.put(exp_stat_sn.0);
             session.check_fences();
         }
     }
@@ -926,10 +925,10 @@ impl Handler for Conn {
         Self::receive(this, owner);
         if owner.in_backlog() {
             // Somebody else's time, and maybe somebody else's send.
-            if this.resume.load(Relaxed) != 0 || Self::has_output(this, owner) {
+            if this.resume.now() != 0 || Self::has_output(this, owner) {
                 Arc::<Conn>::from(this).kick();
             }
-        } else if Self::has_output(this, owner) || this.starved.load(Relaxed) != 0 {
+        } else if Self::has_output(this, owner) || this.starved.now() != 0 {
             // What else there may be kicks.
             Self::transmit(this, owner);
         }
@@ -942,7 +941,7 @@ impl Handler for Conn {
     fn state_change(this: ArcBorrow<'_, Self>) {
         // Whether the peer is gone is found out by reading to the end.
         let conn = Arc::<Conn>::from(this);
-        conn.resume.store(1, Relaxed);
+        conn.resume.put(1);
         conn.kick();
     }
 }
@@ -972,7 +971,7 @@ impl Conn {
     fn round(this: Arc<Conn>) {
         // What was queued before the next kick is seen below.
         this.kicked.xchg(0, Full);
-        if this.is_closing() && this.suspended.load(Relaxed) != SUSPENDED {
+        if this.is_closing() && this.suspended.now() != SUSPENDED {
             return Self::discard_done(this.as_arc_borrow());
         }
         let gone = this.sock.try_own().map(|owner| {
@@ -1012,7 +1011,7 @@ impl WorkItem<CLOSE> for Conn {
     type Pointer = Arc<Conn>;
 
     fn run(this: Arc<Conn>) {
-        let code = this.closing.load(Relaxed);
+        let code = this.closing.now();
         // These still have something to tell the peer.
         let gentle = [
             Why::Logout,
@@ -1035,7 +1034,7 @@ impl WorkItem<CLOSE> for Conn {
         }
         this.sock.release(!gentle);
         let link: Arc<dyn Link> = this.clone();
-        let first = this.suspended.load(Relaxed) == 0;
+        let first = this.suspended.now() == 0;
         // Waits for a request that is being worked on; it takes its last look
         // at the connection there.
         this.control_state.lock().clear();
@@ -1067,7 +1066,7 @@ impl WorkItem<CLOSE> for Conn {
             // Others may have waited for what ended here.
             exec::run_held(session);
         }
-        this.closed_ms.store(misc::now_ms().max(1), Relaxed);
+        this.closed_ms.put(misc::now_ms().max(1));
         if this.session.as_ref().is_none() {
             // It had no tasks, so nobody can hold a pointer to it.
             this.targets.doors.forget(&this);
@@ -1161,12 +1160,12 @@ impl Link for Conn {
     }
 
     fn sweep(self: Arc<Self>) {
-        self.sweep.store(1, Relaxed);
+        self.sweep.put(1);
         self.kick();
     }
 
     fn window_moved(self: Arc<Self>) {
-        self.window_moved.store(1, Relaxed);
+        self.window_moved.put(1);
         self.kick();
     }
 
@@ -1219,7 +1218,7 @@ impl Link for Conn {
     }
 
     fn request_due(self: Arc<Self>) {
-        self.deferred.store(1, Relaxed);
+        self.deferred.put(1);
         self.kick();
     }
 
@@ -1228,13 +1227,13 @@ impl Link for Conn {
     }
 
     fn will_submit(&self) {
-        if self.ack.load(Relaxed) == 0 {
-            self.ack.store(ACK_MAY_WAIT, Relaxed);
+        if self.ack.now() == 0 {
+            self.ack.put(ACK_MAY_WAIT);
         }
     }
 
     fn owes_ack(&self) -> bool {
-        self.ack.load(Relaxed) != 0
+        self.ack.now() != 0
     }
 
     fn pay_ack(self: Arc<Self>) {
@@ -1242,11 +1241,11 @@ impl Link for Conn {
     }
 
     fn stat_sn(&self) -> Sn {
-        Sn(self.stat_sn.load(Relaxed))
+        Sn(self.stat_sn.now())
     }
 
     fn acknowledged(&self) -> Sn {
-        Sn(self.acknowledged.load(Relaxed))
+        Sn(self.acknowledged.now())
     }
 
     fn is_ending(&self) -> bool {
@@ -1285,13 +1284,13 @@ impl Link for Conn {
     fn take_over(self: Arc<Self>, parcel: Parcel) {
         let refused = {
             let mut coming = self.coming.lock();
-            if self.closed_ms.load(Relaxed) != 0
+            if self.closed_ms.now() != 0
                 || coming.len() >= MOVING
                 || coming.reserve(1, GFP_ATOMIC).is_err()
             {
                 Some(parcel)
             } else {
-                self.arrivals.store(1, Relaxed);
+                self.arrivals.put(1);
                 coming.push_within_capacity(parcel).err().map(|e| e.0)
             }
         };

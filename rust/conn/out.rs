@@ -2,6 +2,7 @@
 
 //! What waits to be sent: finished tasks, and all other answers.
 
+use crate::sys::atomic::InPlace;
 use crate::{
     limits::Charge,
     parcel::Entry,
@@ -28,10 +29,7 @@ use crate::{
         Task, //
     }, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::prelude::*;
 
 /// Answers that may wait.
 const RING: usize = 64;
@@ -196,7 +194,7 @@ impl Out {
             // Nobody shall wait until the initiator takes the response.
             head.session.settle(head);
         }
-        head.order.store(self.order, Relaxed);
+        head.order.put(self.order);
         self.order = self.order.wrapping_add(1);
         self.tasks.push(task);
     }
@@ -208,7 +206,7 @@ impl Out {
             .get(self.first)
             .and_then(Option::as_ref)
             .map(|n| n.order);
-        let task = self.tasks.front().map(|h| h.order.load(Relaxed));
+        let task = self.tasks.front().map(|h| h.order.now());
         let note_first = match (note, task) {
             (None, None) => return None,
             (Some(_), None) => true,

@@ -14,6 +14,7 @@ use super::{
     tx::MAX_SEGMENT,
     Conn, //
 };
+use crate::sys::atomic::InPlace;
 use crate::{
     exec,
     limits::Charge,
@@ -112,7 +113,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        atomic::Relaxed,
         Arc,
         ArcBorrow, //
     }, //
@@ -437,15 +437,15 @@ impl Rx {
                 budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
             }
             // The submit thread cannot have run yet: it is of this CPU.
-            let held = conn.ack.load(Relaxed);
+            let held = conn.ack.now();
             if context != Context::Task && held != 0 && owner.hold_ack() {
-                conn.ack.store(held.saturating_add(1), Relaxed);
+                conn.ack.put(held.saturating_add(1));
             }
             offered.saturating_sub(slice.len())
         });
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
-            conn.heard.store(1, Relaxed);
+            conn.heard.put(1);
             let (bytes, whole) = match context {
                 Context::Softirq => (Stat::RxSoftBytes, Stat::RxSoftPdus),
                 Context::Batch => (Stat::RxBatchBytes, Stat::RxBatchPdus),
@@ -455,7 +455,7 @@ impl Rx {
             stats::add(whole, pdus);
         }
         if budget == 0 {
-            conn.resume.store(1, Relaxed);
+            conn.resume.put(1);
             Arc::<Conn>::from(conn).kick();
         }
     }
@@ -474,7 +474,7 @@ impl Rx {
         let high = conn.out.open(owner).is_none_or(|out| out.is_high());
         if high {
             stats::one(Stat::RxPaused);
-            conn.resume_wanted.store(1, Relaxed);
+            conn.resume_wanted.put(1);
         }
         !high
     }
@@ -979,7 +979,7 @@ impl Rx {
             return;
         };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
-        let own = u32::from(pdu.cid()) == conn.cid.load(Relaxed);
+        let own = u32::from(pdu.cid()) == conn.cid.now();
         let response = match pdu.reason() {
             LogoutReason::CloseSession => {
                 session.close_others(&link, Why::Logout);
@@ -1493,7 +1493,7 @@ impl Rx {
             }
             if out.room() < R2T_RESERVE {
                 self.r2t_due = true;
-                conn.resume_wanted.store(1, Relaxed);
+                conn.resume_wanted.put(1);
                 return;
             }
             let (head, body) = task.both();

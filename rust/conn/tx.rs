@@ -71,15 +71,13 @@ use crate::{
     tmf, //
 };
 
+use crate::sys::atomic::InPlace;
 use core::ops::ControlFlow;
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        atomic::{
-            Full,
-            Relaxed, //
-        },
+        atomic::Full,
         Arc,
         ArcBorrow, //
     }, //
@@ -229,7 +227,7 @@ impl Tx {
     /// Sends what waits, as far as there is room.
     pub(super) fn flush(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
         if let Some(kept) = self.kept.as_mut() {
-            kept.acknowledge(Sn(conn.acknowledged.load(Relaxed)));
+            kept.acknowledge(Sn(conn.acknowledged.now()));
         }
         let mut spent = 0usize;
         loop {
@@ -275,7 +273,7 @@ impl Tx {
                         // Nothing is on its way whose acknowledgement would
                         // wake us: memory is short.
                         stats::one(Stat::TxNoMemory);
-                        conn.starved.store(1, Relaxed);
+                        conn.starved.put(1);
                     }
                     return;
                 }
@@ -297,9 +295,9 @@ impl Tx {
                 out.task(task);
             }
         }
-        let in_login = conn.full_feature.load(Relaxed) == 0;
-        if !in_login && conn.window_moved.load(Relaxed) != 0 && out.room() > 0 {
-            conn.window_moved.store(0, Relaxed);
+        let in_login = conn.full_feature.now() == 0;
+        if !in_login && conn.window_moved.now() != 0 && out.room() > 0 {
+            conn.window_moved.put(0);
             // RFC 7143 11.4.11: a window that opens without a response to tell
             // it is told by a NOP-In.
             let _ = out.note(Note::new(Answer::NopIn(NopIn {
@@ -321,7 +319,7 @@ impl Tx {
             if !self.gather.ready(FRAME_BYTES, FRAME_PIECES) {
                 if self.gather.total() == 0 {
                     stats::one(Stat::TxNoMemory);
-                    conn.starved.store(1, Relaxed);
+                    conn.starved.put(1);
                 }
                 return;
             }
@@ -340,7 +338,7 @@ impl Tx {
             let next = conn.out.open(owner).and_then(|mut out| {
                 let item = out.next();
                 if !out.is_high() && conn.resume_wanted.xchg(0, Full) != 0 {
-                    conn.resume.store(1, Relaxed);
+                    conn.resume.put(1);
                     Arc::<Conn>::from(conn).kick();
                 }
                 item
@@ -362,7 +360,7 @@ impl Tx {
     fn next_stat_sn(&mut self, conn: ArcBorrow<'_, Conn>) -> Sn {
         let sn = self.stat_sn;
         self.stat_sn = sn.next();
-        conn.stat_sn.store(self.stat_sn.0, Relaxed);
+        conn.stat_sn.put(self.stat_sn.0);
         sn
     }
 
@@ -371,7 +369,7 @@ impl Tx {
         match conn.session.as_ref() {
             Some(session) => session.command_numbers(),
             None => {
-                let sn = Sn(conn.login_cmd_sn.load(Relaxed));
+                let sn = Sn(conn.login_cmd_sn.now());
                 (sn, sn)
             }
         }

@@ -146,16 +146,6 @@ pub(crate) enum Claim {
     Shared,
 }
 
-/// How I/O may be submitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tier {
-    /// With `nowait`, from the submit thread: it comes back with
-    /// [`BlkError::Again`] rather than wait.
-    Nowait,
-    /// Submitting may wait whatever it is told: from a thread of its own.
-    MayBlock,
-}
-
 /// Who wants to know when a device is removed.
 pub(crate) trait OnDead: Send + Sync {
     /// The device is gone, all I/O will fail. Called once at most, in process
@@ -697,21 +687,17 @@ impl Bdev {
         limits
     }
 
-    /// How I/O to it may be submitted, now. Any context.
-    pub(crate) fn tier(&self) -> Tier {
-        match self.enter() {
-            // SAFETY: The device is alive.
-            Some(live) if !unsafe { bindings::fer_bdev_may_block(live.bdev()) } => Tier::Nowait,
-            _ => Tier::MayBlock,
-        }
-    }
-
     /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
-    /// is short enough to be submitted with `nowait`: what would have to be
-    /// split comes back with [`BlkError::Again`]. Any context.
+    /// may be submitted with `nowait`, from the submit thread: it comes back with
+    /// [`BlkError::Again`] rather than wait. That is so for no device whose queue
+    /// may wait whatever it is told, and for nothing that would have to be split;
+    /// these go to a thread of their own. Any context.
     pub(crate) fn fits_nowait(&self, sector: u64, bytes: usize, pieces: usize) -> bool {
-        self.enter()
-            .is_some_and(|live| live.shape().fits(sector, bytes, pieces))
+        self.enter().is_some_and(|live| {
+            // SAFETY: The device is alive.
+            let may_block = unsafe { bindings::fer_bdev_may_block(live.bdev()) };
+            !may_block && live.shape().fits(sector, bytes, pieces)
+        })
     }
 
     /// Makes all that was written durable. Process context; waits for the

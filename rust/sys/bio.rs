@@ -186,7 +186,7 @@ where
 /// [`Op::Flush`] takes the range `0..0`, the sector does not matter.
 ///
 /// With `nowait`, what would have to wait ends with [`BlkError::Again`]; see
-/// [`Bdev::tier`] and [`Bdev::fits_nowait`] for what can be submitted so.
+/// [`Bdev::fits_nowait`] for what can be submitted so.
 ///
 /// Process context with softirqs enabled: drivers' locks are taken with softirqs
 /// enabled, so submitting from a softirq would deadlock. Many should go under

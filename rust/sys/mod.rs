@@ -5,6 +5,7 @@
 //! Nothing here knows iSCSI or SCSI. Every `unsafe` block names the promise it
 //! rests on; every type that makes a promise states it under `# Invariants`.
 
+pub(crate) mod atomic;
 pub(crate) mod bdev;
 #[allow(
     clippy::all,

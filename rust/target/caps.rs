@@ -7,6 +7,7 @@
 //! initiator's limits first, then by those of its LUN. One without limits
 //! anywhere costs a look at one number ([`any`]).
 
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::{
         rate::Caps as Rates,
@@ -67,13 +68,13 @@ static ARMED: Atomic<i32> = Atomic::new(0);
 /// Whether any limit is set, or may have commands that wait.
 #[inline]
 pub(crate) fn any() -> bool {
-    ACTIVE.load(Relaxed) != 0
+    ACTIVE.now() != 0
 }
 
 /// Waits for the timers that are still set, [`LOOK_MS`] at most. When there are
 /// no commands any more; process context.
 pub(crate) fn settle() {
-    while ARMED.load(Relaxed) != 0 {
+    while ARMED.now() != 0 {
         misc::sleep_ms(10);
     }
 }
@@ -87,7 +88,7 @@ impl Active {
     }
 
     fn is(&self) -> bool {
-        self.0.load(Relaxed) != 0
+        self.0.now() != 0
     }
 
     /// With the lock of the limits held, or nobody else there.

@@ -19,6 +19,7 @@ use super::{
     tokens::Tokens,
     traffic::Traffic, //
 };
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::scsi::{
         device::{
@@ -414,7 +415,7 @@ impl Device {
 
     fn before_enable(&self, same: bool, set: impl FnOnce(&mut Settings) -> Result) -> Result {
         let mut settings = self.settings.lock();
-        if self.is_enabled() || self.opening.load(Relaxed) != 0 {
+        if self.is_enabled() || self.opening.now() != 0 {
             return if same { Ok(()) } else { Err(EBUSY) };
         }
         set(&mut settings)
@@ -602,7 +603,7 @@ impl Device {
             inner.mode = inner.default_mode();
             self.publish(&inner.mode);
             let shift = inner.block_size().trailing_zeros();
-            self.block_shift.store(shift, Relaxed);
+            self.block_shift.put(shift);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
         self.bdev.populate(bdev);
@@ -640,7 +641,7 @@ impl Device {
 
     /// LUNs that export it.
     pub(crate) fn export_count(&self) -> u32 {
-        u32::try_from(self.exports.load(Relaxed)).unwrap_or(0)
+        u32::try_from(self.exports.now()).unwrap_or(0)
     }
 
     pub(super) fn exported(&self, on: bool) {
@@ -668,10 +669,10 @@ impl Device {
         }
         match which {
             DeviceAttrib::WriteThrough => {
-                self.write_through.store(value as i32, Relaxed);
+                self.write_through.put(value as i32);
             }
             DeviceAttrib::FuaWrite => {
-                self.no_dpo_fua.store(i32::from(value == 0), Relaxed);
+                self.no_dpo_fua.put(i32::from(value == 0));
             }
             DeviceAttrib::BlockSize => {
                 let limits = limits.ok_or(ENODEV)?;
@@ -684,14 +685,14 @@ impl Device {
                 {
                     return Err(EINVAL);
                 }
-                let old = self.block_shift.load(Relaxed);
+                let old = self.block_shift.now();
                 let new = value.trailing_zeros();
                 inner.blocks = if new >= old {
                     inner.blocks.wrapping_shr(new.wrapping_sub(old))
                 } else {
                     inner.blocks.wrapping_shl(old.wrapping_sub(new))
                 };
-                self.block_shift.store(new, Relaxed);
+                self.block_shift.put(new);
             }
             DeviceAttrib::Tpu | DeviceAttrib::Tpws => {
                 let limits = limits.ok_or(ENODEV)?;
@@ -752,7 +753,7 @@ impl Device {
         let mut turn = None;
         let mut persist = None;
         if field == WwnField::UnitSerial {
-            if self.opening.load(Relaxed) != 0 {
+            if self.opening.now() != 0 {
                 return Err(EBUSY);
             }
             if self.is_enabled() {
@@ -769,7 +770,7 @@ impl Device {
             match persist {
                 Some(persist) => self.restore_persist(persist),
                 // It has been enabled meanwhile, with the other one.
-                None if self.is_enabled() || self.opening.load(Relaxed) != 0 => return Err(EBUSY),
+                None if self.is_enabled() || self.opening.now() != 0 => return Err(EBUSY),
                 None => {}
             }
         }
@@ -884,7 +885,7 @@ impl Device {
 
     /// Log2 of the block size that initiators see, 9..=12.
     pub(crate) fn block_shift(&self) -> u32 {
-        self.block_shift.load(Relaxed)
+        self.block_shift.now()
     }
 
     /// Looks at whose turn it is to change reservations. `look` must not sleep,
@@ -949,7 +950,7 @@ impl Device {
     /// Whether each write must be durable before it is acknowledged: because
     /// the administrator wants it so, or an initiator.
     pub(crate) fn write_through(&self) -> bool {
-        self.write_through.load(Relaxed) != 0 || self.cache_off.load(Relaxed) != 0
+        self.write_through.now() != 0 || self.cache_off.now() != 0
     }
 
     /// Whether sense data is in descriptor format (D_SENSE).
@@ -971,21 +972,21 @@ impl Device {
 
     /// Lets the data path know what it has to know of the mode parameters.
     fn publish(&self, mode: &ModeState) {
-        self.tas.store(i32::from(mode.task_aborted_status), Relaxed);
-        self.queue_error.store(mode.queue_error as i32, Relaxed);
-        self.ua_interlock.store(mode.ua_interlock as i32, Relaxed);
+        self.tas.put(i32::from(mode.task_aborted_status));
+        self.queue_error.put(mode.queue_error as i32);
+        self.ua_interlock.put(mode.ua_interlock as i32);
         let protect = i32::from(mode.software_write_protect);
-        self.write_protect.store(protect, Relaxed);
+        self.write_protect.put(protect);
     }
 
     /// Whether commands that another nexus has aborted end TASK ABORTED (TAS).
     pub(crate) fn task_aborted_status(&self) -> bool {
-        self.tas.load(Relaxed) != 0
+        self.tas.now() != 0
     }
 
     /// What a CHECK CONDITION does to other commands (QERR).
     pub(crate) fn queue_error(&self) -> QueueError {
-        match self.queue_error.load(Relaxed) {
+        match self.queue_error.now() {
             0b01 => QueueError::AbortAll,
             0b11 => QueueError::AbortSameNexus,
             _ => QueueError::Keep,
@@ -994,7 +995,7 @@ impl Device {
 
     /// How long unit attentions stay (UA_INTLCK_CTRL).
     pub(crate) fn ua_interlock(&self) -> UaInterlock {
-        match self.ua_interlock.load(Relaxed) {
+        match self.ua_interlock.now() {
             0b10 => UaInterlock::Keep,
             0b11 => UaInterlock::Establish,
             _ => UaInterlock::Clear,
@@ -1013,7 +1014,7 @@ impl Device {
         self.publish(&mode);
         if before.write_cache != mode.write_cache {
             let off = i32::from(!mode.write_cache);
-            self.cache_off.store(off, Relaxed);
+            self.cache_off.put(off);
         }
         drop(inner);
         self.order.restrict(mode.restricted_reordering);
@@ -1024,7 +1025,7 @@ impl Device {
     pub(crate) fn reset_mode(&self) {
         let mut inner = self.inner.lock();
         inner.mode = inner.default_mode();
-        self.cache_off.store(0, Relaxed);
+        self.cache_off.put(0);
         self.publish(&inner.mode);
         let restricted = inner.mode.restricted_reordering;
         drop(inner);
@@ -1042,8 +1043,8 @@ impl Device {
         ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
-            dpo_fua: self.no_dpo_fua.load(Relaxed) == 0,
-            write_protected: read_only || !writable || self.write_protect.load(Relaxed) != 0,
+            dpo_fua: self.no_dpo_fua.now() == 0,
+            write_protected: read_only || !writable || self.write_protect.now() != 0,
         }
     }
 
@@ -1091,7 +1092,7 @@ impl Device {
             info.read_only |= limits.read_only;
             info.atomic = atomic(&limits, block, info.max_transfer);
             info.mode.write_cache = limits.write_cache && !self.write_through();
-            let can = limits.write_cache && self.write_through.load(Relaxed) == 0;
+            let can = limits.write_cache && self.write_through.now() == 0;
             info.mode_default.write_cache = can;
             info.changeable.write_cache = can;
         }
@@ -1173,11 +1174,11 @@ impl Device {
     /// Whether the file of the reservations may say something else than they
     /// are.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.in_doubt.load(Relaxed) != 0
+        self.in_doubt.now() != 0
     }
 
     pub(super) fn set_in_doubt(&self, on: bool) {
-        self.in_doubt.store(i32::from(on), Relaxed);
+        self.in_doubt.put(i32::from(on));
     }
 
     /// The unit serial number.
@@ -1254,7 +1255,7 @@ impl Device {
 
     /// The session that holds a reservation of SPC-2.
     pub(crate) fn spc2_holder(&self) -> Option<Arc<Session>> {
-        let holder = self.reserved_by.load(Relaxed);
+        let holder = self.reserved_by.now();
         let inner = self.inner.lock();
         let mut sessions = inner.nexuses.iter().map(|n| n.session());
         sessions.find(|s| s.id() == holder).cloned()
@@ -1262,7 +1263,7 @@ impl Device {
 
     /// Whether `session` is kept out by another's reservation.
     pub(crate) fn is_reserved_against(&self, session: u64) -> bool {
-        let holder = self.reserved_by.load(Relaxed);
+        let holder = self.reserved_by.now();
         holder != 0 && holder != session
     }
 
@@ -1282,7 +1283,7 @@ impl Device {
 
     /// Forgets any reservation: what a logical unit reset does.
     pub(crate) fn release_any(&self) {
-        self.reserved_by.store(0, Relaxed);
+        self.reserved_by.put(0);
     }
 }
 

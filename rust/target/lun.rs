@@ -10,6 +10,7 @@ use super::{
     device::Device,
     tpg::Tpg, //
 };
+use crate::sys::atomic::InPlace;
 use crate::{
     meter::{
         Count,
@@ -37,10 +38,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc, //
     }, //
 };
@@ -208,7 +206,7 @@ impl MappedLun {
 
     /// Whether this initiator may only read.
     pub(crate) fn write_protect(&self) -> bool {
-        self.write_protect.load(Relaxed) != 0
+        self.write_protect.now() != 0
     }
 
     /// Lets this initiator write, or not; at once.
@@ -217,7 +215,7 @@ impl MappedLun {
     ///
     /// None now; kept fallible for the caller's sake.
     pub(crate) fn set_write_protect(&self, on: bool) -> Result {
-        self.write_protect.store(i32::from(on), Relaxed);
+        self.write_protect.put(i32::from(on));
         self.tpg.remap_all();
         Ok(())
     }
@@ -301,32 +299,32 @@ impl Nexus {
 
     /// Whether this initiator may only read.
     pub(crate) fn read_only(&self) -> bool {
-        self.read_only.load(Relaxed) != 0
+        self.read_only.now() != 0
     }
 
     /// Lets this initiator write, or not.
     pub(crate) fn set_read_only(&self, on: bool) {
-        self.read_only.store(i32::from(on), Relaxed);
+        self.read_only.put(i32::from(on));
     }
 
     /// The access state of its target port group, and what else the data path
     /// and the pages have to know of that.
     pub(crate) fn access(&self) -> Access {
-        Access::from_bits(self.access.load(Relaxed))
+        Access::from_bits(self.access.now())
     }
 
     /// How long a command waits in active/non-optimized state, in ms.
     pub(crate) fn nonop_delay_ms(&self) -> u32 {
-        self.nonop_delay_ms.load(Relaxed)
+        self.nonop_delay_ms.now()
     }
 
     /// Returns what it was before, if it has been said before.
     pub(super) fn set_access(&self, access: Access, nonop_delay_ms: u32) -> Option<Access> {
-        self.nonop_delay_ms.store(nonop_delay_ms, Relaxed);
-        let before = self.access.load(Relaxed);
-        self.access.store(access.bits(), Relaxed);
-        let placed = self.placed.load(Relaxed) != 0;
-        self.placed.store(1, Relaxed);
+        self.nonop_delay_ms.put(nonop_delay_ms);
+        let before = self.access.now();
+        self.access.put(access.bits());
+        let placed = self.placed.now() != 0;
+        self.placed.put(1);
         placed.then_some(Access::from_bits(before))
     }
 
@@ -339,7 +337,7 @@ impl Nexus {
 
     /// Where it stands with persistent reservations.
     pub(crate) fn standing(&self) -> Standing {
-        let bits = self.standing.load(Relaxed);
+        let bits = self.standing.now();
         Standing {
             registered: bits & 1 != 0,
             holder: bits & 2 != 0,
@@ -348,7 +346,7 @@ impl Nexus {
 
     pub(super) fn set_standing(&self, standing: Standing) {
         let bits = i32::from(standing.registered) | i32::from(standing.holder) << 1;
-        self.standing.store(bits, Relaxed);
+        self.standing.put(bits);
     }
 
     /// Its third-party copies.
@@ -358,23 +356,23 @@ impl Nexus {
 
     /// Marks the nexus as ended: commands that still come find no LUN.
     pub(crate) fn end(&self) {
-        self.gone.store(1, Relaxed);
+        self.gone.put(1);
     }
 
     /// Whether the nexus has ended.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Relaxed) != 0
+        self.gone.now() != 0
     }
 
     /// Establishes a unit attention condition.
     pub(crate) fn post(&self, ua: Ua) {
         self.pending.lock().post(ua);
-        self.attention.store(1, Relaxed);
+        self.attention.put(1);
     }
 
     /// Whether a unit attention is pending.
     pub(crate) fn has_attention(&self) -> bool {
-        self.attention.load(Relaxed) != 0
+        self.attention.now() != 0
     }
 
     /// The sense key and codes of the first unit attention, which stays.
@@ -388,7 +386,7 @@ impl Nexus {
         let mut pending = self.pending.lock();
         let sense = pending.take();
         if pending.is_empty() {
-            self.attention.store(0, Relaxed);
+            self.attention.put(0);
         }
         sense
     }
@@ -408,7 +406,7 @@ impl Nexus {
         let mut pending = self.pending.lock();
         pending.clear(ua);
         if pending.is_empty() {
-            self.attention.store(0, Relaxed);
+            self.attention.put(0);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! before the list of that session is looked through, under the same lock.
 
 use super::Device;
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::scsi::taskset::{
         Entries,
@@ -115,21 +116,21 @@ impl Order {
     }
 
     fn publish(&self, set: &TaskSet<Tasks, List>) {
-        let restricted = self.busy.load(Relaxed) & RESTRICTED;
+        let restricted = self.busy.now() & RESTRICTED;
         let entries = if set.is_empty() { 0 } else { ENTRIES };
-        self.busy.store(restricted | entries, Relaxed);
+        self.busy.put(restricted | entries);
     }
 
     /// SIMPLE commands keep their order from now on, or need not.
     pub(super) fn restrict(&self, on: bool) {
         let set = self.set.lock();
-        self.busy.store(if on { RESTRICTED } else { 0 }, Relaxed);
+        self.busy.put(if on { RESTRICTED } else { 0 });
         self.publish(&set);
     }
 
     /// Sets how many commands the device takes at once; 0 is no limit.
     pub(super) fn set_most(&self, most: u32) {
-        self.most.store(most, Relaxed);
+        self.most.put(most);
     }
 }
 
@@ -141,7 +142,7 @@ impl Device {
     /// [`NoRoom`] when there is no memory for it.
     #[inline]
     pub(crate) fn enter_task_set(&self, head: &Head) -> Result<(), NoRoom> {
-        if self.order().busy.load(Relaxed) == 0 && head.kind.is_none() {
+        if self.order().busy.now() == 0 && head.kind.is_none() {
             return Ok(());
         }
         self.enter_busy_task_set(head)
@@ -154,7 +155,7 @@ impl Device {
             // Somebody who has made an entry has found it.
             return Ok(());
         }
-        let restricted = order.busy.load(Relaxed) & RESTRICTED != 0;
+        let restricted = order.busy.now() & RESTRICTED != 0;
         let Some(kind) = head.kind.or(restricted.then_some(Kind::Ordered)) else {
             if let Some(age) = set.join() {
                 head.set_age(age);
@@ -162,9 +163,7 @@ impl Device {
             return Ok(());
         };
         // Before anybody's list is looked through.
-        order
-            .busy
-            .store(order.busy.load(Relaxed) | ENTRIES, Relaxed);
+        order.busy.put(order.busy.now() | ENTRIES);
         if restricted {
             // Or it would count itself.
             head.set_entry(ENDED);
@@ -228,7 +227,7 @@ impl Device {
         out: &mut Fifo<Head, Body>,
     ) {
         let order = self.order();
-        if order.busy.load(Relaxed) & ENTRIES != 0 {
+        if order.busy.now() & ENTRIES != 0 {
             let mut set = order.set.lock();
             set.take_if(&mut |task| unwanted(task.shared()), out);
         }
@@ -239,7 +238,7 @@ impl Device {
     #[inline]
     pub(crate) fn take_place(&self) -> Option<bool> {
         let order = self.order();
-        let most = order.most.load(Relaxed);
+        let most = order.most.now();
         if most == 0 {
             return Some(false);
         }

@@ -17,6 +17,7 @@ use super::{
     lun::Nexus,
     Device, //
 };
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::scsi::{
         aptpl,
@@ -51,10 +52,7 @@ use kernel::{
         CStr, //
     },
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc,
         Mutex, //
     }, //
@@ -278,7 +276,7 @@ impl Nexus {
 impl Device {
     /// The type of the persistent reservation, if there is one.
     pub(crate) fn reservation(&self) -> Option<PrType> {
-        match self.glance().kind.load(Relaxed) {
+        match self.glance().kind.now() {
             0 => None,
             code => PrType::from_code(u8::try_from(code).unwrap_or(0)),
         }
@@ -286,7 +284,7 @@ impl Device {
 
     /// Whether anybody has registered.
     pub(crate) fn has_registrants(&self) -> bool {
-        self.glance().used.load(Relaxed) != 0
+        self.glance().used.now() != 0
     }
 
     /// Looks at registrations and reservation. May sleep.
@@ -345,8 +343,8 @@ impl Device {
         self.for_each_nexus(&mut |nexus| Self::place(&persist, nexus));
         let glance = self.glance();
         let kind = persist.kind().map_or(0, |kind| kind as i32);
-        glance.kind.store(kind, Relaxed);
-        glance.used.store(i32::from(persist.is_in_use()), Relaxed);
+        glance.kind.put(kind);
+        glance.used.put(i32::from(persist.is_in_use()));
     }
 
     // ---- what survives a loss of power -----------------------------------

@@ -19,6 +19,7 @@
 //! phase is changed, so that nobody new is counted in the old one, and the old
 //! one then runs empty.
 
+use crate::sys::atomic::InPlace;
 use crate::sys::{
     lock::{
         new_spinlock_bh,
@@ -154,11 +155,11 @@ impl Ranges {
     /// A READ or WRITE begins; `None` when it has to wait for a range that is
     /// locked. Any context but hardirq.
     pub(crate) fn try_enter(&self, blocks: &Range<u64>) -> Option<Pass> {
-        let pass = Pass(self.phase.load(Relaxed));
+        let pass = Pass(self.phase.now());
         self.counts.add(pass.entered(), 1);
         // Either we see a range, or whoever listed it sees us: see `drain`.
         smp_mb();
-        if self.locked.load(Relaxed) == 0 || !self.table.lock().overlaps(blocks, true) {
+        if self.locked.now() == 0 || !self.table.lock().overlaps(blocks, true) {
             return Some(pass);
         }
         self.leave(pass);
@@ -281,12 +282,12 @@ impl Ranges {
     fn drain(&self, give_up: &dyn Fn() -> bool) -> Result<(), NoRange> {
         // The range is listed; who enters from here on sees it.
         smp_mb();
-        let before = self.drains.load(Relaxed);
+        let before = self.drains.now();
         let mut nap = NAP_US.start;
         while self.draining.cmpxchg(0, 1, Full).is_err() {
             // One that is under way may have begun before the range was
             // listed. The one after that has not.
-            if self.drains.load(Relaxed).wrapping_sub(before) >= 2 {
+            if self.drains.now().wrapping_sub(before) >= 2 {
                 smp_mb();
                 return Ok(());
             }
@@ -297,17 +298,17 @@ impl Ranges {
             self.drains.add(1, Relaxed);
         }
         smp_mb();
-        self.draining.store(0, Relaxed);
+        self.draining.put(0);
         done
     }
 
     /// Lets both phases run empty, one after the other. To be called by one at
     /// a time.
     fn drain_both(&self, give_up: &dyn Fn() -> bool) -> Result<(), NoRange> {
-        let now = self.phase.load(Relaxed);
+        let now = self.phase.now();
         // Who read the phase just before it changed last time is counted here.
         self.empty(Pass(now.wrapping_add(1)), give_up)?;
-        self.phase.store(now.wrapping_add(1), Relaxed);
+        self.phase.put(now.wrapping_add(1));
         smp_mb();
         self.empty(Pass(now), give_up)
     }

@@ -3,6 +3,7 @@
 //! What initiators have read from a device and written to it, for LOG SENSE:
 //! numbers that each CPU has for itself.
 
+use crate::sys::atomic::InPlace;
 use crate::{
     proto::scsi::log::{
         Counted,
@@ -65,9 +66,9 @@ impl Traffic {
     /// only asked for the first of a tick. Returns the moment. Any context.
     pub(super) fn begin(&self, alone: impl FnOnce() -> bool) -> u64 {
         let now = misc::ticks();
-        let seen = self.seen.load(Relaxed);
+        let seen = self.seen.now();
         if now > seen {
-            let alone = alone() && self.others.load(Relaxed) == 0;
+            let alone = alone() && self.others.now() == 0;
             if self.seen.cmpxchg(seen, now, Relaxed).is_ok() {
                 // What is under way has been so since the last look, as its
                 // beginning was one.
@@ -81,7 +82,7 @@ impl Traffic {
     /// A command ends now. Any context.
     pub(crate) fn end(&self) {
         let now = misc::ticks();
-        let seen = self.seen.load(Relaxed);
+        let seen = self.seen.now();
         if now > seen && self.seen.cmpxchg(seen, now, Relaxed).is_ok() {
             self.busy.add(now.wrapping_sub(seen), Relaxed);
         }
@@ -123,9 +124,9 @@ impl Traffic {
     /// WRITE is being carried out.
     pub(super) fn values(&self, under_way: bool) -> LogValues {
         let now = misc::ticks();
-        let mut busy = self.busy.load(Relaxed);
-        if under_way || self.others.load(Relaxed) != 0 {
-            busy = busy.saturating_add(now.saturating_sub(self.seen.load(Relaxed)));
+        let mut busy = self.busy.now();
+        if under_way || self.others.now() != 0 {
+            busy = busy.saturating_add(now.saturating_sub(self.seen.now()));
         }
         let all = now.wrapping_sub(self.since);
         let counted = |kind| {

@@ -214,18 +214,24 @@ if [ "$mode" = idle ]; then
 		from iscsi import Conn
 		count, other = int(sys.argv[1]), ("127.0.0.1", 3333)
 		# What is on both sides of a connection, and in Python, of which no target knows.
-		listener = socket.create_server(other, backlog=count)
+		listener = socket.create_server(other, backlog=2 * count)
 		conns = []
 		def told(word):
 		    print(word, flush=True)
 		    sys.stdin.readline()
+		def connect(number):
+		    conns.extend(Conn(other) for _ in range(number))
+		def log_in(number, first):
+		    for n in range(number):
+		        conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, first, n])))
+		# Warm: what is loaded and made once.
+		log_in(20, 4)
+		connect(20)
 		told("begun")
-		for n in range(count):
-		    conns.append(Conn(other))
-		told("connected")
-		for n in range(count):
-		    conns.append(Conn().login(isid=bytes([0x80, 1, 2, 3, 4, n])))
+		log_in(count, 5)
 		told("up")
+		connect(count)
+		told("connected")
 	END
 	sessions=200
 	mkfifo /tmp/go
@@ -241,14 +247,14 @@ if [ "$mode" = idle ]; then
 		sleep 4
 	}
 	until_it_says begun
-	before=$(memory_kib)
-	echo >&8
-	until_it_says connected
-	between=$(memory_kib) count=$(threads)
+	before=$(memory_kib) count=$(threads)
 	echo >&8
 	until_it_says up
-	echo "@idle {\"sessions\": $sessions, \"kib\": $((between - $(memory_kib)))," \
-		"\"connection_kib\": $((before - between)), \"threads\": $(($(threads) - count))}"
+	between=$(memory_kib) count=$(($(threads) - count))
+	echo >&8
+	until_it_says connected
+	echo "@idle {\"sessions\": $sessions, \"kib\": $((before - between))," \
+		"\"connection_kib\": $((between - $(memory_kib))), \"threads\": $count}"
 	exit 0
 fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Relaxed loads and stores that are one instruction.
+//!
+//! Those of the kernel crate are calls of C functions; a command does some fifty.
+
+use kernel::sync::atomic::{
+    Atomic,
+    AtomicType, //
+};
+
+/// `load(Relaxed)` and `store(.., Relaxed)`, in place.
+pub(crate) trait InPlace<T> {
+    /// The value now.
+    fn now(&self) -> T;
+
+    /// Sets the value.
+    fn put(&self, value: T);
+}
+
+impl<T: AtomicType + Copy> InPlace<T> for Atomic<T> {
+    #[inline(always)]
+    fn now(&self) -> T {
+        // SAFETY: The pointer is valid. A volatile access of such a size is what
+        // `READ_ONCE()` is, and that is what `atomic_read()` is.
+        unsafe { self.as_ptr().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn put(&self, value: T) {
+        // SAFETY: As in `now`, with `WRITE_ONCE()` and `atomic_set()`.
+        unsafe { self.as_ptr().write_volatile(value) }
+    }
+}
