@@ -71,6 +71,10 @@ impl TpgParams {
             data_digest: Digests::CRC32C_NONE,
             session: SessionParams {
                 initial_r2t: false,
+                // A write of 1 MiB takes two round trips, whatever the initiator
+                // has for MaxOutstandingR2T: that is 1 with most.
+                max_burst_length: 1_048_576,
+                first_burst_length: 262_144,
                 max_outstanding_r2t: 16,
                 task_reporting: TaskReporting::ResponseFence,
                 protocol_level: PROTOCOL_LEVEL,

@@ -47,8 +47,8 @@ fn defaults() {
          ImmediateData=Yes\n\
          MaxRecvDataSegmentLength=262144\n\
          MaxXmitDataSegmentLength=262144\n\
-         MaxBurstLength=262144\n\
-         FirstBurstLength=65536\n\
+         MaxBurstLength=1048576\n\
+         FirstBurstLength=262144\n\
          DefaultTime2Wait=2\n\
          DefaultTime2Retain=20\n\
          MaxOutstandingR2T=16\n\
@@ -238,13 +238,13 @@ fn unknown_names_are_refused() {
 #[test]
 fn first_burst_is_bounded_by_max_burst_whatever_the_order() {
     let mut params = TpgParams::new();
-    params.set("FirstBurstLength", "1048576").unwrap();
-    assert_eq!(params.first_burst_length(), 262_144);
-    params.set("MaxBurstLength", "2097152").unwrap();
+    params.set("FirstBurstLength", "2097152").unwrap();
     assert_eq!(params.first_burst_length(), 1_048_576);
+    params.set("MaxBurstLength", "4194304").unwrap();
+    assert_eq!(params.first_burst_length(), 2_097_152);
     params.set("MaxBurstLength", "4096").unwrap();
     assert_eq!(params.first_burst_length(), 4096);
-    assert_eq!(shown(&params, "FirstBurstLength"), "1048576");
+    assert_eq!(shown(&params, "FirstBurstLength"), "2097152");
 }
 
 /// The `authentication` attribute edits the list of methods.
