@@ -199,11 +199,18 @@ threads() {
 	echo $count
 }
 
+# When nothing is given back any more.
 memory_kib() {
+	local free last=0 tries=0
 	sync
-	echo 3 >/proc/sys/vm/drop_caches
-	sleep 1
-	awk '$1 == "MemFree:" { print $2 }' /proc/meminfo
+	while [ $((tries += 1)) -lt 20 ]; do
+		echo 3 >/proc/sys/vm/drop_caches
+		sleep 2
+		free=$(awk '$1 == "MemFree:" { print $2 }' /proc/meminfo)
+		[ $((free - last)) -gt 64 ] || [ $((last - free)) -gt 64 ] || break
+		last=$free
+	done
+	echo "$free"
 }
 
 load
@@ -272,8 +279,10 @@ if [ "$mode" = far ]; then
 		must "$@" >&2
 		echo "@far {\"name\": \"$name\", \"ms\": $((($(date +%s%N) - begin) / 1000000))}"
 	}
-	timed sequential-write fio --name=far --filename="$dev" --rw=write --bs=1m --iodepth=4 --direct=1 --ioengine=libaio \
-		--thread --size=64m
+	for pair in 128k:8 1m:4; do
+		timed "${pair%:*}-write-qd${pair#*:}" fio --name=far --filename="$dev" --rw=write --bs="${pair%:*}" \
+			--iodepth="${pair#*:}" --direct=1 --ioengine=libaio --thread --size=64m --output-format=terse
+	done
 	timed mkfs.ext4 mkfs.ext4 -q -F "$dev" 1g
 	tc qdisc del dev lo root
 	exit 0
