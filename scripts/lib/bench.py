@@ -21,6 +21,7 @@ GUEST = os.path.join(PROJECT, "tests", "bench", "guest.sh")
 VM = os.path.join(PROJECT, "scripts", "vm")
 
 TARGETS = ("ferrite", "lio", "nvmet")
+COLOURS = {"ferrite": "#b7410e", "lio": "#7a8793", "nvmet": "#3b6ea5"}
 # NAME: RW, BLOCK, DEPTH, I/Os of an --icount run.
 JOBS = {
     "4k-randread-qd1": ("randread", "4k", 1, 4000),
@@ -144,7 +145,6 @@ def kernel_release(kernel):
 
 def svg(result, names, targets):
     """Bars by job: instructions per I/O, each as a share of the most of its job."""
-    colours = {"ferrite": "#b7410e", "lio": "#7a8793", "nvmet": "#3b6ea5"}
     left, width, bar = 150, 420, 16
     step = bar * len(targets) + 18
     height = 60 + step * len(names)
@@ -156,7 +156,7 @@ def svg(result, names, targets):
            f'(Linux {result["kernel"]})</text>']
     for index, target in enumerate(targets):
         x = left + index * 110
-        out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{colours[target]}"/>'
+        out.append(f'<rect x="{x}" y="30" width="12" height="12" fill="{COLOURS[target]}"/>'
                    f'<text x="{x + 17}" y="41">{target}</text>')
     for row, name in enumerate(names):
         top = 56 + row * step
@@ -166,9 +166,54 @@ def svg(result, names, targets):
             value, y = values[target][name], top + index * bar
             length = width * value / most
             out.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar - 2}" '
-                       f'fill="{colours[target]}"/>'
+                       f'fill="{COLOURS[target]}"/>'
                        f'<text x="{left + length + 5:.1f}" y="{y + 12}">{value / 1000:,.1f}k</text>')
     return "\n".join(out) + "\n</svg>\n"
+
+
+def scale(options, targets, what, counts):
+    """Instructions per 4k read with so many sessions, of depth 4 each, or LUNs, of depth 32."""
+    costs = {t: {} for t in targets}
+    for count in counts:
+        depth = 4 * count if what == "sessions" else 32
+        job = parse_job(f"randread:4k:{depth}:8000")
+        several = argparse.Namespace(**{**vars(options), "sessions": 1, "luns": 1, what: count})
+        for target in targets:
+            costs[target][str(count)] = run_guest(several, target, "icount", [job])[0][job[0]]["ns_per_io"]
+    return costs
+
+
+def scale_svg(result, targets):
+    """Lines: instructions per I/O over the number of sessions, and of LUNs."""
+    width, height, left, top = 300, 200, 60, 60
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * (left + width) + 60}" '
+           f'height="{top + height + 50}" font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="#ffffff"/>',
+           f'<text x="10" y="20" font-size="14">Instructions per 4k read, end to end (Linux {result["kernel"]})</text>']
+    most = max(v for of in result["scale"].values() for t in of.values() for v in t.values()) * 1.1
+    for index, (what, of) in enumerate(result["scale"].items()):
+        x0, y0 = left + index * (left + width), top + height
+        counts = sorted({int(n) for t in of.values() for n in t})
+        span = max(1, len(counts) - 1)
+        out.append(f'<path d="M{x0} {top}V{y0}H{x0 + width}" fill="none" stroke="#000000"/>')
+        out.append(f'<text x="{x0 + width / 2}" y="{y0 + 40}" text-anchor="middle">{what}</text>')
+        for at, count in enumerate(counts):
+            out.append(f'<text x="{x0 + width * at / span:.0f}" y="{y0 + 18}" text-anchor="middle">{count}</text>')
+        for row, target in enumerate(targets):
+            points = [(x0 + width * counts.index(int(n)) / span, y0 - height * v / most)
+                      for n, v in of[target].items()]
+            out.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" '
+                       f'fill="none" stroke="{COLOURS[target]}" stroke-width="2"/>')
+            for (x, y), value in zip(points, of[target].values()):
+                out.append(f'<text x="{x:.1f}" y="{y - 6:.1f}" text-anchor="middle" font-size="10">'
+                           f'{value / 1000:.1f}k</text>')
+            if index == 0:
+                out.append(f'<text x="{left + row * 110}" y="42" fill="{COLOURS[target]}">{target}</text>')
+    return "\n".join(out) + "\n</svg>\n"
+
+
+def counts_of(text):
+    return [int(n) for n in text.split(",") if n]
 
 
 def main():
@@ -187,6 +232,10 @@ def main():
     parser.add_argument("--sides", action="store_true",
                         help="also the target's part of the instructions, by a profile")
     parser.add_argument("--idle", action="store_true", help="also what an idle session costs")
+    parser.add_argument("--scale-sessions", type=counts_of, default=[], metavar="N,N...",
+                        help="also what a 4k read costs with so many sessions, of depth 4 each")
+    parser.add_argument("--scale-luns", type=counts_of, default=[], metavar="N,N...",
+                        help="also what it costs with so many LUNs, of depth 32 together")
     parser.add_argument("--far", type=int, metavar="MS",
                         help="also writes over a network with this round trip, with all defaults")
     parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
@@ -246,6 +295,13 @@ def main():
               ["idle session"], list(idle), own, "{:.1f}")
         table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
               ratios=False)
+    several = [t for t in targets if t != "nvmet"]
+    for what, counts in ("sessions", options.scale_sessions), ("luns", options.scale_luns):
+        if counts:
+            costs = scale(options, several, what, counts)
+            result.setdefault("scale", {})[what] = costs
+            table(f"Instructions per 4k read by the number of {what} (ratio to LIO)",
+                  [str(n) for n in counts], several, costs)
     if options.far:
         far = {t: run_guest(options, t, "far", [])[0] for t in targets if t != "nvmet"}
         result["far"] = {"round_trip_ms": options.far, "seconds": far}
@@ -273,6 +329,9 @@ def main():
     plot = os.path.splitext(options.output)[0] + ".svg"
     with open(plot, "w", encoding="utf-8") as file:
         file.write(svg(result, names, targets))
+    if "scale" in result:
+        with open(plot.removesuffix(".svg") + "-scale.svg", "w", encoding="utf-8") as file:
+            file.write(scale_svg(result, several))
     print(f"\n{os.path.relpath(options.output)} and {os.path.relpath(plot)} are written")
 
 

@@ -199,13 +199,13 @@ threads() {
 	echo $count
 }
 
-# When nothing is given back any more.
+# When nothing is given back any more, or some seconds have passed.
 memory_kib() {
 	local free last=0 tries=0
 	sync
-	while [ $((tries += 1)) -lt 20 ]; do
+	while [ $((tries += 1)) -lt 6 ]; do
 		echo 3 >/proc/sys/vm/drop_caches
-		sleep 2
+		sleep 1
 		free=$(awk '$1 == "MemFree:" { print $2 }' /proc/meminfo)
 		[ $((free - last)) -gt 64 ] || [ $((last - free)) -gt 64 ] || break
 		last=$free
@@ -235,10 +235,10 @@ if [ "$mode" = idle ]; then
 		log_in(20, 4)
 		connect(20)
 		told("begun")
-		log_in(count, 5)
-		told("up")
 		connect(count)
 		told("connected")
+		log_in(count, 5)
+		told("up")
 	END
 	sessions=200
 	mkfifo /tmp/go
@@ -254,14 +254,15 @@ if [ "$mode" = idle ]; then
 		sleep 4
 	}
 	until_it_says begun
-	before=$(memory_kib) count=$(threads)
-	echo >&8
-	until_it_says up
-	between=$(memory_kib) count=$(($(threads) - count))
+	before=$(memory_kib)
 	echo >&8
 	until_it_says connected
-	echo "@idle {\"sessions\": $sessions, \"kib\": $((before - between))," \
-		"\"connection_kib\": $((between - $(memory_kib))), \"threads\": $count}"
+	between=$(memory_kib) count=$(threads)
+	echo >&8
+	until_it_says up
+	# Before NOP-Ins are due: nobody answers them.
+	echo "@idle {\"sessions\": $sessions, \"kib\": $((between - $(memory_kib)))," \
+		"\"connection_kib\": $((before - between)), \"threads\": $(($(threads) - count))}"
 	exit 0
 fi
 [ "$target" = nvmet ] || modprobe -a iscsi_tcp sd_mod
