@@ -61,7 +61,6 @@ use core::{
 use kernel::{
     alloc::AllocError,
     bindings,
-    error::to_result,
     prelude::*,
     str::{
         as_char_ptr_in_const_context,
@@ -717,16 +716,6 @@ pub(crate) fn kernel_release() -> &'static CStr {
 pub(crate) fn kernel_machine() -> &'static CStr {
     // SAFETY: A string that lives as long as the kernel.
     unsafe { c_str(helpers::fer_configfs_machine()) }
-}
-
-/// Whether `path` names a directory, as the caller of the system call sees it.
-///
-/// # Errors
-///
-/// What looking it up gave: `ENOENT`, `ENOTDIR`, `EACCES`...
-pub(crate) fn check_is_dir(path: &CStr) -> Result {
-    // SAFETY: `path` is a valid C string.
-    to_result(unsafe { helpers::fer_configfs_is_dir(path.as_char_ptr()) })
 }
 
 /// The index of the network interface called `name` in the namespace of the
