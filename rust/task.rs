@@ -18,6 +18,7 @@ use crate::{
     },
     parcel::Parcel,
     proto::{
+        lane,
         scsi::{
             taskset::{
                 Kind,
@@ -468,9 +469,9 @@ impl Body {
 /// Runs `what` with `task` on the slow workqueue, where it may wait for the
 /// disk. Any context.
 ///
-/// Of each device only so many run at once ([`SLOW_AT_ONCE`]): the others wait
-/// in a line of their own, so that a device that hangs does not take the
-/// workers from all others.
+/// Of each device only so many run at once ([`lane::share`]): the others wait in
+/// a line of their own, so that devices that hang do not take the workers from
+/// all others.
 ///
 /// What waits in line counts as no I/O under way: somebody with a place there
 /// may wait until there is none.
@@ -523,8 +524,9 @@ fn in_lane(task: Task) {
         return run_next(task);
     };
     let mut next = device.slow_lane(|lane| {
-        if lane.running < SLOW_AT_ONCE {
+        if lane.running < lane::share(HELD.load(Relaxed).max(0).unsigned_abs()) {
             lane.running = lane.running.saturating_add(1);
+            HELD.add(1, Relaxed);
             return Some(task);
         }
         lane.waiting.push(task);
@@ -537,6 +539,7 @@ fn in_lane(task: Task) {
             let next = lane.waiting.pop();
             if next.is_none() {
                 lane.running = lane.running.saturating_sub(1);
+                HELD.add(-1, Relaxed);
             }
             next
         });
@@ -550,8 +553,8 @@ fn run_next(mut task: Task) {
     }
 }
 
-/// Commands of one device that are under way on the slow workqueue.
-const SLOW_AT_ONCE: u32 = 32;
+/// Workers of the slow workqueue that the lanes of all devices hold.
+static HELD: Atomic<i32> = Atomic::new(0);
 
 /// What of a device is on the slow workqueue.
 pub(crate) struct SlowLane {

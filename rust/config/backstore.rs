@@ -278,7 +278,7 @@ fn store_enable(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         ),
         (
             errand::late(),
-            "the block device, or the file system of pr_dir, does not answer",
+            "the block device, or the file system of udev_path or pr_dir, does not answer",
         ),
         (ENOTBLK, "udev_path is not a block device"),
         (EROFS, "the block device is read-only, set readonly=1"),

@@ -5,20 +5,27 @@
 use super::{
     backstore::CoreDir,
     iscsi::IscsiDir,
-    text, //
+    text::{
+        self,
+        Explain, //
+    }, //
 };
 use crate::{
     limits,
     meter,
     stats,
-    sys::configfs::{
-        self,
-        files,
-        Dir,
-        Files,
-        Page,
-        Refusal,
-        SubDir, //
+    sys::{
+        configfs::{
+            self,
+            files,
+            Dir,
+            Files,
+            Page,
+            Refusal,
+            SubDir, //
+        },
+        errand,
+        file, //
     },
     target::{
         Targets,
@@ -29,7 +36,6 @@ use core::fmt::Write;
 use kernel::{
     new_mutex,
     prelude::*,
-    str::CStr,
     sync::{
         Arc,
         Mutex, //
@@ -43,7 +49,7 @@ pub(super) const VERSION: &str = "0.1.0";
 #[pin_data]
 pub(super) struct Root {
     targets: Arc<Targets>,
-    /// Where tools keep what belongs to the target; with its NUL.
+    /// Where tools keep what belongs to the target.
     #[pin]
     dbroot: Mutex<KVec<u8>>,
 }
@@ -56,7 +62,7 @@ impl Root {
     /// `ENOMEM`.
     pub(super) fn new(targets: Arc<Targets>) -> Result<Arc<Self>> {
         let mut dbroot = KVec::new();
-        dbroot.extend_from_slice(b"/etc/target\0", GFP_KERNEL)?;
+        dbroot.extend_from_slice(b"/etc/target", GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 targets,
@@ -131,8 +137,7 @@ fn show_version(_: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
 }
 
 fn show_dbroot(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
-    let dbroot = root.dbroot.lock();
-    out.put(dbroot.strip_suffix(b"\0").unwrap_or_default())?;
+    out.put(&root.dbroot.lock())?;
     Ok(out.put(b"\n")?)
 }
 
@@ -143,20 +148,24 @@ fn store_dbroot(root: &Arc<Root>, value: &[u8]) -> Result<(), Refusal> {
     }
     let mut new = KVec::new();
     new.extend_from_slice(path, GFP_KERNEL)?;
-    new.push(0, GFP_KERNEL)?;
-    let mut dbroot = root.dbroot.lock();
-    if *dbroot.as_slice() == *new.as_slice() {
+    if *root.dbroot.lock().as_slice() == *path {
         return Ok(());
     }
+    check_no_backstores(root)?;
+    // Nothing is locked while a file system makes up its mind.
+    file::check_is_dir(path).explain(&[(errand::late(), "the file system does not answer")])?;
+    check_no_backstores(root)?;
+    *root.dbroot.lock() = new;
+    Ok(())
+}
+
+fn check_no_backstores(root: &Root) -> Result<(), Refusal> {
     if root.targets.has_devices() {
         return Err(Refusal::because(
             EBUSY,
             "cannot change while there are backstores",
         ));
     }
-    let name = CStr::from_bytes_with_nul(&new).map_err(|_| EINVAL)?;
-    configfs::check_is_dir(name)?;
-    *dbroot = new;
     Ok(())
 }
 
@@ -175,11 +184,6 @@ fn store_pr_dir(root: &Arc<Root>, value: &[u8]) -> Result<(), Refusal> {
     if dir.path(|now| now == path) {
         return Ok(());
     }
-    if root.targets.has_devices() {
-        return Err(Refusal::because(
-            EBUSY,
-            "cannot change while there are backstores",
-        ));
-    }
+    check_no_backstores(root)?;
     Ok(dir.set_path(path)?)
 }

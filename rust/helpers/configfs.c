@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* configfs: inlines, macros, and the parameter that names the root. */
 #include <linux/configfs.h>
-#include <linux/dcache.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
-#include <linux/namei.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
-#include <linux/path.h>
 #include <linux/sched.h>
 #include <linux/utsname.h>
 
@@ -44,16 +41,6 @@ const char *fer_configfs_release(void)
 const char *fer_configfs_machine(void)
 {
 	return init_utsname()->machine;
-}
-
-int fer_configfs_is_dir(const char *path)
-{
-	struct path p;
-	int err = kern_path(path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p);
-
-	if (!err)
-		path_put(&p);
-	return err;
 }
 
 /* The index of a network interface of the caller's namespace, or -ENODEV. */

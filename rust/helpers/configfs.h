@@ -11,7 +11,6 @@ void fer_configfs_add_default(struct config_group *child,
 const char *fer_configfs_root(void);
 const char *fer_configfs_release(void);
 const char *fer_configfs_machine(void);
-int fer_configfs_is_dir(const char *path);
 int fer_configfs_ifindex(const char *name);
 
 #endif

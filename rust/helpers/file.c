@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Files. */
+#include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -8,6 +9,7 @@
 #include <linux/moduleparam.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
+#include <linux/slab.h>
 
 #include "file.h"
 
@@ -89,4 +91,76 @@ int fer_file_unlink(struct file *dir, const char *name)
 void fer_file_close(struct file *file)
 {
 	__fput_sync(file);
+}
+
+/* From where a task sees files, and what it may see. */
+struct fer_view {
+	struct path root;
+	const struct cred *cred;
+};
+
+struct fer_view *fer_view_get(void)
+{
+	struct fer_view *view = kmalloc_obj(struct fer_view);
+
+	if (view) {
+		get_fs_root(current->fs, &view->root);
+		view->cred = get_current_cred();
+	}
+	return view;
+}
+
+void fer_view_put(struct fer_view *view)
+{
+	path_put(&view->root);
+	put_cred(view->cred);
+	kfree(view);
+}
+
+static int fer_view_look_up(const struct fer_view *view, const char *name,
+			    unsigned int flags, struct path *path)
+{
+	const struct cred *ours = override_creds(view->cred);
+	int err;
+
+	err = vfs_path_lookup(view->root.dentry, view->root.mnt, name,
+			      flags | LOOKUP_FOLLOW, path);
+	revert_creds(ours);
+	return err;
+}
+
+/* As lookup_bdev(). */
+int fer_view_block_device(const struct fer_view *view, const char *name,
+			  dev_t *dev)
+{
+	struct inode *inode;
+	struct path path;
+	int err;
+
+	err = fer_view_look_up(view, name, 0, &path);
+	if (err)
+		return err;
+	inode = d_backing_inode(path.dentry);
+	if (!S_ISBLK(inode->i_mode))
+		err = -ENOTBLK;
+	else if ((path.mnt->mnt_flags & MNT_NODEV) ||
+		 (path.mnt->mnt_sb->s_iflags & SB_I_NODEV))
+		err = -EACCES;
+	else if (!inode->i_rdev)
+		err = -ENODEV;
+	else
+		*dev = inode->i_rdev;
+	path_put(&path);
+	return err;
+}
+
+int fer_view_is_dir(const struct fer_view *view, const char *name)
+{
+	struct path path;
+	int err;
+
+	err = fer_view_look_up(view, name, LOOKUP_DIRECTORY, &path);
+	if (!err)
+		path_put(&path);
+	return err;
 }

@@ -48,6 +48,35 @@ int fer_kunit_on_cpu(unsigned int cpu, long (*f)(void *data), void *data)
 	return work_on_cpu(cpu, f, data);
 }
 
+struct fer_kunit_soft {
+	struct timer_list timer;
+	struct completion done;
+	void (*f)(void *data);
+	void *data;
+};
+
+static void fer_kunit_soft_run(struct timer_list *timer)
+{
+	struct fer_kunit_soft *soft = container_of(timer, struct fer_kunit_soft,
+						   timer);
+
+	soft->f(soft->data);
+	complete(&soft->done);
+}
+
+/* Runs f in a softirq, a timer's, and waits. */
+void fer_kunit_in_softirq(void (*f)(void *data), void *data)
+{
+	struct fer_kunit_soft soft = { .f = f, .data = data };
+
+	init_completion(&soft.done);
+	timer_setup_on_stack(&soft.timer, fer_kunit_soft_run, 0);
+	mod_timer(&soft.timer, jiffies);
+	wait_for_completion(&soft.done);
+	timer_delete_sync(&soft.timer);
+	timer_destroy_on_stack(&soft.timer);
+}
+
 /* A connection to 127.0.0.1. */
 int fer_kunit_connect(u16 port, struct socket **out)
 {

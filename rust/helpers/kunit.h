@@ -15,6 +15,7 @@ unsigned int fer_kunit_fail_left(void);
 unsigned int fer_kunit_cpus(void);
 int fer_kunit_in_hardirq(unsigned int cpu, void (*f)(void *data), void *data);
 int fer_kunit_on_cpu(unsigned int cpu, long (*f)(void *data), void *data);
+void fer_kunit_in_softirq(void (*f)(void *data), void *data);
 int fer_kunit_connect(u16 port, struct socket **out);
 int fer_kunit_send(struct socket *sock, const void *p, size_t len);
 int fer_kunit_recv(struct socket *sock, void *p, size_t len);

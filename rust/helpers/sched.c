@@ -21,8 +21,9 @@ struct workqueue_struct *fer_wq_alloc(const char *name, bool bh, bool reclaim)
 {
 	if (bh)
 		return alloc_workqueue("%s", WQ_BH | WQ_PERCPU, 0, name);
+	/* As many workers as there may be: proto::lane counts on them. */
 	return alloc_workqueue("%s", WQ_UNBOUND | (reclaim ? WQ_MEM_RECLAIM : 0),
-			       0, name);
+			       WQ_MAX_ACTIVE, name);
 }
 
 bool fer_wq_queue(struct workqueue_struct *wq, struct work_struct *work)

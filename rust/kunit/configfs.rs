@@ -370,6 +370,71 @@ mod tests {
         )
     }
 
+    /// What the module's own root has, and more: files, fixed directories, and
+    /// one in another.
+    struct FullDir;
+
+    impl Dir for FullDir {
+        type Object = Root;
+        const FILES: Files<Root> =
+            files![Attr::ro(c"made", show_made), Attr::ro(c"again", show_made)];
+        const SUBDIRS: &'static [SubDir<Root>] = &[
+            SubDir::new::<InnerDir, _>(c"inner", Arc::clone),
+            SubDir::new::<RootDir, _>(c"items", Arc::clone),
+        ];
+        const MKDIR: Mkdir<Root> = Mkdir::of::<ItemDir, _, _>(make, remove);
+    }
+
+    struct InnerDir;
+
+    impl Dir for InnerDir {
+        type Object = Root;
+        const FILES: Files<Root> = files![Attr::ro(c"made", show_made)];
+        const SUBDIRS: &'static [SubDir<Root>] = &[SubDir::new::<RootDir, _>(c"items", Arc::clone)];
+    }
+
+    fn show_made(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+        writeln!(out, "{}", root.made.load(Acquire))?;
+        Ok(())
+    }
+
+    /// Registering with each allocation failing in turn, configfs' own among
+    /// them: it is not in configfs' list, its name is free, nobody has what it
+    /// stood for.
+    fn registering_leaves_nothing<D: Dir<Object = Root>>(name: &CStr, least: u32) -> Result {
+        let witness = Subsystem::register::<RootDir>(c"ferrite_kunit_witness", root()?)?;
+        let listed = witness.listed();
+        let root = root()?;
+        let seen = kunit::each_failure(
+            || Subsystem::register::<D>(name, root.clone()).map(drop),
+            || {
+                check(witness.listed() == listed, "it is in no list")?;
+                let again = told("register", Subsystem::register::<D>(name, root.clone()))?;
+                check(witness.listed() == listed + 1, "but when it stands")?;
+                drop(again);
+                check(witness.listed() == listed, "and not when it is gone")
+            },
+        )?;
+        check(seen.refused >= least, "each allocation is needed")?;
+        check(seen.other == 0, "what fails says ENOMEM")?;
+        check(
+            Arc::into_unique_or_drop(root).is_some(),
+            "nobody has the root",
+        )
+    }
+
+    #[test]
+    fn a_subsystem_without_memory_leaves_nothing() -> Result {
+        registering_leaves_nothing::<RootDir>(NAME, 4)?;
+        registering_leaves_nothing::<RootDir>(c"ferrite_kunit_with_a_long_name", 5)
+    }
+
+    /// The same with what is in it: configfs takes back what it has made so far.
+    #[test]
+    fn a_full_subsystem_without_memory_leaves_nothing() -> Result {
+        registering_leaves_nothing::<FullDir>(NAME, 12)
+    }
+
     #[test]
     fn a_name_is_given_once() -> Result {
         let root = root()?;

@@ -267,6 +267,137 @@ mod tests {
         wait(|| census.living() == 0)
     }
 
+    /// While a task owns the socket, softirqs do not; what arrives meanwhile is
+    /// read when the task lets go, with the socket still its own.
+    #[test]
+    fn a_task_keeps_softirqs_out() -> Result {
+        let census = Census::new()?;
+        {
+            let pair = pair(&census, PORT)?;
+            let ear = &pair.ear;
+            {
+                let owner = ear.sock.own();
+                let open = ear.rx.open(&owner);
+                send_all(&pair.peer, &[1u8; 1000])?;
+                let (mut tried, mut owned) = (false, true);
+                kunit::in_softirq(|| {
+                    tried = Context::here() == Context::Softirq;
+                    owned = ear.sock.try_own().is_some();
+                });
+                check(tried, "a softirq has tried")?;
+                check(!owned, "and does not become the owner")?;
+                misc::sleep_ms(20);
+                check(ear.calls.load(Acquire) == 0, "nothing calls")?;
+                check(!owner.rx_pending(), "nothing is to be read")?;
+                drop(open);
+            }
+            check(ear.backlog.load(Acquire) > 0, "read in the backlog")?;
+            check(ear.soft.load(Acquire) == 0, "by the task that let go")?;
+            check(ear.shut.load(Acquire) == 0, "which had shut the cell")?;
+            wait(|| ear.received().0 == 1000)?;
+            let mut owned = false;
+            kunit::in_softirq(|| owned = ear.sock.try_own().is_some());
+            check(owned, "now a softirq can be the owner")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// What one owner counts, another one never counts over.
+    #[test]
+    fn tasks_and_softirqs_take_turns() -> Result {
+        const EACH: u64 = 100;
+        let census = Census::new()?;
+        {
+            let pair = pair(&census, PORT)?;
+            let softs = Arc::new(Atomic::<u64>::new(0), GFP_KERNEL)?;
+            let crowd = Crowd::new()?;
+            for _ in 0..2 {
+                let ear = pair.ear.clone();
+                crowd.spawn(move || {
+                    for _ in 0..EACH {
+                        let owner = ear.sock.own();
+                        if let Some(mut tx) = ear.tx.open(&owner) {
+                            let before = *tx;
+                            misc::sleep_us(20);
+                            *tx = before + 1;
+                        };
+                    }
+                })?;
+                let (ear, softs) = (pair.ear.clone(), softs.clone());
+                crowd.spawn(move || {
+                    for _ in 0..EACH {
+                        kunit::in_softirq(|| {
+                            if let Some(owner) = ear.sock.try_own() {
+                                if let Some(mut tx) = ear.tx.open(&owner) {
+                                    *tx += 1;
+                                    softs.fetch_add(1, Full);
+                                };
+                            }
+                        });
+                    }
+                })?;
+            }
+            let peer = pair.peer.clone();
+            crowd.spawn(move || {
+                for _ in 0..EACH {
+                    let _ = send_all(&peer, &[1u8; 10]);
+                }
+            })?;
+            crowd.join()?;
+            wait(|| pair.ear.received().0 == 10 * EACH)?;
+            let owner = pair.ear.sock.own();
+            let all = pair.ear.tx.open(&owner).map_or(0, |tx| *tx);
+            check(
+                all == 2 * EACH + softs.load(Acquire),
+                "each turn was counted, so no two were at once",
+            )?;
+            check(pair.ear.twice.load(Acquire) == 0, "no cell opened twice")?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// A release that waits for a task with the socket, while packets wait for
+    /// it, too: the backlog is run when that task lets go, before the release,
+    /// and after it nothing calls.
+    #[test]
+    fn a_release_waits_for_the_owner() -> Result {
+        let census = Census::new()?;
+        for round in 0..20u16 {
+            let pair = pair(&census, PORT)?;
+            let crowd = Crowd::new()?;
+            let ear = pair.ear.clone();
+            let released = Arc::new(Atomic::<i32>::new(0), GFP_KERNEL)?;
+            {
+                let owner = pair.ear.sock.own();
+                send_all(&pair.peer, &[1u8; 1000])?;
+                let (theirs, done) = (ear.clone(), released.clone());
+                crowd.spawn(move || {
+                    theirs.sock.release(round % 2 == 0);
+                    done.store(1, kernel::sync::atomic::Release);
+                })?;
+                misc::sleep_ms(5);
+                check(released.load(Acquire) == 0, "it waits")?;
+                check(ear.calls.load(Acquire) == 0, "nothing has called")?;
+                drop(owner);
+            }
+            crowd.join()?;
+            check(released.load(Acquire) == 1, "then it is done")?;
+            check(ear.soft.load(Acquire) == 0, "no softirq has called")?;
+            let calls = ear.calls.load(Acquire);
+            check(calls == ear.backlog.load(Acquire), "the backlog has")?;
+            let changes = ear.changes.load(Acquire);
+            for _ in 0..50 {
+                let _ = pair.peer.send(&[2u8; 64]);
+            }
+            misc::sleep_ms(2);
+            check(
+                ear.calls.load(Acquire) == calls && ear.changes.load(Acquire) == changes,
+                "nothing calls any more",
+            )?;
+        }
+        wait(|| census.living() == 0)
+    }
+
     /// The one who has opened a cell keeps it while its own backlog is run.
     #[test]
     fn a_backlog_finds_an_open_cell_shut() -> Result {

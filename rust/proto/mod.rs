@@ -20,6 +20,7 @@
 pub mod chap;
 pub mod fence;
 pub mod group;
+pub mod lane;
 pub mod latency;
 pub mod login;
 pub mod name;

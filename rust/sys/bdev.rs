@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    file, //
+};
 use core::{
     ffi::c_void,
     mem::MaybeUninit,
@@ -479,16 +482,10 @@ impl DevNumber {
     /// # Errors
     ///
     /// `ENOTBLK` for what is no block device, `EINVAL` for a path with a NUL in
-    /// it, `ENOENT` and so on.
+    /// it, `ENOENT` and so on; those of [`errand::run`](super::errand::run), as
+    /// a file system is not waited for without end.
     pub(crate) fn look_up(path: &[u8]) -> Result<Self> {
-        let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
-        terminated.extend_from_slice(path, GFP_KERNEL)?;
-        terminated.push(0, GFP_KERNEL)?;
-        let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
-        let mut dev = 0;
-        // SAFETY: `path` is a C string, `dev` is valid for writing.
-        to_result(unsafe { bindings::lookup_bdev(path.as_char_ptr(), &mut dev) })?;
-        Ok(Self(dev))
+        file::block_device(path).map(Self)
     }
 }
 

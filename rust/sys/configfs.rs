@@ -61,7 +61,6 @@ use core::{
 use kernel::{
     alloc::AllocError,
     bindings,
-    error::to_result,
     prelude::*,
     str::{
         as_char_ptr_in_const_context,
@@ -645,6 +644,24 @@ impl Subsystem {
         }
         Ok(())
     }
+
+    /// How many subsystems configfs has in its list, this one among them. None
+    /// may come or go meanwhile.
+    pub(crate) fn listed(&self) -> usize {
+        // SAFETY: The root is registered, so its group is in the list of
+        // configfs' own root, which by the caller's promise does not change.
+        unsafe {
+            let item = &raw const (*self.family.root).su_group.cg_item;
+            let list = &raw const (*(*item).ci_group).cg_children;
+            let mut at = (*list).next.cast_const();
+            let mut n = 0usize;
+            while !ptr::eq(at, list) {
+                n = n.saturating_add(1);
+                at = (*at).next;
+            }
+            n
+        }
+    }
 }
 
 impl Drop for Subsystem {
@@ -699,16 +716,6 @@ pub(crate) fn kernel_release() -> &'static CStr {
 pub(crate) fn kernel_machine() -> &'static CStr {
     // SAFETY: A string that lives as long as the kernel.
     unsafe { c_str(helpers::fer_configfs_machine()) }
-}
-
-/// Whether `path` names a directory, as the caller of the system call sees it.
-///
-/// # Errors
-///
-/// What looking it up gave: `ENOENT`, `ENOTDIR`, `EACCES`...
-pub(crate) fn check_is_dir(path: &CStr) -> Result {
-    // SAFETY: `path` is a valid C string.
-    to_result(unsafe { helpers::fer_configfs_is_dir(path.as_char_ptr()) })
 }
 
 /// The index of the network interface called `name` in the namespace of the
@@ -772,20 +779,20 @@ impl Family {
                 KBox::from_raw(node.cast::<MaybeUninit<RootNode<T>>>())
             });
         }
-        let mut node = KBox::<RootNode<D::Object>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        let node = KBox::<RootNode<D::Object>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        let node = KBox::into_raw(node).cast::<RootNode<D::Object>>();
         // SAFETY: The address of a field of an allocation.
-        let root = unsafe { Opaque::cast_into(&raw const (*node.as_mut_ptr()).group) };
-        // INVARIANT: The memory was just allocated, and moves into the value.
-        let family = Arc::new(
+        let root = unsafe { Opaque::cast_into(&raw const (*node).group) };
+        // INVARIANT: The memory was just allocated, and is the value's from here
+        // on: when there is none for the reference count, it frees both.
+        Ok(Arc::new(
             Self {
                 root,
                 free: free::<D::Object>,
                 nodes: Atomic::new(0),
             },
             GFP_KERNEL,
-        )?;
-        let _ = KBox::into_raw(node);
-        Ok(family)
+        )?)
     }
 }
 

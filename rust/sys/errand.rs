@@ -70,6 +70,9 @@ impl Drop for Hold {
     }
 }
 
+/// How long an administrator waits for a disk or a file system, in milliseconds.
+pub(crate) const PATIENCE_MS: u32 = 5000;
+
 /// That it is not done in time: `ETIMEDOUT`.
 pub(crate) fn late() -> Error {
     Error::from_errno(i32::try_from(bindings::ETIMEDOUT).map_or(-110, i32::wrapping_neg))

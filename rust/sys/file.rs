@@ -3,11 +3,15 @@
 //! Small files that are read and replaced as a whole.
 //!
 //! Paths are those that init sees. All of this sleeps, and waits for the file
-//! system as long as it takes.
+//! system as long as it takes. Only what a system call names is looked up as its
+//! caller sees it, and with a deadline ([`check_is_dir`], [`block_device`]).
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    errand, //
+};
 use core::ptr::NonNull;
 use kernel::{
     error::{
@@ -99,6 +103,102 @@ impl Drop for File {
         // SAFETY: Open, and not used any more.
         unsafe { bindings::fer_file_close(self.0.as_ptr()) };
     }
+}
+
+/// Where the caller of a system call sees files from, and what it may see: paths
+/// that it names are looked up so also by somebody else, in its stead.
+///
+/// # Invariants
+///
+/// The pointer is a view that nobody else gives back.
+struct View(NonNull<bindings::fer_view>);
+
+// SAFETY: What it refers to may be used and given back by any thread.
+unsafe impl Send for View {}
+
+impl View {
+    /// The view of the caller of a system call.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn of_caller() -> Result<Self> {
+        // SAFETY: No preconditions in the context of a task.
+        let view = unsafe { bindings::fer_view_get() };
+        // INVARIANT: It was just made for us.
+        NonNull::new(view).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Whether `path` names a directory. May wait for a file system as long as
+    /// that takes.
+    ///
+    /// # Errors
+    ///
+    /// What looking it up gave: `ENOENT`, `ENOTDIR`, `EACCES`...
+    fn check_is_dir(&self, path: &CStr) -> Result {
+        // SAFETY: The view is valid by the type invariant, `path` is a C string.
+        to_result(unsafe { bindings::fer_view_is_dir(self.0.as_ptr(), path.as_char_ptr()) })
+    }
+
+    /// The number of the block device that `path` names. May wait for a file
+    /// system as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTBLK` for what is no block device, `EACCES` where devices are of no
+    /// effect, `ENOENT` and so on.
+    fn block_device(&self, path: &CStr) -> Result<bindings::dev_t> {
+        let mut dev = 0;
+        // SAFETY: The view is valid by the type invariant, `path` is a C
+        // string, `dev` is valid for writing.
+        to_result(unsafe {
+            bindings::fer_view_block_device(self.0.as_ptr(), path.as_char_ptr(), &mut dev)
+        })?;
+        Ok(dev)
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant it is ours, and not used any more.
+        unsafe { bindings::fer_view_put(self.0.as_ptr()) };
+    }
+}
+
+/// Looks `path` up as the caller of the system call sees it, and has `f` look at
+/// what is there; for [`errand::PATIENCE_MS`] at most.
+fn look_up<T: Send + Unpin + 'static>(
+    path: &[u8],
+    f: impl FnOnce(&View, &CStr) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
+    terminated.extend_from_slice(path, GFP_KERNEL)?;
+    terminated.push(0, GFP_KERNEL)?;
+    let view = View::of_caller()?;
+    errand::run(errand::PATIENCE_MS, move || {
+        let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
+        f(&view, path)
+    })?
+}
+
+/// Whether `path` names a directory, as the caller of the system call sees it.
+///
+/// # Errors
+///
+/// What looking it up gave: `ENOENT`, `ENOTDIR`, `EACCES`..., `EINVAL` for a path
+/// with a NUL in it; or those of [`errand::run`].
+pub(crate) fn check_is_dir(path: &[u8]) -> Result {
+    look_up(path, View::check_is_dir)
+}
+
+/// The number of the block device that `path` names, as the caller of the system
+/// call sees it.
+///
+/// # Errors
+///
+/// As of [`check_is_dir`]; `ENOTBLK` for what is no block device.
+pub(in crate::sys) fn block_device(path: &[u8]) -> Result<bindings::dev_t> {
+    look_up(path, View::block_device)
 }
 
 /// The directory that the module parameter `pr_dir` names.

@@ -117,6 +117,20 @@ pub(crate) fn on_cpu<F: FnMut() + Send>(cpu: u32, mut f: F) -> Result {
     to_result(unsafe { bindings::fer_kunit_on_cpu(cpu, Some(call::<F>), data) })
 }
 
+/// Runs `f` in a softirq, and waits. To be called by a task.
+pub(crate) fn in_softirq<F: FnMut() + Send>(mut f: F) {
+    /// # Safety
+    ///
+    /// `data` must be an `F`.
+    unsafe extern "C" fn call<F: FnMut()>(data: *mut c_void) {
+        // SAFETY: By the caller's promise; it waits for us.
+        unsafe { (*data.cast::<F>())() };
+    }
+    let data = ptr::from_mut(&mut f).cast();
+    // SAFETY: `f` outlives the call, which waits, and nobody else uses it.
+    unsafe { bindings::fer_kunit_in_softirq(Some(call::<F>), data) };
+}
+
 /// The other end of a connection.
 ///
 /// # Invariants

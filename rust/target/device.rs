@@ -100,7 +100,7 @@ const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
 const CLOSE_WAIT_MS: u32 = 1000;
 
 /// Milliseconds that an administrator waits for a disk or a file system.
-pub(super) const PATIENCE_MS: u32 = 5000;
+pub(super) const PATIENCE_MS: u32 = errand::PATIENCE_MS;
 
 /// Descriptors that one UNMAP may carry.
 const MAX_UNMAP_DESCRIPTORS: u32 = 256;
@@ -573,10 +573,11 @@ impl Device {
         } else {
             Claim::Shared
         };
-        let number = DevNumber::look_up(&settings.path)?;
+        let path = copy(&settings.path)?;
         let opening = Opening::begin(self).ok_or(EBUSY)?;
         drop(settings);
         // Nobody is kept waiting for as long as a disk or file system may take.
+        let number = DevNumber::look_up(&path)?;
         let device = self.clone();
         let serial = self.serial()?;
         let opened = errand::run(PATIENCE_MS, move || {

@@ -155,9 +155,10 @@ def in_uml(release, module, pattern, limit):
                    f"mount -t devtmpfs none /dev\n{SCRIPT}\n"
                    "echo 'kunit: done' >/dev/kmsg\npoweroff -f\n")
     os.chmod(init, 0o755)
-    # It keeps its memory in a file of TMPDIR, which is in memory in the build root.
+    # It keeps its memory in a file of TMPDIR, which is in memory in the build root. There is no
+    # KASAN: what is freed is filled, and looked at, by the allocator itself.
     words = ["mem=512M", "ncpus=4", "seccomp=on", "con0=fd:0,fd:1", "initrd=../initrd.cpio",
-             "panic=-1", "panic_on_warn=1", "hung_task_panic=1", f"kunit.filter_glob={pattern}"]
+             "slab_debug=FZP", "panic=-1", "panic_on_warn=1", "hung_task_panic=1", f"kunit.filter_glob={pattern}"]
     return run([TOOLCHAIN, "enter", "sh", "-c",
                 'cd "$1" && find . | cpio -o -H newc --quiet >../initrd.cpio && shift && '
                 'exec env TMPDIR=/tmp "$@"', "-", tree, kernel, *words], limit)

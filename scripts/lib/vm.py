@@ -246,6 +246,10 @@ class Machine:
                  "hung_task_panic=1", "softlockup_panic=1", "kfence.sample_interval=100",
                  "sysctl.kernel.hung_task_timeout_secs=60", "random.trust_cpu=on",
                  "no_timer_check", "net.ifnames=0"]
+        if self.options.kernel == "debug":
+            # kmemleak's thread is nice: on a machine that is busy it may be kept from its CPU, in
+            # the midst of what RCU waits for, for longer than the usual 26 s.
+            words += ["rcupdate.rcu_cpu_stall_timeout=120"]
         if self.options.debug_mem:
             words += ["slub_debug=FZPU", "init_on_free=1", "page_poison=1"]
         if self.options.icount:

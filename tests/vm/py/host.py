@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The machine that the target runs on: configfs, and the disks."""
 
+import errno
 import os
 import subprocess
 import time
 
-from iscsi import TARGET
+from iscsi import TARGET, check
 
 # How many times slower than the stock kernel the kernel is.
 SLOWER = int(os.environ.get("T_SLOWER", "1"))
@@ -69,3 +70,35 @@ def suspend(name):
 def resume(name):
     """And goes on."""
     dm("resume", name)
+
+
+# Seconds that a write to configfs may take: one that waits for nobody, and one that is given up.
+AT_ONCE = 2 * SLOWER
+PATIENCE = 5 * SLOWER + 2
+
+
+def attempt(name, act, limit):
+    """The name of the error that `act` ends with; that it does so in time is a check."""
+    start = time.monotonic()
+    try:
+        act()
+        result = None
+    except OSError as error:
+        result = errno.errorcode[error.errno]
+    took = time.monotonic() - start
+    print(f"{name}: {result} after {took:.2f} s")
+    check(f"{name}: does not wait for ever", took < limit, f"{took:.1f} s")
+    return result
+
+
+def put(path, value, limit):
+    return attempt(f"{path.removeprefix(ROOT)} = {value}", lambda: write(path, value), limit)
+
+
+def make_store(hba, name, device, **control):
+    """A backstore that is not enabled."""
+    path = f"{ROOT}/core/iblock_{hba}/{name}"
+    os.makedirs(path)
+    write(f"{path}/control", ",".join(f"{key}={value}" for key, value in
+                                      {"udev_path": device, **control}.items()))
+    return path

@@ -5,42 +5,17 @@
 dm device "pr". LUN 0 is /dev/vdb, as disk0; disk1 is enabled, and exported by nobody.
 """
 
-import errno
 import os
 import subprocess
 import struct
 import time
 
-from host import ROOT, SLOWER, read, resume, store, suspend, until, write
+from host import AT_ONCE, PATIENCE, attempt, make_store, put, read, resume, store, suspend, until, write
 from iscsi import Conn, check, check_eq, read10
-
-AT_ONCE = 2 * SLOWER
-PATIENCE = 5 * SLOWER + 2
-
-
-def attempt(name, act, limit):
-    """The name of the error that `act` ends with; that it does so in time is a check."""
-    start = time.monotonic()
-    try:
-        act()
-        result = None
-    except OSError as error:
-        result = errno.errorcode[error.errno]
-    took = time.monotonic() - start
-    print(f"{name}: {result} after {took:.2f} s")
-    check(f"{name}: does not wait for ever", took < limit, f"{took:.1f} s")
-    return result
-
-
-def put(path, value, limit):
-    return attempt(f"{path.removeprefix(ROOT)} = {value}", lambda: write(path, value), limit)
 
 
 def make(number, device):
-    path = f"{ROOT}/core/iblock_{number}/hung{number}"
-    os.makedirs(path)
-    write(f"{path}/udev_path", device)
-    return path
+    return make_store(number, f"hung{number}", device)
 
 
 conn = Conn().login()

@@ -245,6 +245,17 @@ fn token(rng: &mut Rng, writes: bool) -> Command {
         .writes(list)
 }
 
+/// A WRITE of some blocks that are all the same.
+pub fn write(rng: &mut Rng) -> Command {
+    let count = rng.pick(&[16, 64, 128, 512]);
+    let lba = rng.below(BLOCKS as usize - count);
+    let mut command = Command::new(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        .put(2, 4, lba as u64)
+        .put(7, 2, count as u64);
+    command.out = vec![rng.below(256) as u8; count * 512];
+    command
+}
+
 /// A command. `names` are NAA designators of disks, whoever may use them.
 pub fn command(rng: &mut Rng, names: &[Vec<u8>]) -> Command {
     let alloc = rng.pick(&[0usize, 4, 8, 36, 96, 255, 252]);

@@ -178,6 +178,7 @@ fn run() -> Result<bool, String> {
         initiator: options.text("witness-name").to_owned(),
         deadline,
         seed,
+        pieces: witness::PIECES / slower as usize,
     };
     // The disks' names: those of the fuzzed target's, and the witness's, which must be out of reach.
     let open = options.text("open").to_owned();
@@ -202,6 +203,7 @@ fn run() -> Result<bool, String> {
     };
     let stats = Stats::default();
     let stop = AtomicBool::new(false);
+    let ready = AtomicBool::new(witness.target.is_empty());
     let broken = Mutex::new(Vec::new());
     let start = Instant::now();
     let seen = thread::scope(|scope| {
@@ -209,13 +211,17 @@ fn run() -> Result<bool, String> {
             if witness.target.is_empty() {
                 return Ok(());
             }
-            let seen = witness.run(&stop, &stats, options.text("witness-disk"));
+            let seen = witness.run(&ready, &stop, &stats, options.text("witness-disk"));
             if let Err(why) = &seen {
                 println!("the witness: {why}");
             }
             stop.store(true, Relaxed);
             seen
         });
+        // The witness's disk is made before anybody disturbs.
+        while !ready.load(Relaxed) && !stop.load(Relaxed) {
+            thread::sleep(Duration::from_millis(20));
+        }
         let done = work(&target, &options, seed, &stats, &stop, &broken);
         stop.store(true, Relaxed);
         let seen = watch.join().unwrap_or(Err("the witness ended".to_owned()));

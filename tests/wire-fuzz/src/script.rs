@@ -37,6 +37,28 @@ pub struct Target {
 /// Connections of a session at most.
 const CONNECTIONS: usize = 4;
 
+/// An R2T that was not answered.
+#[derive(Clone, Copy)]
+struct Wanted {
+    at: usize,
+    lun: [u8; 8],
+    tag: u32,
+    transfer: u32,
+    offset: usize,
+    length: usize,
+}
+
+/// One PDU of solicited data: offset, length, DataSN, whether it is the last one, and the R2T that it
+/// answers.
+#[derive(Clone, Copy)]
+struct Part {
+    offset: usize,
+    length: usize,
+    number: u32,
+    last: bool,
+    wanted: Wanted,
+}
+
 /// A session that is fuzzed.
 struct Session<'a> {
     target: &'a Target,
@@ -57,8 +79,8 @@ struct Session<'a> {
     tags: Vec<u32>,
     /// Data of commands that want R2Ts.
     data: HashMap<u32, Vec<u8>>,
-    /// R2Ts that were not answered: connection, LUN, tag, transfer tag, offset, length.
-    r2ts: Vec<(usize, [u8; 8], u32, u32, usize, usize)>,
+    /// R2Ts that were not answered.
+    r2ts: Vec<Wanted>,
     /// Tags of NOP-Ins and texts that want an answer.
     asked: Vec<(u8, u32)>,
     /// Sent later than it was its turn.
@@ -537,6 +559,7 @@ impl Session<'_> {
             rng.below(100)
         };
         match what {
+            0..=7 if !self.discovery => self.writes(at, lun.min(1), rng),
             0..=59 => {
                 let mut command = commands::command(rng, &self.target.names);
                 if rng.chance(4) {
@@ -721,6 +744,98 @@ impl Session<'_> {
         }
     }
 
+    /// Answers the R2Ts that there are: in their order or another, one after the other or all at once,
+    /// and some of them in ways that no initiator may.
+    fn answer_r2ts(&mut self, rng: &mut Rng) {
+        let mut wanted = std::mem::take(&mut self.r2ts);
+        if rng.chance(30) {
+            wanted.reverse();
+        }
+        // As often as other PDUs are broken, and sometimes where nothing else is.
+        let rate = self.rate.max(if rng.chance(20) { 10 } else { 0 });
+        let mut sequences = Vec::new();
+        for &one in &wanted {
+            match rng.below(40) {
+                // It never comes, or later.
+                0 => continue,
+                1 | 2 => {
+                    self.r2ts.push(one);
+                    continue;
+                }
+                _ => {}
+            }
+            let mut parts = in_parts(one, rng);
+            if rng.chance(rate.min(60)) {
+                let fault = rng.pick(&Fault::ALL);
+                fault.apply(&mut parts, &wanted, rng);
+                self.stats.data_fault(fault);
+            }
+            sequences.push(parts);
+        }
+        // Sequences of several R2Ts may come mixed, each in its own order.
+        let mixed = rng.chance(30);
+        while !sequences.is_empty() {
+            let which = if mixed { rng.below(sequences.len()) } else { 0 };
+            if sequences[which].is_empty() {
+                sequences.remove(which);
+                continue;
+            }
+            let part = sequences[which].remove(0);
+            self.send_part(part, rng);
+        }
+    }
+
+    fn send_part(&mut self, part: Part, rng: &mut Rng) {
+        let Wanted {
+            at,
+            lun,
+            tag,
+            transfer,
+            ..
+        } = part.wanted;
+        if self.conns[at].closed {
+            return;
+        }
+        // What is beyond the command's data is something, too.
+        let mut data = match self.data.get(&tag) {
+            Some(all) => all
+                .get(part.offset..)
+                .unwrap_or_default()
+                .iter()
+                .take(part.length)
+                .copied()
+                .collect(),
+            None => Vec::new(),
+        };
+        data.resize(part.length, 0xa5);
+        let mut pdu = Pdu::new(op::DATA_OUT, if part.last { 0x80 } else { 0 })
+            .set(16, tag)
+            .set(20, transfer)
+            .set(28, self.conns[at].exp_stat_sn)
+            .set(36, part.number)
+            .set(40, part.offset as u32)
+            .data(data);
+        pdu.bhs[8..16].copy_from_slice(&lun);
+        self.send(at, pdu, rng);
+    }
+
+    /// Several WRITEs at once, which all want R2Ts.
+    fn writes(&mut self, at: usize, lun: u8, rng: &mut Rng) {
+        for _ in 0..2 + rng.below(5) {
+            let command = commands::write(rng);
+            let tag = self.tag();
+            let most = rng.pick(&[0, 0, 512]);
+            let pdu = command.pdu(rng, lun, tag, most);
+            self.data.insert(tag, command.out);
+            let pdu = self.numbered(at, pdu, false);
+            self.send(at, pdu, rng);
+        }
+        if self.data.len() > 32 {
+            let oldest = self.tags[0];
+            self.data.retain(|&tag, _| tag.wrapping_sub(oldest) < 40);
+        }
+    }
+
     /// Takes what has come, and answers what asks for it.
     fn serve(&mut self, rng: &mut Rng) -> Result<(), String> {
         // Often more is sent before anything is looked at.
@@ -732,11 +847,7 @@ impl Session<'_> {
         for at in 0..self.conns.len() {
             self.drain(at, wait)?;
         }
-        while let Some((at, lun, tag, transfer, offset, length)) = self.r2ts.pop() {
-            if rng.chance(95) {
-                self.data_out(at, lun, tag, transfer, offset, length, rng);
-            }
-        }
+        self.answer_r2ts(rng);
         while let Some((opcode, transfer)) = self.asked.pop() {
             let at = rng.below(self.conns.len());
             let flags = 0x80;
@@ -765,14 +876,14 @@ impl Session<'_> {
                 op::REJECT => one(&self.stats.rejects),
                 op::R2T => {
                     one(&self.stats.r2ts);
-                    self.r2ts.push((
+                    self.r2ts.push(Wanted {
                         at,
-                        answer.bhs[8..16].try_into().unwrap(),
-                        answer.get(16),
-                        answer.get(20),
-                        answer.get(40) as usize,
-                        answer.get(44) as usize,
-                    ));
+                        lun: answer.bhs[8..16].try_into().unwrap(),
+                        tag: answer.get(16),
+                        transfer: answer.get(20),
+                        offset: answer.get(40) as usize,
+                        length: answer.get(44) as usize,
+                    });
                 }
                 op::NOP_IN if answer.get(20) != RESERVED => {
                     self.asked.push((op::NOP_OUT, answer.get(20)));
@@ -816,5 +927,152 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The PDUs that answer an R2T as they should.
+fn in_parts(wanted: Wanted, rng: &mut Rng) -> Vec<Part> {
+    let piece = rng.pick(&[8192, 8192, 512, 1000]);
+    // What is wanted may be more than any memory; what is sent is not.
+    let end = wanted.offset.saturating_add(wanted.length.min(64 * piece));
+    let mut parts = Vec::new();
+    let mut from = wanted.offset;
+    while from < end {
+        let length = piece.min(end - from);
+        parts.push(Part {
+            offset: from,
+            length,
+            number: parts.len() as u32,
+            last: from + length == end,
+            wanted,
+        });
+        from += length;
+    }
+    parts
+}
+
+/// How solicited data is wrong.
+#[derive(Clone, Copy)]
+pub enum Fault {
+    /// All of it is for another place.
+    Offset,
+    /// One PDU has what another one had already.
+    Overlap,
+    /// One is left out.
+    Hole,
+    /// More than was asked for.
+    Long,
+    /// The F bit is on one that is not the last.
+    EarlyEnd,
+    /// It is on none.
+    NoEnd,
+    /// DataSN has a gap.
+    Gap,
+    /// DataSN does not count.
+    Same,
+    /// It has the tags of another R2T.
+    Mixed,
+    /// It says that nobody asked.
+    Unasked,
+    /// The PDUs are in another order.
+    Order,
+    /// All of it twice.
+    Twice,
+    /// PDUs without data.
+    Empty,
+}
+
+impl Fault {
+    pub const ALL: [Self; 13] = [
+        Self::Offset,
+        Self::Overlap,
+        Self::Hole,
+        Self::Long,
+        Self::EarlyEnd,
+        Self::NoEnd,
+        Self::Gap,
+        Self::Same,
+        Self::Mixed,
+        Self::Unasked,
+        Self::Order,
+        Self::Twice,
+        Self::Empty,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offset => "offset",
+            Self::Overlap => "overlap",
+            Self::Hole => "hole",
+            Self::Long => "too long",
+            Self::EarlyEnd => "early end",
+            Self::NoEnd => "no end",
+            Self::Gap => "DataSN gap",
+            Self::Same => "same DataSN",
+            Self::Mixed => "tags mixed",
+            Self::Unasked => "unasked",
+            Self::Order => "order",
+            Self::Twice => "twice",
+            Self::Empty => "empty",
+        }
+    }
+
+    fn apply(self, parts: &mut Vec<Part>, others: &[Wanted], rng: &mut Rng) {
+        if parts.is_empty() {
+            return;
+        }
+        let at = rng.below(parts.len());
+        match self {
+            Self::Offset => {
+                let by = rng.pick(&[1, 512, 0usize.wrapping_sub(512), 1 << 20, usize::MAX / 2]);
+                for part in parts {
+                    // As it is in the PDU.
+                    part.offset = part.offset.wrapping_add(by) & 0xffff_ffff;
+                }
+            }
+            Self::Overlap => {
+                let back = rng.pick(&[1, 4, 512]);
+                parts[at].offset = parts[at].offset.saturating_sub(back);
+            }
+            Self::Hole => {
+                parts.remove(at);
+            }
+            Self::Long => {
+                let more = rng.pick(&[1, 4, 512, 8192]);
+                if let Some(end) = parts.last_mut() {
+                    end.length += more;
+                }
+            }
+            Self::EarlyEnd => parts[at].last = true,
+            Self::NoEnd => parts.iter_mut().for_each(|part| part.last = false),
+            Self::Gap => {
+                let gap = rng.pick(&[1, 2, 0x8000_0000, u32::MAX]);
+                for part in &mut parts[at..] {
+                    part.number = part.number.wrapping_add(gap);
+                }
+            }
+            Self::Same => {
+                let number = parts[at].number;
+                parts.iter_mut().for_each(|part| part.number = number);
+            }
+            Self::Mixed => {
+                let other = rng.pick(others);
+                match rng.below(3) {
+                    0 => parts[at].wanted.transfer = other.transfer,
+                    1 => parts[at].wanted.tag = other.tag,
+                    _ => parts[at].wanted = other,
+                }
+            }
+            Self::Unasked => parts[at].wanted.transfer = RESERVED,
+            Self::Order => {
+                let with = rng.below(parts.len());
+                parts.swap(at, with);
+            }
+            Self::Twice => {
+                let again = parts.clone();
+                parts.extend(again);
+            }
+            Self::Empty => parts[at].length = 0,
+        }
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::mutate::Kind;
+use crate::script::Fault;
 
 /// The counters of a run.
 pub struct Stats {
@@ -24,6 +25,7 @@ pub struct Stats {
     pub r2ts: AtomicU64,
     pub by_opcode: [AtomicU64; 64],
     pub by_kind: [AtomicU64; 32],
+    pub by_fault: [AtomicU64; Fault::ALL.len()],
     pub witness_logins: AtomicU64,
     pub witness_blocks: AtomicU64,
     pub slowest_login_ms: AtomicU64,
@@ -55,6 +57,7 @@ impl Default for Stats {
             r2ts: zero(),
             by_opcode: [const { AtomicU64::new(0) }; 64],
             by_kind: [const { AtomicU64::new(0) }; 32],
+            by_fault: [const { AtomicU64::new(0) }; Fault::ALL.len()],
             witness_logins: zero(),
             witness_blocks: zero(),
             slowest_login_ms: zero(),
@@ -72,6 +75,13 @@ impl Stats {
     }
 
     /// Everything, in lines.
+    /// Counts a wrong answer to an R2T.
+    pub fn data_fault(&self, fault: Fault) {
+        if let Some(count) = self.by_fault.get(fault as usize) {
+            one(count);
+        }
+    }
+
     pub fn print(&self, seconds: u64) {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let mutations: u64 = self.by_kind.iter().map(get).sum();
@@ -105,6 +115,12 @@ impl Stats {
             .map(|((_, name), count)| format!("{name} {}", get(count)))
             .collect();
         println!("mutations: {}", names.join(", "));
+        let faults: Vec<String> = Fault::ALL
+            .iter()
+            .zip(&self.by_fault)
+            .map(|(fault, count)| format!("{} {}", fault.name(), get(count)))
+            .collect();
+        println!("wrong answers to R2Ts: {}", faults.join(", "));
         let opcodes: Vec<String> = self
             .by_opcode
             .iter()

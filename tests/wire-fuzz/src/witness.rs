@@ -22,10 +22,12 @@ pub struct Witness {
     /// Within this, each of its operations must be done.
     pub deadline: Duration,
     pub seed: u64,
+    /// Pieces of the disk that it uses: all of them take time on a kernel that is slow.
+    pub pieces: usize,
 }
 
-/// Pieces of the disk that it uses, and blocks in each.
-const PIECES: usize = 256;
+/// The most pieces of the disk that it uses, and blocks in each.
+pub const PIECES: usize = 256;
 const BLOCKS: usize = 16;
 
 /// What a piece has after it was written that many times.
@@ -54,7 +56,7 @@ impl Witness {
         versions: &mut [u32],
         stats: &Stats,
     ) -> Result<(), String> {
-        let piece = rng.below(PIECES);
+        let piece = rng.below(self.pieces);
         let lba = (piece * BLOCKS) as u32;
         let start = Instant::now();
         let seen = client.read(lba, BLOCKS as u8)?;
@@ -76,16 +78,24 @@ impl Witness {
         Ok(())
     }
 
-    /// Works until it is told to stop; at the end, everything is read once more, also from `disk`.
-    pub fn run(&self, stop: &AtomicBool, stats: &Stats, disk: &str) -> Result<(), String> {
+    /// Says that it is `ready` when its disk is, and works until it is told to stop; at the end,
+    /// everything is read once more, also from `disk`.
+    pub fn run(
+        &self,
+        ready: &AtomicBool,
+        stop: &AtomicBool,
+        stats: &Stats,
+        disk: &str,
+    ) -> Result<(), String> {
         let mut rng = Rng::new(self.seed, &[0x716]);
-        let mut versions = [0; PIECES];
+        let mut versions = vec![0; self.pieces];
         let mut kept = self
             .login(1)
             .map_err(|why| format!("its first login: {why}"))?;
-        for piece in 0..PIECES {
+        for piece in 0..self.pieces {
             kept.write((piece * BLOCKS) as u32, &content(self.seed, piece, 0))?;
         }
+        ready.store(true, Relaxed);
         while !stop.load(Relaxed) {
             let start = Instant::now();
             let mut client = self.login(2).map_err(|why| format!("a new login: {why}"))?;
