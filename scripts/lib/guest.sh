@@ -38,6 +38,7 @@ guest_modules=(
 	"disk virtio_blk"
 	"net virtio_net"
 	"share 9p 9pnet_virtio"
+	"systemd overlay"
 )
 
 # The images are kept by key, so that two working copies of the project can share a cache.
