@@ -10,7 +10,7 @@ CARGO ?= cargo
 host-cargo := $(shell $(CARGO) --version 2>/dev/null | \
 	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 85) print "yes" }')
 
-.PHONY: all module userspace-tools test-tools deb demo test conformance robustness bench lint fmt fmt-check install clean distclean help
+.PHONY: all module userspace-tools test-tools deb demo test conformance robustness bench lint fmt fmt-check install uninstall clean distclean help
 all: module userspace-tools
 
 module:
@@ -68,6 +68,9 @@ deb: userspace-tools
 install:
 	scripts/install
 
+uninstall:
+	scripts/install --uninstall
+
 clean:
 	rm -rf build target
 
@@ -86,6 +89,7 @@ help:
 	@echo 'make lint                   formatting, layers, clippy, panic paths, shell scripts'
 	@echo 'make deb                    make Debian packages of both, the module by DKMS: build/deb'
 	@echo 'make install                install module and tools on this machine'
+	@echo 'make uninstall              remove them again'
 	@echo 'make clean, distclean       delete what was built; also the build root and VM images'
 	@echo
 	@echo 'The build root and the VM images are under ~/.cache/ferrite, or FERRITE_CACHE.'

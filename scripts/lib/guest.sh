@@ -10,7 +10,7 @@ guest_files=$project/scripts/vm-guest
 
 guest_packages=(
 	bash bpftrace bsdextrautils busybox-static curl dbus-daemon dbus-system-bus-common dmsetup
-	dosfstools e2fsprogs ethtool fdisk fio gdisk iproute2 iputils-ping jq kmod libiscsi-bin
+	dosfstools e2fsprogs ethtool fdisk fio gdisk iproute2 iputils-ping jq kmod libiscsi-bin libxml2-utils
 	linux-perf lsof lsscsi lvm2 mdadm multipath-tools netcat-openbsd nftables nmap nvme-cli
 	open-iscsi parted procps psmisc python3 python3-yaml qemu-block-extra qemu-utils
 	resource-agents sg3-utils socat strace targetcli-fb tcpdump thin-provisioning-tools trace-cmd
@@ -38,6 +38,7 @@ guest_modules=(
 	"disk virtio_blk"
 	"net virtio_net"
 	"share 9p 9pnet_virtio"
+	"systemd overlay"
 )
 
 # The images are kept by key, so that two working copies of the project can share a cache.

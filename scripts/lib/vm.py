@@ -87,6 +87,17 @@ REPORTS = re.compile("|".join((
 # of a patch that is done already. Before the script has begun this says nothing of us.
 PATCHED_TEXT = "Oops: int3"
 
+# What a guest with systemd does not start: the kernel's own target, and what takes time.
+MASKED = ("rtslib-fb-targetctl.service", "nvmefc-boot-connections.service",
+          "nvmf-autoconnect.service", "e2scrub_reap.service", "e2scrub_all.timer", "fstrim.timer",
+          "xfs_scrub_all.timer", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
+          "getty.target", "systemd-logind.service", "logd.service", "uuidd.socket",
+          "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "modprobe@efi_pstore.service",
+          "modprobe@fuse.service", "sys-fs-fuse-connections.mount", "modprobe@drm.service",
+          "systemd-pstore.service", "dev-hugepages.mount", "dev-mqueue.mount")
+# How long, in seconds, such a guest may take to shut down.
+SHUTDOWN = 120
+
 # Bits of /proc/sys/kernel/tainted that mean a report: machine check, bad page, oops, warning,
 # soft lockup. (Out-of-tree and unsigned modules taint as well; that is no fault.)
 TAINT_REPORTS = 1 << 4 | 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
@@ -229,6 +240,7 @@ class Machine:
         self.status = None      # the script's exit status
         self.report = None      # first line of a kernel report
         self.complaint = None   # what the guest's own set-up says is wrong
+        self.hung = False       # it did not shut down
         self.console = []
         self.partial = b""
         self.control = b""
@@ -254,6 +266,12 @@ class Machine:
             words += ["slub_debug=FZPU", "init_on_free=1", "page_poison=1"]
         if self.options.icount:
             words += ["nokaslr"]
+        if self.options.systemd:
+            # The same machine each time it boots, and nobody at its console to be asked.
+            words += ["systemd.machine_id=fe221e00000000000000000000000000", "systemd.firstboot=no",
+                      "systemd.condition_needs_update=no", "systemd.getty_auto=no",
+                      "systemd.show_status=no",
+                      *(f"systemd.mask={unit}" for unit in MASKED)]
         return " ".join(words + self.options.append)
 
     def run_archive(self, scratch):
@@ -275,7 +293,8 @@ class Machine:
                 file.write(f"share={'1' if options.share else ''}\n"
                            f"udev={'1' if options.udev else ''}\n"
                            f"net={options.net.split(':')[0].replace('none', '')}\n"
-                           f"ip={options.ip or ''}\n")
+                           f"ip={options.ip or ''}\n"
+                           f"systemd={'1' if options.systemd else ''}\n")
             if os.path.exists(module):
                 shutil.copyfile(module, os.path.join(top, "ferrite.ko"))
             for tool in filter(os.path.exists, tools):
@@ -305,7 +324,7 @@ class Machine:
             accel, cpu = "tcg,thread=single", "max,-erms,-fsrm"
         else:
             accel = "tcg,thread=multi"
-        images = (self.images.root, self.images.modules)
+        images = (options.root or self.images.root, self.images.modules)
         room = 1024 + sum(os.path.getsize(image) for image in images) // 2**20
         arguments = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
@@ -317,8 +336,9 @@ class Machine:
         for index, image in enumerate(images):
             # Shown to the guest as memory. A private mapping: what the guest writes is this
             # QEMU's own, what it reads is shared with every other run.
+            share = "on" if image == options.root else "off"
             arguments += [
-                "-object", f"memory-backend-file,id=image{index},share=off,mem-path="
+                "-object", f"memory-backend-file,id=image{index},share={share},mem-path="
                 f"{image.replace(',', ',,')},size={os.path.getsize(image)}",
                 "-device", f"nvdimm,memdev=image{index},id=nvdimm{index}"]
         archive = self.run_archive(scratch)
@@ -432,8 +452,10 @@ class Machine:
                     return "unready"
                 # A panic ends QEMU by itself; a guest that is past its end is given a moment.
                 if (self.status is not None or self.report) and ending is None:
-                    ending = now + (5 if self.status is not None else 30)
+                    ending = now + (30 if self.status is None else
+                                    SHUTDOWN if self.options.systemd else 5)
                 if ending is not None and now > ending:
+                    self.hung = self.options.systemd and self.status is not None
                     return "ended"
                 if started is not None and ending is None and now - started > script:
                     self.ask_for_tasks(selector)
@@ -537,6 +559,10 @@ def run(options, images):
             log("the virtual machine ended before the script was started")
             show_console(machine, 20)
             return STATUS_NO_BOOT
+        if machine.hung:
+            log(f"the virtual machine was not shut down after {SHUTDOWN} s; the end of the console:")
+            show_console(machine, 60)
+            return STATUS_TIMEOUT
         if machine.status is not None:
             return machine.status
         if end == "timeout":
@@ -613,6 +639,12 @@ def parser():
                      help="poison freed memory: slub_debug=FZPU init_on_free=1 page_poison=1")
     one.add_argument("--udev", action="store_true", help="start udev before the script "
                      "(a script may do it itself with `start-udev`)")
+    one.add_argument("--systemd", action="store_true",
+                     help="boot with systemd; the script is run when all else is started, and the "
+                     "system then shut down, which has to be done in two minutes")
+    one.add_argument("--root", metavar="FILE",
+                     help="the guest's own disk: what it writes stays in FILE, which is made if it is "
+                     "not there")
     one.add_argument("--net", default="none", metavar="NET",
                      help="eth0: none, user (the host's network), mcast:ADDRESS:PORT (a segment "
                      "of the host's loopback), listen:PATH and connect:PATH (two machines), "
@@ -641,6 +673,12 @@ def check(options, images):
         fail(f"--module {options.module}: not a file")
     if options.ip and not re.fullmatch(r"[0-9a-fA-F.:]+/\d+", options.ip):
         fail(f"--ip {options.ip}: not an address with a prefix length, such as 192.0.2.1/24")
+    if options.root:
+        options.root = os.path.abspath(options.root)
+        if not os.path.exists(options.root):
+            # Holes stay holes.
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", images.root, options.root],
+                           check=True)
     if options.net == "user" and not options.ip:
         options.ip = "10.0.2.15/24"
     if options.icount:

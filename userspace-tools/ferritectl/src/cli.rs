@@ -295,6 +295,11 @@ pub enum Command {
         /// Restore this target alone, with the backstores of its LUNs
         #[arg(long, value_name = "TARGET", value_parser = name)]
         target: Option<Name>,
+        /// Wait until all devices of the backstores are there, so many seconds at most
+        /// (0 to 3600)
+        #[arg(long, value_name = "SECONDS", default_value_t = 0,
+            value_parser = clap::value_parser!(u32).range(0..=3600))]
+        wait: u32,
     },
     /// Remove the whole configuration
     Clear {

@@ -176,6 +176,51 @@ fn one_target_alone() {
 }
 
 #[test]
+fn disks_that_come_late_are_waited_for() {
+    let machine = Machine::new();
+    let file = rich(&machine);
+    let before = machine.snapshot();
+    machine.run("clear --yes").ok();
+    let disk = machine.path("dev").join("b");
+    fs::remove_file(&disk).unwrap();
+    let late = std::thread::spawn({
+        let disk = disk.clone();
+        move || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            fs::write(disk, "").unwrap();
+        }
+    });
+    let told = machine.run(&format!("restore {file} --wait 600")).ok();
+    late.join().unwrap();
+    assert!(
+        told.contains(&format!("waiting for {}, 600 s", disk.display())),
+        "{told}"
+    );
+    assert_eq!(machine.snapshot(), before);
+    // With everything there, nothing is said about it.
+    let told = machine.run(&format!("restore {file} --wait 600")).ok();
+    assert!(!told.contains("waiting"), "{told}");
+}
+
+#[test]
+fn a_disk_that_does_not_come_is_given_up() {
+    let machine = Machine::new();
+    let file = rich(&machine);
+    machine.run("clear --yes").ok();
+    fs::remove_file(machine.path("dev").join("b")).unwrap();
+    let begin = std::time::Instant::now();
+    machine
+        .run(&format!("restore {file} --wait 1"))
+        .fails(6, "disk1");
+    assert!(begin.elapsed() >= std::time::Duration::from_secs(1));
+    assert!(machine.exists(&tpg("lun/lun_0")));
+    // Nobody waits for what is only to be shown.
+    machine
+        .run(&format!("--dry-run restore {file} --wait 3600"))
+        .ok();
+}
+
+#[test]
 fn a_missing_disk_costs_its_own_luns_only() {
     let machine = Machine::new();
     let file = rich(&machine);

@@ -107,7 +107,8 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                     file,
                     replace,
                     target,
-                } => save::restore(context, &file, replace, target.as_ref()),
+                    wait,
+                } => save::restore(context, &file, replace, target.as_ref(), wait),
                 Command::Clear {
                     yes,
                     keep_backstores,

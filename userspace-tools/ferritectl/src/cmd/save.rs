@@ -3,6 +3,9 @@
 //! `ferritectl save` and `ferritectl restore`
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::context::Context;
 use crate::delta;
@@ -127,14 +130,8 @@ fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
     hidden
 }
 
-/// Leaves of two configurations what is about one target: its backstores are those that it
-/// shall have, and discovery stays as it is.
-fn narrow(
-    current: &mut Configuration,
-    wanted: &mut Configuration,
-    target: &Name,
-    file: &Path,
-) -> Result<()> {
+/// Leaves of a file what is about one target: itself, and the backstores that it shall have.
+fn narrow(wanted: &mut Configuration, target: &Name, file: &Path) -> Result<()> {
     wanted.targets.retain(|name, _| name == target);
     let Some(only) = wanted.targets.get(target) else {
         return Err(Error::NotFound {
@@ -147,6 +144,11 @@ fn narrow(
         luns.any(|lun| lun.backstore == *id)
     };
     wanted.backstores.retain(|id, _| backs(id));
+    Ok(())
+}
+
+/// Leaves of what there is the same, and in the file that discovery stays as it is.
+fn narrow_current(current: &mut Configuration, wanted: &mut Configuration, target: &Name) {
     let backstores = &wanted.backstores;
     current.targets.retain(|name, _| name == target);
     // Others may use what this target shall not have any more.
@@ -154,6 +156,31 @@ fn narrow(
         .backstores
         .retain(|id, _| backstores.contains_key(id));
     wanted.discovery_auth = current.discovery_auth.clone();
+}
+
+/// Waits until all devices are there, `seconds` at most. At boot some come late, each by way of
+/// something else (volume groups, multipath, the network), which nobody can tell beforehand.
+fn wait_for_devices(
+    context: &mut Context<'_, '_>,
+    wanted: &Configuration,
+    seconds: u32,
+) -> Result<()> {
+    let missing = || -> Vec<&str> {
+        let paths = wanted.backstores.values().map(|one| one.path.as_str());
+        paths.filter(|path| !Path::new(path).exists()).collect()
+    };
+    let late = missing();
+    if late.is_empty() || seconds == 0 {
+        return Ok(());
+    }
+    context.say(&format!(
+        "waiting for {}, {seconds} s at most",
+        late.join(", ")
+    ))?;
+    let end = Instant::now() + Duration::from_secs(seconds.into());
+    while Instant::now() < end && !missing().is_empty() {
+        thread::sleep(Duration::from_millis(100));
+    }
     Ok(())
 }
 
@@ -163,6 +190,7 @@ pub fn restore(
     file: &Path,
     replace: bool,
     target: Option<&Name>,
+    wait: u32,
 ) -> Result<()> {
     let (mut wanted, exposed) = files::load(file)?;
     if exposed {
@@ -171,11 +199,18 @@ pub fn restore(
             file.display()
         ))?;
     }
+    if let Some(target) = target {
+        narrow(&mut wanted, target, file)?;
+    }
+    // Before the lock, which others would wait for.
+    if !context.mode.dry_run {
+        wait_for_devices(context, &wanted, wait)?;
+    }
     context.lock()?;
     let configfs = context.configfs();
     let mut current = configfs.configuration()?;
     if let Some(target) = target {
-        narrow(&mut current, &mut wanted, target, file)?;
+        narrow_current(&mut current, &mut wanted, target);
     }
     let plan = delta::plan(&current, &wanted, replace);
     if context.mode.dry_run {
