@@ -40,6 +40,7 @@ use crate::{
         Device,
         DeviceAttrib,
         Targets,
+        Unfit,
         WwnField, //
     }, //
 };
@@ -117,6 +118,7 @@ impl Dir for DeviceDir {
         Attr::rw(c"alias", show_alias, store_alias),
         Attr::rw(c"udev_path", show_udev_path, store_udev_path),
         Attr::rw(c"enable", show_enable, store_enable),
+        Attr::wo(c"replace", store_replace),
         Attr::rw(c"thin_pool", show_pool, store_pool),
         Attr::rw(c"lba_map", alua::show_map, alua::store_map),
     ];
@@ -283,6 +285,29 @@ fn store_enable(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         (ENOTBLK, "udev_path is not a block device"),
         (EROFS, "the block device is read-only, set readonly=1"),
     ])
+}
+
+fn store_replace(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let path = check_path(value.trim_ascii())?;
+    device.replace(path).map_err(|unfit| {
+        let (errno, rule) = match unfit {
+            Unfit::NotEnabled => (ENODEV, "the device is not enabled: set udev_path"),
+            Unfit::NoDevice(e) if e == ENOTBLK => (e, "names no block device"),
+            Unfit::NoDevice(e) => (e, "names no device"),
+            Unfit::Busy => (EBUSY, "somebody is still opening the device"),
+            Unfit::InUse => (EBUSY, "the new block device is in use"),
+            Unfit::ReadOnly => (EROFS, "the new block device is read-only"),
+            Unfit::NewHangs => (errand::late(), "the new block device does not answer"),
+            Unfit::OldHangs => (
+                errand::late(),
+                "the old block device does not end what is under way; it stays",
+            ),
+            Unfit::Smaller => (ENOSPC, "the new block device is smaller"),
+            Unfit::BlockSize => (EINVAL, "the new block device has another block size"),
+            Unfit::Other(e) => return e.into(),
+        };
+        Refusal::because(errno, rule)
+    })
 }
 
 /// `attrib`.

@@ -500,6 +500,11 @@ impl DevNumber {
         to_result(unsafe { bindings::lookup_bdev(path.as_char_ptr(), &mut dev) })?;
         Ok(Self(dev))
     }
+
+    /// As `stat -c %Hr:%Lr` shows it: `MAJOR()` and `MINOR()`.
+    pub(crate) fn major_minor(self) -> (u32, u32) {
+        (self.0 >> 20, self.0 & 0xf_ffff)
+    }
 }
 
 impl Bdev {
@@ -580,8 +585,7 @@ impl Bdev {
                 file,
                 bdev,
                 mode,
-                // `MAJOR()` and `MINOR()`.
-                major_minor: (dev >> 20, dev & 0xf_ffff),
+                major_minor: DevNumber(dev).major_minor(),
                 name,
                 at_open,
                 closing: Atomic::new(false),

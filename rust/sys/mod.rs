@@ -33,6 +33,7 @@ pub(crate) mod misc;
 pub(crate) mod owned;
 pub(crate) mod pages;
 pub(crate) mod percpu;
+pub(crate) mod slot;
 pub(crate) mod socket;
 pub(crate) mod submit;
 pub(crate) mod trace;

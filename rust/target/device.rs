@@ -47,6 +47,7 @@ use crate::{
     sys::{
         bdev::{
             Bdev,
+            BlkError,
             Claim,
             DevNumber,
             Limits,
@@ -57,7 +58,8 @@ use crate::{
             new_spinlock_bh,
             SpinLockBh, //
         },
-        misc, //
+        misc,
+        slot::Slot, //
     },
     task::{
         self,
@@ -78,10 +80,13 @@ use kernel::{
             Release, //
         },
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     }, //
 };
+
+mod replace;
+
+pub(crate) use replace::Unfit;
 
 /// The longest READ or WRITE, in bytes: VPD page B0h says so in blocks.
 pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
@@ -193,8 +198,8 @@ pub(crate) struct Device {
     name: KVec<u8>,
     #[pin]
     settings: Mutex<Settings>,
-    bdev: SetOnce<Arc<Bdev>>,
-    /// Somebody is opening it.
+    bdev: Slot<Bdev>,
+    /// Somebody is opening it, or another one instead of it.
     opening: Atomic<i32>,
     /// Log2 of the block size that initiators see.
     block_shift: Atomic<u32>,
@@ -248,6 +253,23 @@ struct Settings {
     exclusive: bool,
 }
 
+impl Settings {
+    /// How the block device is opened.
+    fn how(&self) -> (Mode, Claim) {
+        let mode = if self.readonly {
+            Mode::ReadOnly
+        } else {
+            Mode::ReadWrite
+        };
+        let claim = if self.exclusive {
+            Claim::Exclusive
+        } else {
+            Claim::Shared
+        };
+        (mode, claim)
+    }
+}
+
 /// Protected by the spin lock in [`Device`].
 struct Inner {
     alias: KVec<u8>,
@@ -262,6 +284,10 @@ struct Inner {
     /// As it is written in configuration.
     t10: KVec<u8>,
     attribs: [u32; ATTRIBS],
+    /// What they are if nobody sets them.
+    defaults: [u32; ATTRIBS],
+    /// Which of them somebody has set to something else.
+    set: [bool; ATTRIBS],
     mode: ModeState,
     nexuses: KVec<Arc<Nexus>>,
     /// Blocks, when initiators were last told.
@@ -347,7 +373,7 @@ impl Device {
                     },
                     "ferrite_device_settings"
                 ),
-                bdev: SetOnce::new(),
+                bdev: Slot::new(),
                 opening: Atomic::new(0),
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
@@ -384,6 +410,8 @@ impl Device {
                         eui64: Eui64::NONE,
                         t10: KVec::new(),
                         attribs: [0; ATTRIBS],
+                        defaults: [0; ATTRIBS],
+                        set: [false; ATTRIBS],
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
                         blocks: 0,
@@ -562,16 +590,7 @@ impl Device {
         if settings.path.is_empty() {
             return Err(ENODEV);
         }
-        let mode = if settings.readonly {
-            Mode::ReadOnly
-        } else {
-            Mode::ReadWrite
-        };
-        let claim = if settings.exclusive {
-            Claim::Exclusive
-        } else {
-            Claim::Shared
-        };
+        let (mode, claim) = settings.how();
         let number = DevNumber::look_up(&settings.path)?;
         let opening = Opening::begin(self).ok_or(EBUSY)?;
         drop(settings);
@@ -605,7 +624,7 @@ impl Device {
             self.block_shift.store(shift, Relaxed);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
-        self.bdev.populate(bdev);
+        let _ = self.bdev.put(bdev);
         drop(opening);
         drop(settings);
         Ok(())
@@ -613,7 +632,7 @@ impl Device {
 
     /// Lets no more I/O in and gives the block device back.
     pub(super) fn close(&self) {
-        if let Some(bdev) = self.bdev.as_ref() {
+        if let Some(bdev) = self.bdev.get() {
             bdev.close();
             task::end_hopeless(self);
             bdev.wait_closed(CLOSE_WAIT_MS);
@@ -622,12 +641,12 @@ impl Device {
 
     /// Whether the block device is open.
     pub(crate) fn is_enabled(&self) -> bool {
-        self.bdev.as_ref().is_some()
+        self.bdev.is_set()
     }
 
     /// What the kernel calls the block device; `None` before enabling.
     pub(crate) fn bdev_info(&self) -> Option<BdevInfo> {
-        let bdev = self.bdev.as_ref()?;
+        let bdev = self.bdev.get()?;
         let (major, minor) = bdev.major_minor();
         let mut name = [0; 32];
         for (to, from) in name.iter_mut().zip(bdev.name().bytes()) {
@@ -660,7 +679,7 @@ impl Device {
     /// them, `EINVAL` when the block device cannot do it, `ENODEV` before
     /// enabling where the value depends on the block device.
     pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
-        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let limits = self.limits();
         let exported = self.export_count() > 0;
         let mut inner = self.inner.lock();
         if inner.attrib(which) == value {
@@ -713,6 +732,7 @@ impl Device {
             _ => {}
         }
         inner.put(which, value);
+        inner.remember(which);
         let default = inner.default_mode();
         match which {
             DeviceAttrib::Tas => inner.mode.task_aborted_status = default.task_aborted_status,
@@ -877,9 +897,45 @@ impl Device {
 
     // ---- the data path -------------------------------------------------
 
-    /// The open block device.
-    pub(crate) fn bdev(&self) -> Option<&Arc<Bdev>> {
-        self.bdev.as_ref()
+    /// The block device that is open now. It stays the same for who has a place
+    /// in [`ranges`](Self::ranges): I/O on blocks asks for it there, and not
+    /// before.
+    pub(crate) fn bdev(&self) -> Option<Arc<Bdev>> {
+        self.bdev.get()
+    }
+
+    /// Whether the block device is gone, or going; `None` when there is none.
+    /// Any context.
+    pub(crate) fn is_lost(&self) -> Option<bool> {
+        self.bdev
+            .with(|bdev| bdev.map(|bdev| bdev.is_dead() || bdev.is_closed()))
+    }
+
+    /// Whether there is another block device by now. Any context.
+    pub(crate) fn has_replaced(&self, bdev: &Bdev) -> bool {
+        self.bdev
+            .with(|now| now.is_some_and(|now| !core::ptr::eq(now, bdev)))
+    }
+
+    /// Makes all that was written durable. Process context; waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError`].
+    pub(crate) fn flush(&self) -> Result<(), BlkError> {
+        loop {
+            let bdev = self.bdev.get().ok_or(BlkError::Closed)?;
+            match bdev.flush() {
+                // What was on it has been flushed by whoever replaced it.
+                Err(BlkError::Closed) if self.has_replaced(&bdev) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// What the block device can do; `None` when there is none.
+    fn limits(&self) -> Option<Limits> {
+        self.bdev.with(|bdev| bdev.map(Bdev::limits))
     }
 
     /// Log2 of the block size that initiators see, 9..=12.
@@ -941,9 +997,8 @@ impl Device {
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
-        self.bdev
-            .as_ref()
-            .map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
+        let sectors = self.bdev.with(|bdev| bdev.map_or(0, Bdev::nr_sectors));
+        sectors.wrapping_shr(shift)
     }
 
     /// Whether each write must be durable before it is acknowledged: because
@@ -1037,8 +1092,7 @@ impl Device {
         let shift = self.block_shift();
         let (sectors, writable) = self
             .bdev
-            .as_ref()
-            .map_or((0, false), |b| b.sectors_and_writable());
+            .with(|bdev| bdev.map_or((0, false), Bdev::sectors_and_writable));
         ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
@@ -1065,7 +1119,7 @@ impl Device {
     ) -> R {
         let blocks = self.blocks();
         let referrals = self.lba_map.geometry();
-        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let limits = self.limits();
         let inner = self.inner.lock();
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
@@ -1220,11 +1274,7 @@ impl Device {
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
         // A device that is gone shows no blocks; that is told otherwise.
-        if self
-            .bdev
-            .as_ref()
-            .is_none_or(|b| b.is_dead() || b.is_closed())
-        {
+        if self.is_lost() != Some(false) {
             return;
         }
         let now = self.blocks();
@@ -1313,6 +1363,66 @@ fn atomic(limits: &Limits, block: u32, max_transfer: u32) -> Atomic16 {
     }
 }
 
+/// Attributes that say what the block device can do: they can be taken away, and
+/// nobody can add them.
+const CANNOT_BE_ADDED: [DeviceAttrib; 3] = [
+    DeviceAttrib::Tpu,
+    DeviceAttrib::Tpws,
+    DeviceAttrib::UnmapZeroesData,
+];
+
+/// What the attributes of a block device are if nobody sets them.
+fn defaults(limits: &Limits) -> [u32; ATTRIBS] {
+    use DeviceAttrib as A;
+    let mut attribs = [0; ATTRIBS];
+    let mut put = |which: A, value: u32| {
+        if let Some(attrib) = attribs.get_mut(which as usize) {
+            *attrib = value;
+        }
+    };
+    let size = limits.logical_block_size.clamp(512, 4096);
+    let shift = size.trailing_zeros().saturating_sub(9);
+    put(A::HwBlockSize, size);
+    put(A::BlockSize, size);
+    put(A::HwMaxSectors, limits.max_sectors);
+    put(
+        A::OptimalSectors,
+        limits.io_opt.wrapping_shr(size.trailing_zeros()),
+    );
+    put(A::HwQueueDepth, limits.nr_requests);
+    put(A::QueueDepth, limits.nr_requests);
+    put(A::WriteCache, u32::from(limits.write_cache));
+    put(A::FuaWrite, 1);
+    put(A::Rsoc, 1);
+    put(A::IsNonrot, u32::from(!limits.rotational));
+    let discard = limits.max_discard_sectors != 0;
+    put(A::Tpu, u32::from(discard));
+    put(A::Tpws, u32::from(discard));
+    if discard {
+        let most = limits.max_discard_sectors.wrapping_shr(shift);
+        put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
+        put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
+        let grain = limits
+            .discard_granularity
+            .wrapping_shr(size.trailing_zeros());
+        put(A::UnmapGranularity, grain.max(1));
+        let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
+        put(A::UnmapGranularityAlignment, align);
+    }
+    // Unmapping writes zeros through the block layer where the device can
+    // do that without being slow; else unmapped data is undefined.
+    put(
+        A::UnmapZeroesData,
+        u32::from(limits.max_write_zeroes_sectors != 0 && discard),
+    );
+    put(A::MaxWriteSameLen, MAX_WRITE_SAME);
+    put(A::Caw, 1);
+    put(A::ThirdPartyCopy, 1);
+    put(A::Tas, 1);
+    put(A::AluaSupport, 1);
+    attribs
+}
+
 impl Inner {
     fn attrib(&self, which: DeviceAttrib) -> u32 {
         self.attribs.get(which as usize).copied().unwrap_or(0)
@@ -1324,6 +1434,15 @@ impl Inner {
         }
     }
 
+    /// Whether an attribute that was written is other than by default.
+    fn remember(&mut self, which: DeviceAttrib) {
+        let at = which as usize;
+        let other = self.attribs.get(at) != self.defaults.get(at);
+        if let Some(set) = self.set.get_mut(at) {
+            *set = other;
+        }
+    }
+
     fn block_size(&self) -> u32 {
         match self.attrib(DeviceAttrib::BlockSize) {
             0 => 512,
@@ -1331,49 +1450,21 @@ impl Inner {
         }
     }
 
-    /// Takes over what the block device can do.
+    /// Takes over what the block device can do. What somebody has set stays, but
+    /// for what the device cannot do.
     fn adopt(&mut self, limits: &Limits) {
-        use DeviceAttrib as A;
-        let size = limits.logical_block_size.clamp(512, 4096);
-        let shift = size.trailing_zeros().saturating_sub(9);
-        self.put(A::HwBlockSize, size);
-        self.put(A::BlockSize, size);
-        self.put(A::HwMaxSectors, limits.max_sectors);
-        self.put(
-            A::OptimalSectors,
-            limits.io_opt.wrapping_shr(size.trailing_zeros()),
-        );
-        self.put(A::HwQueueDepth, limits.nr_requests);
-        self.put(A::QueueDepth, limits.nr_requests);
-        self.put(A::WriteCache, u32::from(limits.write_cache));
-        self.put(A::FuaWrite, 1);
-        self.put(A::Rsoc, 1);
-        self.put(A::IsNonrot, u32::from(!limits.rotational));
-        let discard = limits.max_discard_sectors != 0;
-        self.put(A::Tpu, u32::from(discard));
-        self.put(A::Tpws, u32::from(discard));
-        if discard {
-            let most = limits.max_discard_sectors.wrapping_shr(shift);
-            self.put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
-            self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
-            let grain = limits
-                .discard_granularity
-                .wrapping_shr(size.trailing_zeros());
-            self.put(A::UnmapGranularity, grain.max(1));
-            let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
-            self.put(A::UnmapGranularityAlignment, align);
+        let fresh = defaults(limits);
+        self.defaults = fresh;
+        for ((now, fresh), set) in self.attribs.iter_mut().zip(fresh).zip(self.set) {
+            if !set {
+                *now = fresh;
+            }
         }
-        // Unmapping writes zeros through the block layer where the device can
-        // do that without being slow; else unmapped data is undefined.
-        self.put(
-            A::UnmapZeroesData,
-            u32::from(limits.max_write_zeroes_sectors != 0 && discard),
-        );
-        self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
-        self.put(A::Caw, 1);
-        self.put(A::ThirdPartyCopy, 1);
-        self.put(A::Tas, 1);
-        self.put(A::AluaSupport, 1);
+        for which in CANNOT_BE_ADDED {
+            if fresh.get(which as usize) == Some(&0) {
+                self.put(which, 0);
+            }
+        }
     }
 
     /// The mode parameters after a power cycle or reset, but for WCE.

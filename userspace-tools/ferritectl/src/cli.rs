@@ -351,6 +351,20 @@ pub enum BackstoreCommand {
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
         set: Vec<Assignment>,
     },
+    /// Put another block device in the place of the open one, while it is in use
+    ///
+    /// Initiators see the same disk: its identity, its reservations and its LUNs stay, and so do
+    /// their sessions. Commands under way end on the old device, those that come meanwhile wait
+    /// for the new one, which must have the same contents, be no smaller and have logical blocks
+    /// of the same size. When this returns, nothing is written to the old device any more, and it
+    /// is free. If it does not end what is under way within 5 s nothing is changed.
+    Replace {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+        /// The path of the new block device
+        #[arg(long, value_name = "DEVICE", value_parser = device)]
+        path: String,
+    },
     /// Close a block device
     Delete {
         /// NAME, or iblock_<n>/NAME
