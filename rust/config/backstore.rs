@@ -380,6 +380,7 @@ impl Dir for AttribDir {
             show!(UaIntlck),
             store!(UaIntlck, 0..=2)
         ),
+        Attr::rw(c"cgroup", show_cgroup, store_cgroup),
         Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
         Attr::rw(c"thin_threshold", show_threshold, store_threshold),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
@@ -437,6 +438,32 @@ fn store_pool(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
     ))?;
     device.set_pool(|old| new.with_threshold(old.threshold()));
     Ok(())
+}
+
+/// The word for no cgroup.
+const NO_CGROUP: &[u8] = b"none";
+
+fn show_cgroup(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(device.cgroup_path(|path| match path {
+        [] => show_if_set(out, NO_CGROUP),
+        path => show_if_set(out, path),
+    })?)
+}
+
+fn store_cgroup(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let value = value.trim_ascii();
+    let path = match value {
+        NO_CGROUP | b"/" => None,
+        path => Some(check_path(path)?),
+    };
+    device.set_cgroup(path).explain(&[
+        (ENODEV, "can be set once the device is enabled"),
+        (ENOENT, "there is no such cgroup"),
+        (
+            EOPNOTSUPP,
+            "the io controller is not enabled for the cgroup",
+        ),
+    ])
 }
 
 fn show_threshold(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

@@ -4,7 +4,14 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    cgroup::{
+        Cgroup,
+        Member, //
+    },
+    slot::Slot, //
+};
 use core::{
     ffi::c_void,
     mem::MaybeUninit,
@@ -367,6 +374,8 @@ pub(in crate::sys) struct Inner {
     name: [u8; 32],
     at_open: Limits,
     closing: Atomic<bool>,
+    /// Whose I/O it is; nobody's when it is empty.
+    cgroup: Slot<Cgroup>,
     holder: Arc<Holder>,
     #[pin]
     users: Opaque<bindings::percpu_ref>,
@@ -589,6 +598,7 @@ impl Bdev {
                 name,
                 at_open,
                 closing: Atomic::new(false),
+                cgroup: Slot::new(),
                 holder,
                 users <- Opaque::try_ffi_init(|users| {
                     // SAFETY: `users` is valid for writing and stays where it
@@ -648,6 +658,11 @@ impl Bdev {
         self.inner.holder.dead.load(Relaxed)
     }
 
+    /// Says whose I/O it is from now on. Process context; sleeps.
+    pub(crate) fn set_cgroup(&self, cgroup: Option<Arc<Cgroup>>) {
+        let _ = self.inner.cgroup.put(cgroup);
+    }
+
     /// The device number, as `stat -c %Hr:%Lr` shows it.
     pub(crate) fn major_minor(&self) -> (u32, u32) {
         self.inner.major_minor
@@ -703,11 +718,15 @@ impl Bdev {
 
     /// How I/O to it may be submitted, now. Any context.
     pub(crate) fn tier(&self) -> Tier {
-        match self.enter() {
-            // SAFETY: The device is alive.
-            Some(live) if !unsafe { bindings::fer_bdev_may_block(live.bdev()) } => Tier::Nowait,
-            _ => Tier::MayBlock,
+        let Some(live) = self.enter() else {
+            return Tier::MayBlock;
+        };
+        // Controllers of cgroups make whoever submits sleep.
+        // SAFETY: The device is alive.
+        if live.cgroup().is_set() || unsafe { bindings::fer_bdev_may_block(live.bdev()) } {
+            return Tier::MayBlock;
         }
+        Tier::Nowait
     }
 
     /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
@@ -726,6 +745,7 @@ impl Bdev {
     /// [`BlkError`].
     pub(crate) fn flush(&self) -> Result<(), BlkError> {
         let live = self.live()?;
+        let _member = live.enter_cgroup();
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe { bindings::blkdev_issue_flush(live.bdev()) })
     }
@@ -744,6 +764,7 @@ impl Bdev {
             // The function below would call that a success.
             return Err(BlkError::NotSupported);
         }
+        let _member = live.enter_cgroup();
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe {
             bindings::blkdev_issue_discard(live.bdev(), sector, sectors, bindings::FER_GFP_NOIO)
@@ -765,6 +786,7 @@ impl Bdev {
             Zero::UnmapOrWrite => 0,
             Zero::Write => bindings::BLKDEV_ZERO_NOUNMAP,
         };
+        let _member = live.enter_cgroup();
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe {
             bindings::blkdev_issue_zeroout(
@@ -829,6 +851,17 @@ impl Live {
     /// The device, alive as long as `self`.
     pub(in crate::sys) fn bdev(&self) -> *mut bindings::block_device {
         self.inner().bdev
+    }
+
+    /// Whose I/O it is.
+    pub(in crate::sys) fn cgroup(&self) -> &Slot<Cgroup> {
+        &self.inner().cgroup
+    }
+
+    /// What this kernel thread does until the result is dropped is I/O of whom
+    /// that of the device is.
+    fn enter_cgroup(&self) -> Option<Member> {
+        self.cgroup().get().map(Cgroup::enter)
     }
 
     /// Whether writing is allowed, now: the block layer would let a write to

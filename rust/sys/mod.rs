@@ -21,6 +21,7 @@ pub(crate) mod bdev;
 )]
 pub(crate) mod bindings;
 pub(crate) mod bio;
+pub(crate) mod cgroup;
 pub(crate) mod configfs;
 pub(crate) mod errand;
 pub(crate) mod file;

@@ -66,12 +66,13 @@ impl<T: Send + Sync + 'static> Slot<T> {
         look(unsafe { self.0.load(Acquire).as_ref() })
     }
 
-    /// Puts something in, and returns what was in it: whoever looks from now on
-    /// sees the new one, and nobody is looking at the old one. Process context;
-    /// sleeps.
-    pub(crate) fn put(&self, new: Arc<T>) -> Option<Arc<T>> {
+    /// Puts something in, or empties it, and returns what was in it: whoever
+    /// looks from now on sees the new one, and nobody is looking at the old one.
+    /// Process context; sleeps.
+    pub(crate) fn put(&self, new: Option<Arc<T>>) -> Option<Arc<T>> {
+        let new = new.map_or(ptr::null_mut(), |new| Arc::into_raw(new).cast_mut());
         // INVARIANT: The reference is the slot's from now on.
-        let old = self.0.xchg(Arc::into_raw(new).cast_mut(), Full);
+        let old = self.0.xchg(new, Full);
         if old.is_null() {
             return None;
         }

@@ -53,6 +53,7 @@ use crate::{
             Limits,
             Mode, //
         },
+        cgroup::Cgroup,
         errand,
         lock::{
             new_spinlock_bh,
@@ -251,6 +252,9 @@ struct Settings {
     path: KVec<u8>,
     readonly: bool,
     exclusive: bool,
+    /// The cgroup that its I/O counts for, and its path.
+    cgroup: Option<Arc<Cgroup>>,
+    cgroup_path: KVec<u8>,
 }
 
 impl Settings {
@@ -370,6 +374,8 @@ impl Device {
                         path: KVec::new(),
                         readonly: false,
                         exclusive: true,
+                        cgroup: None,
+                        cgroup_path: KVec::new(),
                     },
                     "ferrite_device_settings"
                 ),
@@ -501,6 +507,31 @@ impl Device {
         self.settings.lock().exclusive
     }
 
+    /// Has its I/O count for the cgroup at a path, or for none.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` before enabling; those of [`Cgroup::look_up`].
+    pub(crate) fn set_cgroup(&self, path: Option<&[u8]>) -> Result {
+        let cgroup = match path {
+            Some(path) => Some(Arc::new(Cgroup::look_up(path)?, GFP_KERNEL)?),
+            None => None,
+        };
+        let text = copy(path.unwrap_or_default())?;
+        let mut settings = self.settings.lock();
+        let bdev = self.bdev.get().ok_or(ENODEV)?;
+        bdev.set_cgroup(cgroup.clone());
+        settings.cgroup = cgroup;
+        settings.cgroup_path = text;
+        Ok(())
+    }
+
+    /// Looks at the path of the cgroup that its I/O counts for; empty when there
+    /// is none.
+    pub(crate) fn cgroup_path<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.settings.lock().cgroup_path)
+    }
+
     /// Sets the label.
     ///
     /// # Errors
@@ -624,7 +655,7 @@ impl Device {
             self.block_shift.store(shift, Relaxed);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
-        let _ = self.bdev.put(bdev);
+        let _ = self.bdev.put(Some(bdev));
         drop(opening);
         drop(settings);
         Ok(())

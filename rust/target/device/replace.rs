@@ -159,7 +159,8 @@ impl Device {
         }
         settings.path = text;
         let limits = new.limits();
-        let _ = self.bdev.put(new.clone());
+        new.set_cgroup(settings.cgroup.clone());
+        let _ = self.bdev.put(Some(new.clone()));
         self.inner.lock().adopt(&limits);
         drop(settings);
         self.tell_changes(&before);
