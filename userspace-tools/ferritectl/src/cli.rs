@@ -246,10 +246,11 @@ pub enum Command {
         /// The file; `-` is the standard input
         file: PathBuf,
     },
-    /// Read the configuration of LIO, tgt, IET or SCST and write a file for `apply`
+    /// Read the configuration of LIO, tgt, IET, SCST or COMSTAR and write a file for `apply`
     #[command(
         long_about = "Read the configuration file of LIO (saveconfig.json), tgt (targets.conf, or \
-        what `tgt-admin --dump` prints), IET (ietd.conf) or SCST (scst.conf) and write a file \
+        what `tgt-admin --dump` prints), IET (ietd.conf) or SCST (scst.conf), or what the tools of \
+        COMSTAR list (stmfadm, itadm), and write a file \
         for `apply`, to the standard output or to OUT. Nothing is configured by it, and no \
         module is needed. Targets, portal group tags, portals, LUNs, initiators, CHAP names and \
         secrets, and what identifies the disks to initiators are carried over. What is not is \
