@@ -149,10 +149,10 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
             return Prepared::refused(Outcome::status(Status::ReservationConflict));
         }
     }
-    let Some(bdev) = device.bdev() else {
+    let Some(lost) = device.is_lost() else {
         return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
     };
-    if command.needs_medium() && (bdev.is_dead() || bdev.is_closed()) {
+    if command.needs_medium() && lost {
         return Prepared::refused(Sense::NOT_READY_CAUSE_NOT_REPORTABLE);
     }
     let shift = device.block_shift();
@@ -757,9 +757,7 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     if before.write_cache && !new.write_cache {
         // What was acknowledged while there was a cache is not on the medium
         // yet (SBC-3, "Caching mode page", WCE).
-        if let Some(bdev) = device.bdev() {
-            bdev.flush().map_err(|_| Sense::WRITE_ERROR)?;
-        }
+        device.flush().map_err(|_| Sense::WRITE_ERROR)?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::{
         bdev::{
             Bdev,
             BlkError,
+            Live,
             Zero, //
         },
         bio::{
@@ -50,10 +51,7 @@ use crate::{
     }, //
 };
 use core::ops::Range;
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 /// WRITE SAME with data is written in pieces of this many bytes.
 const PATTERN: usize = 1 << 20;
@@ -70,8 +68,8 @@ struct Io {
 }
 
 /// The device of a task, which is there when it has been checked.
-fn device_of(head: &Head) -> Option<Arc<Device>> {
-    head.nexus.as_ref().map(|n| n.device().clone())
+fn device_of(head: &Head) -> Option<&Device> {
+    head.nexus.as_ref().map(|n| &**n.device())
 }
 
 fn io_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Io> {
@@ -120,15 +118,15 @@ pub(crate) fn start(mut task: Task) {
     let Some(device) = device_of(head) else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
-    let (Some(bdev), Verb::Command(command)) = (device.bdev(), &body.verb) else {
+    let Verb::Command(command) = &body.verb else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let Some(io) = io_of(command, &device, &body.data) else {
+    let Some(io) = io_of(command, device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
     body.started = device.begin();
     body.times.submit();
-    if let Some(blocks) = blocks_of(command, &device, &body.data) {
+    if let Some(blocks) = blocks_of(command, device, &body.data) {
         body.pass = device.ranges().try_enter(&blocks);
         if body.pass.is_none() {
             // Somebody has these blocks to himself.
@@ -136,13 +134,17 @@ pub(crate) fn start(mut task: Task) {
             return task::slow(task, start_waiting);
         }
     }
+    let live = match device.live() {
+        Ok(live) => live,
+        Err(error) => return Body::complete(task, Err(error)),
+    };
     let pieces = body.data.pieces(0, io.bytes).count();
-    if !bdev.fits_nowait(io.sector, io.bytes, pieces) {
+    if !live.fits_nowait(io.sector, io.bytes, pieces) {
         body.may_block = true;
         return task::slow(task, start_waiting);
     }
     stats::one(Stat::BioSubmit);
-    go(task, bdev, io, true);
+    go(task, live, io, true);
 }
 
 /// As [`start`], on the slow workqueue: the queue may make us wait, and so may
@@ -155,14 +157,14 @@ fn start_waiting(mut task: Task) {
     let Some(device) = device_of(head) else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
-    let (Some(bdev), Verb::Command(command)) = (device.bdev(), body.verb) else {
+    let Verb::Command(command) = body.verb else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let Some(io) = io_of(&command, &device, &body.data) else {
+    let Some(io) = io_of(&command, device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
     if body.pass.is_none() {
-        if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+        if let Some(blocks) = blocks_of(&command, device, &body.data) {
             match device.ranges().enter(&blocks, &|| head.is_aborted()) {
                 Ok(pass) => body.pass = Some(pass),
                 // It was aborted.
@@ -170,8 +172,12 @@ fn start_waiting(mut task: Task) {
             }
         }
     }
+    let live = match device.live() {
+        Ok(live) => live,
+        Err(error) => return Body::complete(task, Err(error)),
+    };
     stats::one(Stat::BioSlow);
-    go(task, bdev, io, false);
+    go(task, live, io, false);
 }
 
 /// Counts a command that has ended, for LOG SENSE.
@@ -217,10 +223,8 @@ fn end(mut task: Task, outcome: Outcome) {
     task::finish(task, outcome);
 }
 
-fn go(task: Task, bdev: &Arc<Bdev>, io: Io, nowait: bool) {
-    // The owner may be gone before `submit` returns: the device stays by the
-    // caller's reference.
-    if let Err((task, error)) = bio::submit(task, bdev, io.op, io.sector, 0..io.bytes, nowait) {
+fn go(task: Task, live: Live, io: Io, nowait: bool) {
+    if let Err((task, error)) = bio::submit(task, live, io.op, io.sector, 0..io.bytes, nowait) {
         Body::complete(task, Err(error));
     }
 }
@@ -295,9 +299,6 @@ fn first_failure(task: &mut Task) -> Outcome {
     let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
-    let Some(bdev) = device.bdev() else {
-        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
-    };
     let Some(io) = io_of(&command, &device, &body.data) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
@@ -308,6 +309,9 @@ fn first_failure(task: &mut Task) -> Outcome {
             Err(_) => return Outcome::GOOD,
         }
     }
+    let Some(bdev) = device.bdev() else {
+        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+    };
     let (without_lba, fua) = match (command, io.op) {
         (Command::Read { .. }, _) => (Sense::UNRECOVERED_READ_ERROR, false),
         (_, Op::Write { fua, .. }) => (Sense::WRITE_ERROR, fua),
@@ -331,8 +335,8 @@ fn first_failure(task: &mut Task) -> Outcome {
         let half = low.saturating_add(blocks.div_ceil(2).wrapping_shl(shift));
         let sector = io.sector.saturating_add((low >> 9) as u64);
         let done = match io.op {
-            Op::Read => bio::read_wait(bdev, sector, &mut body.data, low..half),
-            _ => bio::write_wait(bdev, sector, &body.data, low..half, fua),
+            Op::Read => bio::read_wait(&bdev, sector, &mut body.data, low..half),
+            _ => bio::write_wait(&bdev, sector, &body.data, low..half, fua),
         };
         match done {
             Ok(()) => low = half,
@@ -423,31 +427,22 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
         return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
     };
-    let Some(bdev) = device.bdev() else {
-        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
-    };
     body.started = device.begin_other();
     body.times.submit();
-    let outcome = carry_out_on(head, &device, bdev, &command, body);
+    let outcome = carry_out_on(head, &device, &command, body);
     device.end_other();
     count(head, &device, body, &outcome);
     outcome
 }
 
-fn carry_out_on(
-    head: &Head,
-    device: &Device,
-    bdev: &Bdev,
-    command: &Command,
-    body: &mut Body,
-) -> Outcome {
+fn carry_out_on(head: &Head, device: &Device, command: &Command, body: &mut Body) -> Outcome {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
     match *command {
         Command::Unmap { list_len, .. } => {
-            unmap_all(head, device, bdev, read_only, usize::from(list_len), body)
+            unmap_all(head, device, read_only, usize::from(list_len), body)
         }
-        Command::WriteSame { .. } => write_same(head, device, bdev, command, read_only, body),
-        Command::StartStopUnit { .. } => match bdev.flush() {
+        Command::WriteSame { .. } => write_same(head, device, command, read_only, body),
+        Command::StartStopUnit { .. } => match device.flush() {
             Ok(()) => Outcome::GOOD,
             Err(error) => explain(error, command),
         },
@@ -455,7 +450,7 @@ fn carry_out_on(
         | Command::WriteAndVerify { .. }
         | Command::CompareAndWrite { .. }
         | Command::OrWrite { .. }
-        | Command::PreFetch { .. } => medium::carry_out(head, device, bdev, command, body),
+        | Command::PreFetch { .. } => medium::carry_out(head, device, command, body),
         _ => Sense::INVALID_COMMAND_OPERATION_CODE.into(),
     }
 }
@@ -484,7 +479,6 @@ pub(super) fn no_range(why: NoRange) -> Outcome {
 fn unmap_all(
     head: &Head,
     device: &Device,
-    bdev: &Bdev,
     read_only: bool,
     list_len: usize,
     body: &mut Body,
@@ -511,6 +505,9 @@ fn unmap_all(
         let _used = match share(head, device, lba..end) {
             Ok(used) => used,
             Err(outcome) => return outcome,
+        };
+        let Some(bdev) = device.bdev() else {
+            return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
         };
         let sector = lba.wrapping_shl(shift);
         let sectors = u64::from(blocks).wrapping_shl(shift);
@@ -546,7 +543,6 @@ fn unmap_all(
 fn write_same(
     head: &Head,
     device: &Device,
-    bdev: &Bdev,
     command: &Command,
     read_only: bool,
     body: &mut Body,
@@ -583,6 +579,9 @@ fn write_same(
         Ok(used) => used,
         Err(outcome) => return outcome,
     };
+    let Some(bdev) = device.bdev() else {
+        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+    };
     // With UNMAP the data does not matter: the blocks are unmapped, and read
     // as zeros where LBPRZ says so (SBC-3 4.7.3.4.4).
     let done = if unmap && !device.unmaps_to_zeros() {
@@ -595,7 +594,7 @@ fn write_same(
         };
         bdev.zeroout(sector, sectors, how)
     } else {
-        write_pattern(bdev, sector, sectors, &pattern)
+        write_pattern(&bdev, sector, sectors, &pattern)
     };
     let done = done.and_then(|()| {
         if device.write_through() {

@@ -525,7 +525,7 @@ impl<'a> Round<'a> {
         let _part = side.nexus.copies().begin_part();
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
-        bio::read_wait(bdev, sector, self.data.buf(), 0..len)
+        bio::read_wait(&bdev, sector, self.data.buf(), 0..len)
             .map_err(|error| Failure::Told(failed(error, lba, true)))
     }
 
@@ -537,7 +537,7 @@ impl<'a> Round<'a> {
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
         bio::write_wait(
-            bdev,
+            &bdev,
             sector,
             self.data.peek(),
             0..len,
@@ -555,7 +555,7 @@ impl<'a> Round<'a> {
     }
 
     /// Whether the session may read or write blocks of a side now.
-    fn allowed<'s>(&self, side: &'s Side, lba: u64, blocks: u64) -> Result<&'s Bdev, Failure> {
+    fn allowed(&self, side: &Side, lba: u64, blocks: u64) -> Result<Arc<Bdev>, Failure> {
         let nexus = &side.nexus;
         let device = nexus.device();
         if nexus.is_gone() {

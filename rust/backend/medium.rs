@@ -37,7 +37,10 @@ use crate::{
     }, //
 };
 use core::ops::Range;
-use kernel::page::PAGE_SIZE;
+use kernel::{
+    page::PAGE_SIZE,
+    sync::Arc, //
+};
 
 /// What is read or written at once, in bytes: the longest command is worked on
 /// in pieces of this.
@@ -121,7 +124,6 @@ impl Piece {
 struct Job<'a> {
     head: &'a Head,
     device: &'a Device,
-    bdev: &'a Bdev,
 }
 
 type Step = Result<(), Outcome>;
@@ -161,15 +163,22 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// The block device: to be asked for with a place among the ranges.
+    fn bdev(&self) -> Result<Arc<Bdev>, Outcome> {
+        self.device
+            .bdev()
+            .ok_or(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into())
+    }
+
     /// Fills the first bytes of `into`.
     fn read(&self, piece: Piece, into: &mut PageBuf) -> Step {
-        bio::read_wait(self.bdev, self.sector(piece.lba), into, 0..piece.len)
+        bio::read_wait(&*self.bdev()?, self.sector(piece.lba), into, 0..piece.len)
             .map_err(|error| failed(error, piece.lba, true))
     }
 
     fn write(&self, lba: u64, data: &PageBuf, range: Range<usize>, fua: bool) -> Step {
         let fua = fua || self.device.write_through();
-        bio::write_wait(self.bdev, self.sector(lba), data, range, fua)
+        bio::write_wait(&*self.bdev()?, self.sector(lba), data, range, fua)
             .map_err(|error| failed(error, lba, false))
     }
 
@@ -189,7 +198,7 @@ impl<'a> Job<'a> {
         }
         // What is in the cache is not on the medium yet (SBC-3, "Verify
         // operations").
-        self.bdev
+        self.device
             .flush()
             .map_err(|error| failed(error, lba, false))?;
         let mut found = self.scratch(blocks)?;
@@ -382,11 +391,10 @@ fn miscompare(at: usize) -> Outcome {
 pub(super) fn carry_out(
     head: &Head,
     device: &Device,
-    bdev: &Bdev,
     command: &Command,
     body: &mut Body,
 ) -> Outcome {
-    let job = Job { head, device, bdev };
+    let job = Job { head, device };
     let done = match command {
         Command::Verify { .. } => job.verify_command(command, body),
         Command::WriteAndVerify { .. } => job.write_and_verify(command, body),

@@ -40,6 +40,7 @@ use crate::{
         Device,
         DeviceAttrib,
         Targets,
+        Unfit,
         WwnField, //
     }, //
 };
@@ -117,6 +118,7 @@ impl Dir for DeviceDir {
         Attr::rw(c"alias", show_alias, store_alias),
         Attr::rw(c"udev_path", show_udev_path, store_udev_path),
         Attr::rw(c"enable", show_enable, store_enable),
+        Attr::wo(c"replace", store_replace),
         Attr::rw(c"thin_pool", show_pool, store_pool),
         Attr::rw(c"lba_map", alua::show_map, alua::store_map),
     ];
@@ -285,6 +287,29 @@ fn store_enable(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
     ])
 }
 
+fn store_replace(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let path = check_path(value.trim_ascii())?;
+    device.replace(path).map_err(|unfit| {
+        let (errno, rule) = match unfit {
+            Unfit::NotEnabled => (ENODEV, "the device is not enabled: set udev_path"),
+            Unfit::NoDevice(e) if e == ENOTBLK => (e, "names no block device"),
+            Unfit::NoDevice(e) => (e, "names no device"),
+            Unfit::Busy => (EBUSY, "somebody is still opening the device"),
+            Unfit::InUse => (EBUSY, "the new block device is in use"),
+            Unfit::ReadOnly => (EROFS, "the new block device is read-only"),
+            Unfit::NewHangs => (errand::late(), "the new block device does not answer"),
+            Unfit::OldHangs => (
+                errand::late(),
+                "the old block device does not end what is under way; it stays",
+            ),
+            Unfit::Smaller => (ENOSPC, "the new block device is smaller"),
+            Unfit::BlockSize => (EINVAL, "the new block device has another block size"),
+            Unfit::Other(e) => return e.into(),
+        };
+        Refusal::because(errno, rule)
+    })
+}
+
 /// `attrib`.
 struct AttribDir;
 
@@ -355,6 +380,7 @@ impl Dir for AttribDir {
             show!(UaIntlck),
             store!(UaIntlck, 0..=2)
         ),
+        Attr::rw(c"cgroup", show_cgroup, store_cgroup),
         Attr::rw(c"max_tasks", show!(MaxTasks), store!(MaxTasks, 0..=0xffff)),
         Attr::rw(c"thin_threshold", show_threshold, store_threshold),
         Attr::rw(c"emulate_rsoc", show!(Rsoc), store!(Rsoc, 0..=1)),
@@ -412,6 +438,32 @@ fn store_pool(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
     ))?;
     device.set_pool(|old| new.with_threshold(old.threshold()));
     Ok(())
+}
+
+/// The word for no cgroup.
+const NO_CGROUP: &[u8] = b"none";
+
+fn show_cgroup(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    Ok(device.cgroup_path(|path| match path {
+        [] => show_if_set(out, NO_CGROUP),
+        path => show_if_set(out, path),
+    })?)
+}
+
+fn store_cgroup(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
+    let value = value.trim_ascii();
+    let path = match value {
+        NO_CGROUP | b"/" => None,
+        path => Some(check_path(path)?),
+    };
+    device.set_cgroup(path).explain(&[
+        (ENODEV, "can be set once the device is enabled"),
+        (ENOENT, "there is no such cgroup"),
+        (
+            EOPNOTSUPP,
+            "the io controller is not enabled for the cgroup",
+        ),
+    ])
 }
 
 fn show_threshold(device: &Arc<Device>, out: &mut Page<'_>) -> Result<(), Refusal> {

@@ -5,8 +5,10 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/blk-cgroup.h>
+#include <linux/cgroup.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/kthread.h>
 #include <linux/percpu-refcount.h>
 
 #include "block.h"
@@ -119,10 +121,10 @@ void fer_ref_put(struct percpu_ref *ref)
 /*
  * Where a bio begins, on its device and in its pieces. By position: kernels
  * differ in the name of the last member. The I/O of a peer is nobody's on this
- * host, so it has no cgroup of the submitter.
+ * host, so it has no cgroup of the submitter, but that of css, or none.
  */
-void fer_bio_begin(struct bio *bio, sector_t sector, unsigned int bytes,
-		   unsigned int piece, unsigned int done)
+void fer_bio_begin(struct bio *bio, void *css, sector_t sector,
+		   unsigned int bytes, unsigned int piece, unsigned int done)
 {
 	static_assert(offsetof(struct bvec_iter, bi_sector) == 0 &&
 		      offsetof(struct bvec_iter, bi_size) == sizeof(sector_t) &&
@@ -131,8 +133,45 @@ void fer_bio_begin(struct bio *bio, sector_t sector, unsigned int bytes,
 
 	bio->bi_iter = (struct bvec_iter){ sector, bytes, piece, done };
 #ifdef CONFIG_BLK_CGROUP
-	bio_associate_blkg_from_css(bio, blkcg_root_css);
+	bio_associate_blkg_from_css(bio, css ?: blkcg_root_css);
 #endif
+}
+
+/*
+ * The block controller of the cgroup at path, or an error pointer: EOPNOTSUPP
+ * if it has none of its own.
+ */
+void *fer_blkcg_get(const char *path)
+{
+#ifdef CONFIG_BLK_CGROUP
+	struct cgroup_subsys_state *css;
+	struct cgroup *cgroup = cgroup_get_from_path(path);
+
+	if (IS_ERR(cgroup))
+		return cgroup;
+	css = cgroup_get_e_css(cgroup, &io_cgrp_subsys);
+	if (css->cgroup != cgroup) {
+		css_put(css);
+		css = ERR_PTR(-EOPNOTSUPP);
+	}
+	cgroup_put(cgroup);
+	return css;
+#else
+	return ERR_PTR(-EOPNOTSUPP);
+#endif
+}
+
+void fer_blkcg_put(void *css)
+{
+#ifdef CONFIG_BLK_CGROUP
+	css_put(css);
+#endif
+}
+
+/* What this kernel thread submits is of css, or of none. */
+void fer_blkcg_enter(void *css)
+{
+	kthread_associate_blkcg(css);
 }
 
 bool fer_bio_in_process(void)

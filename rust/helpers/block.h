@@ -90,8 +90,11 @@ void fer_bdev_release(struct file *file);
 void fer_bdev_holder_unlock(struct block_device *bdev);
 bool fer_ref_tryget_live(struct percpu_ref *ref);
 void fer_ref_put(struct percpu_ref *ref);
-void fer_bio_begin(struct bio *bio, sector_t sector, unsigned int bytes,
-		   unsigned int piece, unsigned int done);
+void fer_bio_begin(struct bio *bio, void *css, sector_t sector,
+		   unsigned int bytes, unsigned int piece, unsigned int done);
+void *fer_blkcg_get(const char *path);
+void fer_blkcg_put(void *css);
+void fer_blkcg_enter(void *css);
 bool fer_bio_in_process(void);
 
 #endif

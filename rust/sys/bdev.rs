@@ -6,7 +6,12 @@
 
 use super::{
     bindings,
-    file, //
+    cgroup::{
+        Cgroup,
+        Member, //
+    },
+    file,
+    slot::Slot, //
 };
 use core::{
     ffi::c_void,
@@ -360,6 +365,8 @@ pub(in crate::sys) struct Inner {
     name: [u8; 32],
     at_open: Limits,
     closing: Atomic<bool>,
+    /// Whose I/O it is; nobody's when it is empty.
+    cgroup: Slot<Cgroup>,
     holder: Arc<Holder>,
     #[pin]
     users: Opaque<bindings::percpu_ref>,
@@ -487,6 +494,11 @@ impl DevNumber {
     pub(crate) fn look_up(path: &[u8]) -> Result<Self> {
         file::block_device(path).map(Self)
     }
+
+    /// As `stat -c %Hr:%Lr` shows it: `MAJOR()` and `MINOR()`.
+    pub(crate) fn major_minor(self) -> (u32, u32) {
+        (self.0 >> 20, self.0 & 0xf_ffff)
+    }
 }
 
 impl Bdev {
@@ -567,11 +579,11 @@ impl Bdev {
                 file,
                 bdev,
                 mode,
-                // `MAJOR()` and `MINOR()`.
-                major_minor: (dev >> 20, dev & 0xf_ffff),
+                major_minor: DevNumber(dev).major_minor(),
                 name,
                 at_open,
                 closing: Atomic::new(false),
+                cgroup: Slot::new(),
                 holder,
                 users <- Opaque::try_ffi_init(|users| {
                     // SAFETY: `users` is valid for writing and stays where it
@@ -631,6 +643,11 @@ impl Bdev {
         self.inner.holder.dead.load(Relaxed)
     }
 
+    /// Says whose I/O it is from now on. Process context; sleeps.
+    pub(crate) fn set_cgroup(&self, cgroup: Option<Arc<Cgroup>>) {
+        let _ = self.inner.cgroup.put(cgroup);
+    }
+
     /// The device number, as `stat -c %Hr:%Lr` shows it.
     pub(crate) fn major_minor(&self) -> (u32, u32) {
         self.inner.major_minor
@@ -649,9 +666,13 @@ impl Bdev {
         Live::enter(&self.inner)
     }
 
-    /// As [`Bdev::enter`], for an operation: a device that has been removed
-    /// fails it.
-    pub(in crate::sys) fn live(&self) -> Result<Live, BlkError> {
+    /// Holds the device open for an operation; one that has been removed fails it.
+    /// Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError::Closed`], [`BlkError::Offline`].
+    pub(crate) fn live(&self) -> Result<Live, BlkError> {
         let live = self.enter().ok_or(BlkError::Closed)?;
         if self.is_dead() {
             return Err(BlkError::Offline);
@@ -684,19 +705,6 @@ impl Bdev {
         limits
     }
 
-    /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
-    /// may be submitted with `nowait`, from the submit thread: it comes back with
-    /// [`BlkError::Again`] rather than wait. That is so for no device whose queue
-    /// may wait whatever it is told, and for nothing that would have to be split;
-    /// these go to a thread of their own. Any context.
-    pub(crate) fn fits_nowait(&self, sector: u64, bytes: usize, pieces: usize) -> bool {
-        self.enter().is_some_and(|live| {
-            // SAFETY: The device is alive.
-            let may_block = unsafe { bindings::fer_bdev_may_block(live.bdev()) };
-            !may_block && live.shape().fits(sector, bytes, pieces)
-        })
-    }
-
     /// Makes all that was written durable. Process context; waits for the
     /// device.
     ///
@@ -704,9 +712,7 @@ impl Bdev {
     ///
     /// [`BlkError`].
     pub(crate) fn flush(&self) -> Result<(), BlkError> {
-        let live = self.live()?;
-        // SAFETY: The device is alive and stays so; process context.
-        BlkError::check(unsafe { bindings::blkdev_issue_flush(live.bdev()) })
+        self.live()?.flush()
     }
 
     /// Tells the device that `sectors` sectors at `sector` are not needed.
@@ -723,6 +729,7 @@ impl Bdev {
             // The function below would call that a success.
             return Err(BlkError::NotSupported);
         }
+        let _member = live.enter_cgroup();
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe {
             bindings::blkdev_issue_discard(live.bdev(), sector, sectors, bindings::FER_GFP_NOIO)
@@ -744,6 +751,7 @@ impl Bdev {
             Zero::UnmapOrWrite => 0,
             Zero::Write => bindings::BLKDEV_ZERO_NOUNMAP,
         };
+        let _member = live.enter_cgroup();
         // SAFETY: The device is alive and stays so; process context.
         BlkError::check(unsafe {
             bindings::blkdev_issue_zeroout(
@@ -779,7 +787,7 @@ pub(crate) enum Zero {
 /// # Invariants
 ///
 /// `inner` is alive, and one reference of its `users` is ours.
-pub(in crate::sys) struct Live {
+pub(crate) struct Live {
     inner: ptr::NonNull<Inner>,
 }
 
@@ -800,6 +808,33 @@ impl Live {
         })
     }
 
+    /// Whether I/O of `bytes` at `sector`, in `pieces` pieces of a `PageBuf`,
+    /// may be submitted with `nowait`, from the submit thread: it comes back with
+    /// [`BlkError::Again`] rather than wait. That is so for no device whose queue
+    /// may wait whatever it is told, for none that is in a cgroup, as controllers
+    /// let whoever submits sleep, and for nothing that would have to be split;
+    /// these go to a thread of their own. Any context.
+    pub(crate) fn fits_nowait(&self, sector: u64, bytes: usize, pieces: usize) -> bool {
+        if self.cgroup().is_set() {
+            return false;
+        }
+        // SAFETY: The device is alive.
+        let may_block = unsafe { bindings::fer_bdev_may_block(self.bdev()) };
+        !may_block && self.shape().fits(sector, bytes, pieces)
+    }
+
+    /// Makes all that was written durable. Process context; waits for the
+    /// device.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError`].
+    pub(crate) fn flush(&self) -> Result<(), BlkError> {
+        let _member = self.enter_cgroup();
+        // SAFETY: The device is alive and stays so; process context.
+        BlkError::check(unsafe { bindings::blkdev_issue_flush(self.bdev()) })
+    }
+
     fn inner(&self) -> &Inner {
         // SAFETY: By the type invariants it is alive.
         unsafe { self.inner.as_ref() }
@@ -808,6 +843,17 @@ impl Live {
     /// The device, alive as long as `self`.
     pub(in crate::sys) fn bdev(&self) -> *mut bindings::block_device {
         self.inner().bdev
+    }
+
+    /// Whose I/O it is.
+    pub(in crate::sys) fn cgroup(&self) -> &Slot<Cgroup> {
+        &self.inner().cgroup
+    }
+
+    /// What this kernel thread does until the result is dropped is I/O of whom
+    /// that of the device is.
+    fn enter_cgroup(&self) -> Option<Member> {
+        self.cgroup().get().map(Cgroup::enter)
     }
 
     /// Whether writing is allowed, now: the block layer would let a write to

@@ -20,6 +20,7 @@ use super::{
         SECTOR, //
     },
     bindings,
+    cgroup::Cgroup,
     owned::Owned,
     pages::PageBuf, //
 };
@@ -198,13 +199,12 @@ where
 /// # Errors
 ///
 /// The owner comes back, nothing was done: [`BlkError::Again`] in any other
-/// context, [`BlkError::Closed`], [`BlkError::Offline`],
-/// [`BlkError::OutOfRange`] for what ends beyond the end of the device,
+/// context, [`BlkError::OutOfRange`] for what ends beyond the end of the device,
 /// [`BlkError::ReadOnly`], or [`BlkError::Invalid`] for a range that is not
 /// within the buffer or not of whole sectors.
 pub(crate) fn submit<O: BioOwner>(
     mut owner: O,
-    bdev: &Bdev,
+    live: Live,
     op: Op,
     sector: u64,
     range: Range<usize>,
@@ -214,10 +214,6 @@ pub(crate) fn submit<O: BioOwner>(
     if !unsafe { bindings::fer_bio_in_process() } {
         return Err((owner, BlkError::Again));
     }
-    let live = match bdev.live() {
-        Ok(live) => live,
-        Err(error) => return Err((owner, error)),
-    };
     let (bio, data) = owner.parts();
     let vector = match Vector::of(data, &live, op, sector, &range) {
         Ok(vector) => vector,
@@ -229,7 +225,7 @@ pub(crate) fn submit<O: BioOwner>(
     let raw = bio.raw.get();
     // SAFETY: The bio is idle, as we own it. `vector` is of the owner's
     // buffer and `live` goes into the bio: both stay until it ends.
-    unsafe { vector.init(raw, live.bdev(), op.flags() | nowait) };
+    unsafe { vector.init(raw, &live, op.flags() | nowait) };
     // INVARIANT: The block layer has the bio from here on.
     bio.live = Some(live);
     let this = owner.into_raw();
@@ -288,7 +284,7 @@ fn transfer(
     // SAFETY: `submit_bio_wait` returns when the bio has ended, so it, the
     // buffer and `live` outlive the I/O.
     let errno = unsafe {
-        vector.init(raw.get(), live.bdev(), op.flags());
+        vector.init(raw.get(), &live, op.flags());
         let errno = bindings::submit_bio_wait(raw.get());
         bindings::bio_uninit(raw.get());
         errno
@@ -402,22 +398,29 @@ impl Vector {
     /// # Safety
     ///
     /// `raw` must be valid for writing, and be no bio in use. The buffer and
-    /// `bdev` must outlive the use of the bio, and the buffer must not move.
-    unsafe fn init(
-        &self,
-        raw: *mut bindings::bio,
-        bdev: *mut bindings::block_device,
-        flags: bindings::blk_opf_t,
-    ) {
+    /// `live` must outlive the use of the bio, and the buffer must not move.
+    unsafe fn init(&self, raw: *mut bindings::bio, live: &Live, flags: bindings::blk_opf_t) {
         // The block layer does not write to the pieces.
         let pieces = self.pieces.cast_mut();
         // SAFETY: By the caller's promise. Without a device it does not look
         // for the cgroup of the current process, which is of no matter here.
         unsafe {
             bindings::bio_init(raw, ptr::null_mut(), pieces, self.count, flags);
-            (*raw).bi_bdev = bdev;
+            (*raw).bi_bdev = live.bdev();
             (*raw).bi_vcnt = self.count;
-            bindings::fer_bio_begin(raw, self.sector, self.size, self.index, self.done);
+        }
+        let begin = |css: *mut c_void| {
+            // SAFETY: The bio has just been initialised; the state of the cgroup,
+            // if it is any, is alive, and the bio takes a reference of its own.
+            unsafe {
+                bindings::fer_bio_begin(raw, css, self.sector, self.size, self.index, self.done);
+            }
+        };
+        let cgroup = live.cgroup();
+        if cgroup.is_set() {
+            cgroup.with(|cgroup| begin(cgroup.map_or(ptr::null_mut(), Cgroup::as_ptr)));
+        } else {
+            begin(ptr::null_mut());
         }
     }
 }

@@ -45,6 +45,12 @@ pub(crate) fn ticks() -> u64 {
     unsafe { bindings::fer_jiffies() }
 }
 
+/// Whether somebody wants the current process to stop what it does. Process
+/// context.
+pub(crate) fn is_interrupted() -> bool {
+    kernel::current!().signal_pending()
+}
+
 /// So many ticks in milliseconds.
 pub(crate) fn ticks_to_ms(ticks: u64) -> u64 {
     // SAFETY: No preconditions.

@@ -22,6 +22,7 @@ pub(crate) mod bdev;
 )]
 pub(crate) mod bindings;
 pub(crate) mod bio;
+pub(crate) mod cgroup;
 pub(crate) mod configfs;
 pub(crate) mod errand;
 pub(crate) mod file;
@@ -34,6 +35,7 @@ pub(crate) mod misc;
 pub(crate) mod owned;
 pub(crate) mod pages;
 pub(crate) mod percpu;
+pub(crate) mod slot;
 pub(crate) mod socket;
 pub(crate) mod submit;
 pub(crate) mod trace;

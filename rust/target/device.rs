@@ -48,17 +48,21 @@ use crate::{
     sys::{
         bdev::{
             Bdev,
+            BlkError,
             Claim,
             DevNumber,
             Limits,
+            Live,
             Mode, //
         },
+        cgroup::Cgroup,
         errand,
         lock::{
             new_spinlock_bh,
             SpinLockBh, //
         },
-        misc, //
+        misc,
+        slot::Slot, //
     },
     task::{
         self,
@@ -79,10 +83,13 @@ use kernel::{
             Release, //
         },
         Arc,
-        Mutex,
-        SetOnce, //
+        Mutex, //
     }, //
 };
+
+mod replace;
+
+pub(crate) use replace::Unfit;
 
 /// The longest READ or WRITE, in bytes: VPD page B0h says so in blocks.
 pub(crate) const MAX_TRANSFER: u32 = 8 << 20;
@@ -194,8 +201,8 @@ pub(crate) struct Device {
     name: KVec<u8>,
     #[pin]
     settings: Mutex<Settings>,
-    bdev: SetOnce<Arc<Bdev>>,
-    /// Somebody is opening it.
+    bdev: Slot<Bdev>,
+    /// Somebody is opening it, or another one instead of it.
     opening: Atomic<i32>,
     /// Log2 of the block size that initiators see.
     block_shift: Atomic<u32>,
@@ -247,6 +254,26 @@ struct Settings {
     path: KVec<u8>,
     readonly: bool,
     exclusive: bool,
+    /// The cgroup that its I/O counts for, and its path.
+    cgroup: Option<Arc<Cgroup>>,
+    cgroup_path: KVec<u8>,
+}
+
+impl Settings {
+    /// How the block device is opened.
+    fn how(&self) -> (Mode, Claim) {
+        let mode = if self.readonly {
+            Mode::ReadOnly
+        } else {
+            Mode::ReadWrite
+        };
+        let claim = if self.exclusive {
+            Claim::Exclusive
+        } else {
+            Claim::Shared
+        };
+        (mode, claim)
+    }
 }
 
 /// Protected by the spin lock in [`Device`].
@@ -263,6 +290,10 @@ struct Inner {
     /// As it is written in configuration.
     t10: KVec<u8>,
     attribs: [u32; ATTRIBS],
+    /// What they are if nobody sets them.
+    defaults: [u32; ATTRIBS],
+    /// Which of them somebody has set to something else.
+    set: [bool; ATTRIBS],
     mode: ModeState,
     nexuses: KVec<Arc<Nexus>>,
     /// Blocks, when initiators were last told.
@@ -345,10 +376,12 @@ impl Device {
                         path: KVec::new(),
                         readonly: false,
                         exclusive: true,
+                        cgroup: None,
+                        cgroup_path: KVec::new(),
                     },
                     "ferrite_device_settings"
                 ),
-                bdev: SetOnce::new(),
+                bdev: Slot::new(),
                 opening: Atomic::new(0),
                 block_shift: Atomic::new(9),
                 write_through: Atomic::new(0),
@@ -385,6 +418,8 @@ impl Device {
                         eui64: Eui64::NONE,
                         t10: KVec::new(),
                         attribs: [0; ATTRIBS],
+                        defaults: [0; ATTRIBS],
+                        set: [false; ATTRIBS],
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
                         blocks: 0,
@@ -472,6 +507,31 @@ impl Device {
     /// Whether it is opened exclusively.
     pub(crate) fn exclusive(&self) -> bool {
         self.settings.lock().exclusive
+    }
+
+    /// Has its I/O count for the cgroup at a path, or for none.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` before enabling; those of [`Cgroup::look_up`].
+    pub(crate) fn set_cgroup(&self, path: Option<&[u8]>) -> Result {
+        let cgroup = match path {
+            Some(path) => Some(Arc::new(Cgroup::look_up(path)?, GFP_KERNEL)?),
+            None => None,
+        };
+        let text = copy(path.unwrap_or_default())?;
+        let mut settings = self.settings.lock();
+        let bdev = self.bdev.get().ok_or(ENODEV)?;
+        bdev.set_cgroup(cgroup.clone());
+        settings.cgroup = cgroup;
+        settings.cgroup_path = text;
+        Ok(())
+    }
+
+    /// Looks at the path of the cgroup that its I/O counts for; empty when there
+    /// is none.
+    pub(crate) fn cgroup_path<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.settings.lock().cgroup_path)
     }
 
     /// Sets the label.
@@ -563,16 +623,7 @@ impl Device {
         if settings.path.is_empty() {
             return Err(ENODEV);
         }
-        let mode = if settings.readonly {
-            Mode::ReadOnly
-        } else {
-            Mode::ReadWrite
-        };
-        let claim = if settings.exclusive {
-            Claim::Exclusive
-        } else {
-            Claim::Shared
-        };
+        let (mode, claim) = settings.how();
         let path = copy(&settings.path)?;
         let opening = Opening::begin(self).ok_or(EBUSY)?;
         drop(settings);
@@ -607,7 +658,7 @@ impl Device {
             self.block_shift.put(shift);
             inner.blocks = blocks.wrapping_shr(shift.saturating_sub(9));
         }
-        self.bdev.populate(bdev);
+        let _ = self.bdev.put(Some(bdev));
         drop(opening);
         drop(settings);
         Ok(())
@@ -615,7 +666,7 @@ impl Device {
 
     /// Lets no more I/O in and gives the block device back.
     pub(super) fn close(&self) {
-        if let Some(bdev) = self.bdev.as_ref() {
+        if let Some(bdev) = self.bdev.get() {
             bdev.close();
             task::end_hopeless(self);
             bdev.wait_closed(CLOSE_WAIT_MS);
@@ -624,12 +675,12 @@ impl Device {
 
     /// Whether the block device is open.
     pub(crate) fn is_enabled(&self) -> bool {
-        self.bdev.as_ref().is_some()
+        self.bdev.is_set()
     }
 
     /// What the kernel calls the block device; `None` before enabling.
     pub(crate) fn bdev_info(&self) -> Option<BdevInfo> {
-        let bdev = self.bdev.as_ref()?;
+        let bdev = self.bdev.get()?;
         let (major, minor) = bdev.major_minor();
         let mut name = [0; 32];
         for (to, from) in name.iter_mut().zip(bdev.name().bytes()) {
@@ -662,7 +713,7 @@ impl Device {
     /// them, `EINVAL` when the block device cannot do it, `ENODEV` before
     /// enabling where the value depends on the block device.
     pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
-        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let limits = self.limits();
         let exported = self.export_count() > 0;
         let mut inner = self.inner.lock();
         if inner.attrib(which) == value {
@@ -715,6 +766,7 @@ impl Device {
             _ => {}
         }
         inner.put(which, value);
+        inner.remember(which);
         let default = inner.default_mode();
         match which {
             DeviceAttrib::Tas => inner.mode.task_aborted_status = default.task_aborted_status,
@@ -879,9 +931,44 @@ impl Device {
 
     // ---- the data path -------------------------------------------------
 
-    /// The open block device.
-    pub(crate) fn bdev(&self) -> Option<&Arc<Bdev>> {
-        self.bdev.as_ref()
+    /// The block device that is open now. It stays the same for who has a place
+    /// in [`ranges`](Self::ranges): I/O on blocks asks for it there, and not
+    /// before.
+    pub(crate) fn bdev(&self) -> Option<Arc<Bdev>> {
+        self.bdev.get()
+    }
+
+    /// Whether the block device is gone, or going; `None` when there is none.
+    /// Any context.
+    pub(crate) fn is_lost(&self) -> Option<bool> {
+        self.bdev
+            .with(|bdev| bdev.map(|bdev| bdev.is_dead() || bdev.is_closed()))
+    }
+
+    /// Holds the block device open for an I/O. Where it is on blocks it takes a
+    /// place in [`ranges`](Self::ranges), see [`bdev`](Self::bdev). Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError::Closed`], [`BlkError::Offline`].
+    pub(crate) fn live(&self) -> Result<Live, BlkError> {
+        // One that is replaced is closed only when nobody looks at it any more.
+        self.bdev.with(|bdev| bdev.ok_or(BlkError::Closed)?.live())
+    }
+
+    /// Makes all that was written durable. Process context; waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`BlkError`].
+    pub(crate) fn flush(&self) -> Result<(), BlkError> {
+        // Whoever replaces a block device flushes it: it does not matter which it is.
+        self.live()?.flush()
+    }
+
+    /// What the block device can do; `None` when there is none.
+    fn limits(&self) -> Option<Limits> {
+        self.bdev.with(|bdev| bdev.map(Bdev::limits))
     }
 
     /// Log2 of the block size that initiators see, 9..=12.
@@ -943,9 +1030,8 @@ impl Device {
     /// Capacity in blocks, as it is now.
     pub(crate) fn blocks(&self) -> u64 {
         let shift = self.block_shift().saturating_sub(9);
-        self.bdev
-            .as_ref()
-            .map_or(0, |b| b.nr_sectors().wrapping_shr(shift))
+        let sectors = self.bdev.with(|bdev| bdev.map_or(0, Bdev::nr_sectors));
+        sectors.wrapping_shr(shift)
     }
 
     /// Whether each write must be durable before it is acknowledged: because
@@ -1039,8 +1125,7 @@ impl Device {
         let shift = self.block_shift();
         let (sectors, writable) = self
             .bdev
-            .as_ref()
-            .map_or((0, false), |b| b.sectors_and_writable());
+            .with(|bdev| bdev.map_or((0, false), Bdev::sectors_and_writable));
         ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
@@ -1067,7 +1152,7 @@ impl Device {
     ) -> R {
         let blocks = self.blocks();
         let referrals = self.lba_map.geometry();
-        let limits = self.bdev.as_ref().map(|b| b.limits());
+        let limits = self.limits();
         let inner = self.inner.lock();
         let mut info = DeviceInfo::new(&inner.serial, inner.block_size(), blocks);
         inner.describe(&mut info);
@@ -1222,11 +1307,7 @@ impl Device {
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
         // A device that is gone shows no blocks; that is told otherwise.
-        if self
-            .bdev
-            .as_ref()
-            .is_none_or(|b| b.is_dead() || b.is_closed())
-        {
+        if self.is_lost() != Some(false) {
             return;
         }
         let now = self.blocks();
@@ -1315,6 +1396,66 @@ fn atomic(limits: &Limits, block: u32, max_transfer: u32) -> Atomic16 {
     }
 }
 
+/// Attributes that say what the block device can do: they can be taken away, and
+/// nobody can add them.
+const CANNOT_BE_ADDED: [DeviceAttrib; 3] = [
+    DeviceAttrib::Tpu,
+    DeviceAttrib::Tpws,
+    DeviceAttrib::UnmapZeroesData,
+];
+
+/// What the attributes of a block device are if nobody sets them.
+fn defaults(limits: &Limits) -> [u32; ATTRIBS] {
+    use DeviceAttrib as A;
+    let mut attribs = [0; ATTRIBS];
+    let mut put = |which: A, value: u32| {
+        if let Some(attrib) = attribs.get_mut(which as usize) {
+            *attrib = value;
+        }
+    };
+    let size = limits.logical_block_size.clamp(512, 4096);
+    let shift = size.trailing_zeros().saturating_sub(9);
+    put(A::HwBlockSize, size);
+    put(A::BlockSize, size);
+    put(A::HwMaxSectors, limits.max_sectors);
+    put(
+        A::OptimalSectors,
+        limits.io_opt.wrapping_shr(size.trailing_zeros()),
+    );
+    put(A::HwQueueDepth, limits.nr_requests);
+    put(A::QueueDepth, limits.nr_requests);
+    put(A::WriteCache, u32::from(limits.write_cache));
+    put(A::FuaWrite, 1);
+    put(A::Rsoc, 1);
+    put(A::IsNonrot, u32::from(!limits.rotational));
+    let discard = limits.max_discard_sectors != 0;
+    put(A::Tpu, u32::from(discard));
+    put(A::Tpws, u32::from(discard));
+    if discard {
+        let most = limits.max_discard_sectors.wrapping_shr(shift);
+        put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
+        put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
+        let grain = limits
+            .discard_granularity
+            .wrapping_shr(size.trailing_zeros());
+        put(A::UnmapGranularity, grain.max(1));
+        let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
+        put(A::UnmapGranularityAlignment, align);
+    }
+    // Unmapping writes zeros through the block layer where the device can
+    // do that without being slow; else unmapped data is undefined.
+    put(
+        A::UnmapZeroesData,
+        u32::from(limits.max_write_zeroes_sectors != 0 && discard),
+    );
+    put(A::MaxWriteSameLen, MAX_WRITE_SAME);
+    put(A::Caw, 1);
+    put(A::ThirdPartyCopy, 1);
+    put(A::Tas, 1);
+    put(A::AluaSupport, 1);
+    attribs
+}
+
 impl Inner {
     fn attrib(&self, which: DeviceAttrib) -> u32 {
         self.attribs.get(which as usize).copied().unwrap_or(0)
@@ -1326,6 +1467,15 @@ impl Inner {
         }
     }
 
+    /// Whether an attribute that was written is other than by default.
+    fn remember(&mut self, which: DeviceAttrib) {
+        let at = which as usize;
+        let other = self.attribs.get(at) != self.defaults.get(at);
+        if let Some(set) = self.set.get_mut(at) {
+            *set = other;
+        }
+    }
+
     fn block_size(&self) -> u32 {
         match self.attrib(DeviceAttrib::BlockSize) {
             0 => 512,
@@ -1333,49 +1483,21 @@ impl Inner {
         }
     }
 
-    /// Takes over what the block device can do.
+    /// Takes over what the block device can do. What somebody has set stays, but
+    /// for what the device cannot do.
     fn adopt(&mut self, limits: &Limits) {
-        use DeviceAttrib as A;
-        let size = limits.logical_block_size.clamp(512, 4096);
-        let shift = size.trailing_zeros().saturating_sub(9);
-        self.put(A::HwBlockSize, size);
-        self.put(A::BlockSize, size);
-        self.put(A::HwMaxSectors, limits.max_sectors);
-        self.put(
-            A::OptimalSectors,
-            limits.io_opt.wrapping_shr(size.trailing_zeros()),
-        );
-        self.put(A::HwQueueDepth, limits.nr_requests);
-        self.put(A::QueueDepth, limits.nr_requests);
-        self.put(A::WriteCache, u32::from(limits.write_cache));
-        self.put(A::FuaWrite, 1);
-        self.put(A::Rsoc, 1);
-        self.put(A::IsNonrot, u32::from(!limits.rotational));
-        let discard = limits.max_discard_sectors != 0;
-        self.put(A::Tpu, u32::from(discard));
-        self.put(A::Tpws, u32::from(discard));
-        if discard {
-            let most = limits.max_discard_sectors.wrapping_shr(shift);
-            self.put(A::MaxUnmapLbaCount, most.clamp(1, MAX_UNMAP_BLOCKS));
-            self.put(A::MaxUnmapBlockDescCount, MAX_UNMAP_DESCRIPTORS);
-            let grain = limits
-                .discard_granularity
-                .wrapping_shr(size.trailing_zeros());
-            self.put(A::UnmapGranularity, grain.max(1));
-            let align = limits.discard_alignment.wrapping_shr(size.trailing_zeros());
-            self.put(A::UnmapGranularityAlignment, align);
+        let fresh = defaults(limits);
+        self.defaults = fresh;
+        for ((now, fresh), set) in self.attribs.iter_mut().zip(fresh).zip(self.set) {
+            if !set {
+                *now = fresh;
+            }
         }
-        // Unmapping writes zeros through the block layer where the device can
-        // do that without being slow; else unmapped data is undefined.
-        self.put(
-            A::UnmapZeroesData,
-            u32::from(limits.max_write_zeroes_sectors != 0 && discard),
-        );
-        self.put(A::MaxWriteSameLen, MAX_WRITE_SAME);
-        self.put(A::Caw, 1);
-        self.put(A::ThirdPartyCopy, 1);
-        self.put(A::Tas, 1);
-        self.put(A::AluaSupport, 1);
+        for which in CANNOT_BE_ADDED {
+            if fresh.get(which as usize) == Some(&0) {
+                self.put(which, 0);
+            }
+        }
     }
 
     /// The mode parameters after a power cycle or reset, but for WCE.

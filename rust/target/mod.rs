@@ -44,6 +44,7 @@ pub(crate) use credentials::{
 pub(crate) use device::{
     Device,
     DeviceAttrib,
+    Unfit,
     WwnField,
     MAX_TRANSFER, //
 };

@@ -441,6 +441,9 @@ fn action(delta: &Delta, step: &Step) -> String {
         Step::Write(_, _) if name == "enable" && matches!(object, Object::Backstore(_)) => {
             format!("open {} for {object}", delta.detail)
         }
+        Step::Write(_, value) if name == "replace" => {
+            format!("replace the device of {object} by {value}")
+        }
         Step::Set { .. } if name == "enable" => format!("{} {object}", delta.change.verb()),
         Step::Write(_, value) | Step::Prepare(_, value) | Step::Set { value, .. } => match value {
             Value::Secret(_) => format!("set {name} of {object}"),
@@ -464,6 +467,19 @@ fn hint(delta: &Delta, step: &Step, error: &io::Error) -> Option<String> {
                     "{} must be a block device; a regular file becomes one with `losetup`",
                     delta.detail
                 ),
+            }
+        }
+        (Object::Backstore(_), Step::Write(path, _), kind) if path.ends_with("replace") => {
+            match kind {
+                io::ErrorKind::ResourceBusy => {
+                    "the new device is in use: see `lsblk` and `findmnt`".to_string()
+                }
+                io::ErrorKind::StorageFull => "the new device is smaller".to_string(),
+                io::ErrorKind::ReadOnlyFilesystem => "the new device is read-only".to_string(),
+                io::ErrorKind::TimedOut => {
+                    "one of the devices hangs; the old one stays".to_string()
+                }
+                _ => return None,
             }
         }
         (Object::Portal(..), Step::Make(_), io::ErrorKind::AddrInUse) => {

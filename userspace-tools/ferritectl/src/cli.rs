@@ -246,10 +246,11 @@ pub enum Command {
         /// The file; `-` is the standard input
         file: PathBuf,
     },
-    /// Read the configuration of LIO, tgt, IET or SCST and write a file for `apply`
+    /// Read the configuration of LIO, tgt, IET, SCST or COMSTAR and write a file for `apply`
     #[command(
         long_about = "Read the configuration file of LIO (saveconfig.json), tgt (targets.conf, or \
-        what `tgt-admin --dump` prints), IET (ietd.conf) or SCST (scst.conf) and write a file \
+        what `tgt-admin --dump` prints), IET (ietd.conf) or SCST (scst.conf), or what the tools of \
+        COMSTAR list (stmfadm, itadm), and write a file \
         for `apply`, to the standard output or to OUT. Nothing is configured by it, and no \
         module is needed. Targets, portal group tags, portals, LUNs, initiators, CHAP names and \
         secrets, and what identifies the disks to initiators are carried over. What is not is \
@@ -355,6 +356,20 @@ pub enum BackstoreCommand {
         /// Set an attribute
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
         set: Vec<Assignment>,
+    },
+    /// Put another block device in the place of the open one, while it is in use
+    ///
+    /// Initiators see the same disk: its identity, its reservations and its LUNs stay, and so do
+    /// their sessions. Commands under way end on the old device, those that come meanwhile wait
+    /// for the new one, which must have the same contents, be no smaller and have logical blocks
+    /// of the same size. When this returns, nothing is written to the old device any more, and it
+    /// is free. If it does not end what is under way within 5 s nothing is changed.
+    Replace {
+        /// NAME, or iblock_<n>/NAME
+        name: String,
+        /// The path of the new block device
+        #[arg(long, value_name = "DEVICE", value_parser = device)]
+        path: String,
     },
     /// Close a block device
     Delete {

@@ -594,6 +594,7 @@ impl<'t> Configfs<'t> {
                 .into_iter()
                 .map(|name| Ok((name.clone(), self.group(id, &name)?)))
                 .collect::<Result<_>>()?,
+            replaceable: self.exists(&dir.join("replace"))?,
         })
     }
 

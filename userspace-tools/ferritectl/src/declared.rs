@@ -676,6 +676,7 @@ impl Disk {
             wwn: Attributes(wwn),
             attributes: Attributes(self.attributes.0.clone()),
             target_port_groups: groups,
+            replaceable: false,
         })
     }
 }

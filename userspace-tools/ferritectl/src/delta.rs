@@ -454,6 +454,25 @@ pub fn modify_backstore(
         .set_all(&dir.join("wwn"), pairs(wwn), always)
 }
 
+/// Puts another device in the place of a backstore's, which nobody notices.
+pub fn replace_device(id: &BackstoreId, from: &str, to: &str) -> Delta {
+    Delta::new(Object::Backstore(id.clone()), Change::Modify)
+        .detail(format!("from {from} to {to}, live"))
+        .step(Step::Write(
+            layout::backstore(id).join("replace"),
+            Value::Text(to.to_string()),
+        ))
+}
+
+/// Whether a backstore can get the device that it shall have while it is in use.
+fn is_replaced_live(have: &Backstore, want: &Backstore) -> bool {
+    have.path != want.path
+        && have.replaceable
+        && (have.enabled && want.enabled)
+        && have.read_only == want.read_only
+        && have.exclusive == want.exclusive
+}
+
 /// Removes a backstore with its target port groups, and its parent directory if it was the
 /// last one there.
 pub fn remove_backstore<'a>(
@@ -949,10 +968,20 @@ pub struct Plan {
 ///
 /// Without `replace` nothing is removed: what `wanted` lacks is listed in
 /// [`Plan::extras`], what would have to be made anew in [`Plan::conflicts`].
-/// With it, both are removed first and the plan leads to `wanted` exactly.
+/// With it, both are removed first and the plan leads to `wanted` exactly; only a
+/// backstore's device is replaced in place where that is all that differs.
 pub fn plan(current: &Configuration, wanted: &Configuration, replace: bool) -> Plan {
     let mut plan = Plan::default();
-    let unfit = unfit(current, wanted);
+    let mut unfit = unfit(current, wanted);
+    if replace {
+        unfit.retain(|conflict| match &conflict.object {
+            Object::Backstore(id) => {
+                let pair = (current.backstores.get(id), wanted.backstores.get(id));
+                !matches!(pair, (Some(have), Some(want)) if is_replaced_live(have, want))
+            }
+            _ => true,
+        });
+    }
     let mut base = current.clone();
     if replace {
         let extras = extras(current, wanted);
@@ -979,7 +1008,7 @@ pub fn plan(current: &Configuration, wanted: &Configuration, replace: bool) -> P
         plan.extras = extras(current, wanted);
         plan.conflicts = unfit;
     }
-    add(&base, wanted, &mut plan.deltas);
+    add(&base, wanted, replace, &mut plan.deltas);
     plan
 }
 
@@ -1248,7 +1277,7 @@ fn remove_from_tpg(
 }
 
 /// Adds and changes what is needed: backstores first, enabling last.
-fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
+fn add(base: &Configuration, wanted: &Configuration, replace: bool, deltas: &mut Vec<Delta>) {
     let mut push = |delta: Delta| {
         if !delta.steps.is_empty() {
             deltas.push(delta);
@@ -1258,6 +1287,9 @@ fn add(base: &Configuration, wanted: &Configuration, deltas: &mut Vec<Delta>) {
         match base.backstores.get(id) {
             None => push(create_backstore(id, want)),
             Some(have) => {
+                if replace && is_replaced_live(have, want) {
+                    push(replace_device(id, &have.path, &want.path));
+                }
                 let only = |changes: Vec<(&str, &str)>| {
                     Attributes(
                         changes

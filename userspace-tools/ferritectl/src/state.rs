@@ -90,6 +90,9 @@ pub struct Backstore {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub target_port_groups: BTreeMap<String, TargetPortGroup>,
+    /// The kernel can put another device in the place of this one while it is in use.
+    #[serde(skip)]
+    pub replaceable: bool,
 }
 
 /// The target port group that every backstore has: what is in no other is in this one.

@@ -452,6 +452,68 @@ fn a_backstore_in_use_is_kept() {
 }
 
 #[test]
+fn a_device_is_replaced_while_it_is_in_use() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().replaces = true;
+    machine.typical();
+    let (new, old) = (machine.disk("new"), machine.disk("a"));
+    let rename = |text: &str| text.replace(&new, "X").replace(&old, "X");
+    let before = machine.snapshot();
+    let said = machine
+        .run(&format!("--dry-run backstore replace disk0 --path {new}"))
+        .ok();
+    assert!(
+        said.contains(&format!("from {old} to {new}, live")),
+        "{said}"
+    );
+    assert_eq!(machine.snapshot(), before);
+    let line = format!("backstore replace disk0 --path {new} --json");
+    let json = machine.run(&line).json();
+    assert_eq!(json["changes"][0]["change"], "change");
+    assert_eq!(machine.value("core/iblock_0/disk0/udev_path"), new);
+    // Nothing else has changed.
+    assert_eq!(rename(&machine.snapshot()), rename(&before));
+    machine.run(&format!("backstore create disk1 {old}")).ok();
+    machine
+        .run(&format!("backstore replace disk0 --path {old}"))
+        .fails(5, "backstore iblock_1/disk1 has it open");
+    machine
+        .run("backstore replace disk0 --path /dev/none")
+        .fails(
+            1,
+            "replace the device of backstore iblock_0/disk0 by /dev/none",
+        );
+    machine
+        .run("backstore replace disk0 --path none")
+        .fails(2, "absolute path");
+    machine
+        .run(&format!("backstore replace disk2 --path {old}"))
+        .fails(3, "disk2");
+    for (errno, hint) in [
+        (28, "the new device is smaller"),
+        (30, "the new device is read-only"),
+        (110, "the old one stays"),
+    ] {
+        machine.rules.borrow_mut().fail("write", "replace", errno);
+        machine
+            .run(&format!("backstore replace disk0 --path {old}"))
+            .fails(1, hint);
+        machine.rules.borrow_mut().failures.clear();
+    }
+    assert_eq!(machine.value("core/iblock_0/disk0/udev_path"), new);
+}
+
+#[test]
+fn a_kernel_that_cannot_replace_a_device_is_named() {
+    let machine = Machine::new();
+    machine.typical();
+    let new = machine.disk("new");
+    machine
+        .run(&format!("backstore replace disk0 --path {new}"))
+        .fails(2, "cannot replace a device");
+}
+
+#[test]
 fn a_disk_belongs_to_one_backstore() {
     let machine = Machine::new();
     machine.typical();

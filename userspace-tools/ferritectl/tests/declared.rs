@@ -154,6 +154,57 @@ fn whoever_is_interrupted_is_named_and_asked_for() {
 }
 
 #[test]
+fn another_device_is_no_interruption_where_the_kernel_can_replace_it() {
+    for replaces in [true, false] {
+        let machine = Machine::new();
+        machine.rules.borrow_mut().replaces = replaces;
+        let whole = text(&machine);
+        let file = machine.file("f.toml", &whole);
+        machine.run(&format!("apply {file}")).ok();
+        machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+        let (old, new) = (machine.disk("a"), machine.disk("new"));
+        let file = machine.file("f.toml", &whole.replace(&old, &new));
+        let ran = machine.run(&format!("apply {file}"));
+        if !replaces {
+            ran.fails(5, "--yes");
+            continue;
+        }
+        let said = ran.ok();
+        assert!(
+            said.contains("0 added, 1 changed, 0 removed; nobody"),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("from {old} to {new}, live")),
+            "{said}"
+        );
+        assert_eq!(machine.value("core/iblock_0/disk0/udev_path"), new);
+        assert_eq!(
+            machine.run(&format!("apply {file}")).ok(),
+            "nothing to change\n"
+        );
+        // What else differs has it made anew.
+        let more = whole.replace(
+            "serial = \"serial-0\"",
+            "serial = \"serial-0\"\nshared = true",
+        );
+        let file = machine.file("f.toml", &more);
+        machine.run(&format!("apply {file}")).fails(5, "--yes");
+        // A failure after it puts the old device back.
+        let other = whole.replace(&old, &machine.disk("third"));
+        let other = other.replace("MaxBurstLength = 65536", "MaxBurstLength = 131072");
+        let file = machine.file("f.toml", &other);
+        let before = machine.snapshot();
+        let end = "param/MaxBurstLength";
+        machine.rules.borrow_mut().fail("write", end, 22);
+        machine
+            .run(&format!("apply {file}"))
+            .fails(1, "everything is as it was before");
+        assert_eq!(machine.snapshot(), before);
+    }
+}
+
+#[test]
 fn a_failure_leaves_what_was_there() {
     for (operation, end) in [
         ("write", "param/MaxBurstLength"),

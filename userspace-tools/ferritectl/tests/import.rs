@@ -239,6 +239,191 @@ fn applies(machine: &Machine, text: &str) -> Configuration {
         .unwrap_or_else(|error| panic!("{error} in\n{text}"))
 }
 
+const COMSTAR: &str = "\
+# lists of a host
+LU Name: 600144F0C73ABF0000004AD9C68D0001
+    Operational Status: Online
+    Provider Name     : sbd
+    Alias             : /dev/zvol/rdsk/tank/vm one
+    View Entry Count  : 1
+    Data File         : /dev/zvol/rdsk/tank/vm1
+    Meta File         : not set
+    Size              : 1073741824
+    Block Size        : 512
+    Management URL    : not set
+    Vendor ID         : SUN
+    Product ID        : COMSTAR
+    Serial Num        : not set
+    Write Protect     : Disabled
+    Writeback Cache   : Enabled
+    Access State      : Active
+View Entry: 0
+    Host group   : All
+    Target group : All
+    LUN          : 0
+LU Name: 600144F0C73ABF0000004AD9C68D0002
+    Operational Status: Online
+    Data File         : /dev/zvol/dsk/tank/vm2
+    Meta File         : not set
+    Block Size        : 4096
+    Management URL    : http://192.0.2.9/
+    Vendor ID         : ACME
+    Product ID        : Zwei
+    Serial Num        : 0042
+    Write Protect     : Enabled
+    Writeback Cache   : Disabled
+View Entry: 0
+    Host group   : Web Hosts
+    Target group : inside
+    LUN          : 0
+View Entry: 1
+    Host group   : gone
+    Target group : nowhere
+    LUN          : 9
+LU Name: 600144F0C73ABF0000004AD9C68D0003
+    Data File         : /dev/rdsk/c0t0d0s0
+    Meta File         : not set
+View Entry: 0
+    Host group   : All
+    Target group : All
+    LUN          : 7
+LU Name: 600144F0C73ABF0000004AD9C68D0004
+    Data File         : /dev/zvol/dsk/tank/vm4
+    Serial Num        : 0044
+Host Group: Web Hosts
+\tMember: iqn.2026-01.org.example:web1
+\tMember: wwn.210000E08B029C01
+Target Group: inside
+\tMember: iqn.2010-01.org.illumos:02:b
+Target: iqn.2010-01.org.illumos:02:a
+    Operational Status: Online
+    Sessions          : 1
+        Initiator: iqn.2026-01.org.example:web1
+            Alias: web1
+            Logged in since: Thu Nov 26 08:00:00 2026
+TARGET NAME                                                  STATE    SESSIONS
+iqn.2010-01.org.illumos:02:a                                 online   1
+\talias:              \tfirst
+\tauth:               \tnone (defaults)
+\ttargetchapuser:     \t-
+\ttargetchapsecret:   \tunset
+\ttpg-tags:           \tdefault
+iqn.2010-01.org.illumos:02:b                                 offline  0
+\talias:              \t-
+\tauth:               \tchap
+\ttargetchapuser:     \t-
+\ttargetchapsecret:   \tset
+\ttpg-tags:           \tlan = 2,other = 3
+TARGET PORTAL GROUP           PORTAL COUNT
+lan                           2
+    portals:\t192.0.2.1:3260,[2001:db8::1]:3261
+INITIATOR NAME                                               CHAPUSER  SECRET
+iqn.2026-01.org.example:web1                                 web1           set
+iqn.2026-01.org.example:web2                                 <none>         unset
+";
+
+#[test]
+fn comstar_is_read() {
+    let machine = Machine::new();
+    let (text, told) = imported(&machine, "comstar.txt", COMSTAR);
+    has(
+        &text,
+        &[
+            "device = \"/dev/zvol/tank/vm1\"\nserial = \"600144f0c73abf0000004ad9c68d0001\"\n\
+             vendor = \"SUN\"\nproduct = \"COMSTAR\"",
+            "naa_id = \"0x600144f0c73abf0000004ad9c68d0001\"",
+            "device = \"/dev/zvol/tank/vm2\"\nserial = \"0042\"\nvendor = \"ACME\"\n\
+             product = \"Zwei\"\nread_only = true\n",
+            "block_size = \"4096\"",
+            "write_through = \"1\"",
+            "TargetAlias = \"first\"",
+            "portals = [\"0.0.0.0:3260\"]",
+            "portals = [\"192.0.2.1:3260\", \"[2001:db8::1]:3261\"]",
+            "illumos:02:b\".tpg.2",
+            "illumos:02:b\".tpg.3",
+            "enabled = false",
+            "group.web-hosts]\nmembers = [\"iqn.2026-01.org.example:web1\"]",
+            "group.others]\nmembers = [\"eui.*\", \"iqn.*\", \"naa.*\"]\nluns = [0]",
+        ],
+    );
+    assert!(!text.contains("c0t0d0s0"));
+    tells(
+        &told,
+        &[
+            (2, "serial number of logical unit"),
+            (27, "Management URL"),
+            (37, "target group nowhere"),
+            (37, "host group gone"),
+            (42, "COMSTAR's own data is in front"),
+            (48, "no view of it"),
+            (53, "wwn.210000E08B029C01"),
+            (63, "portals of iqn.2010-01.org.illumos:02:a"),
+            (73, "CHAP of target"),
+            (74, "portal group other"),
+            (79, "CHAP of initiator iqn.2026-01.org.example:web1"),
+        ],
+    );
+    let configuration = applies(&machine, &text);
+    let first = &configuration.targets.values().next().unwrap().tpgs[&1];
+    assert_eq!(first.attributes.get("generate_node_acls"), Some("1"));
+    assert_eq!(first.attributes.get("authentication"), Some("0"));
+    let tpg = &configuration.targets.values().nth(1).unwrap().tpgs[&2];
+    assert_eq!(tpg.attributes.get("authentication"), Some("1"));
+    // Of two logical units that are LUN 0, each by its own view.
+    let web = &tpg
+        .acls
+        .iter()
+        .find(|(name, _)| name.as_str() == "@web-hosts")
+        .unwrap()
+        .1;
+    let seen = &tpg.luns[&web.mapped_luns[&0].lun].backstore.name;
+    assert_eq!(seen, "vm2");
+}
+
+#[test]
+fn what_comstar_does_not_print_is_named() {
+    let machine = Machine::new();
+    for (text, line, rule) in [
+        ("LU Name: 6001\n", 1, "32 hexadecimal digits"),
+        (
+            "INITIATOR NAME  CHAPUSER\nView Entry: 0\n",
+            2,
+            "`LU Name:` is expected",
+        ),
+        (
+            "LU Name: 600144F0C73ABF0000004AD9C68D0001\n# stmfadm list-view\nhello\n",
+            3,
+            "nothing that stmfadm or itadm prints",
+        ),
+        (
+            "LU Name: 600144F0C73ABF0000004AD9C68D0001\nView Entry: 0\n    LUN : x\n",
+            3,
+            "0 to 16383",
+        ),
+        (
+            "LU Name: 600144F0C73ABF0000004AD9C68D0001\n    Data File\n",
+            2,
+            "a property and its value",
+        ),
+        (
+            "TARGET NAME  STATE\niqn.2010-01.org.illumos:x online 0\n\ttpg-tags: a\n",
+            3,
+            "NAME = TAG",
+        ),
+    ] {
+        let said = import(&machine, "bad.txt", text, "").fails(8, rule);
+        assert!(said.contains(&format!("line {line}")), "{said}");
+    }
+    // Whatever of it there is: no panic.
+    for end in 0..COMSTAR.len() {
+        let _ = ferritectl::import::read(
+            std::path::Path::new("x"),
+            &COMSTAR[..end],
+            Some(ferritectl::import::Format::Comstar),
+        );
+    }
+}
+
 #[test]
 fn lio_is_read() {
     let machine = Machine::new();
@@ -790,7 +975,7 @@ fn bad_files_name_line_value_and_rule() {
     import(&machine, "x", "something else\n", "").fails(8, "it looks like none of");
     import(&machine, "x", "", "").fails(8, "it looks like none of");
     machine.run("import /nowhere/file").fails(8, "No such file");
-    machine.run("import --from comstar x").fails(2, "comstar");
+    machine.run("import --from ctl x").fails(2, "ctl");
 }
 
 /// What is cut off or changed anywhere is read or refused, and nothing else.

@@ -672,6 +672,7 @@ fn build(
                 wwn: attributes(&[("vpd_unit_serial", format!("serial-{hba}-{at}"))]),
                 attributes: attributes(&[("emulate_tpu", u8::from(tpu).to_string())]),
                 target_port_groups: groups(disk, tpu),
+                replaceable: false,
             },
         );
     }

@@ -86,9 +86,11 @@ pub fn run(context: &mut Context<'_, '_>, command: BackstoreCommand) -> Result<(
                 wwn: Attributes(wwn),
                 attributes: Attributes(set.into_iter().map(|a| (a.key, a.value)).collect()),
                 target_port_groups: BTreeMap::new(),
+                replaceable: false,
             };
             create(context, &name, backstore)
         }
+        BackstoreCommand::Replace { name, path } => replace(context, &name, &path),
         BackstoreCommand::Delete { name, force } => delete(context, &name, force),
         BackstoreCommand::List => list(context),
         BackstoreCommand::Show { name } => show(context, &name),
@@ -200,6 +202,23 @@ fn delete(context: &mut Context<'_, '_>, name: &str, force: bool) -> Result<()> 
     }
     deltas.push(delta::remove_backstore(&id, &configfs.group_names(&id)?));
     context.change(&deltas)
+}
+
+/// Puts another device in the place of a backstore's, while it is in use.
+fn replace(context: &mut Context<'_, '_>, name: &str, path: &str) -> Result<()> {
+    context.lock()?;
+    let configfs = context.configfs();
+    let id = find_backstore(&configfs, name)?;
+    let backstore = configfs.backstore(&id)?;
+    if !backstore.replaceable {
+        return Err(Error::Usage(
+            "this kernel module cannot replace a device that is in use".into(),
+        ));
+    }
+    match context.change(&[delta::replace_device(&id, &backstore.path, path)]) {
+        Err(error) if is_busy(&error) => Err(held_by(context, &id, path, error)),
+        result => result,
+    }
 }
 
 /// The LUNs that are backed by a backstore.

@@ -6,6 +6,7 @@
 //! do is not dropped silently but told, a line each. What would let more initiators in than
 //! before is not carried over at all. A secret never becomes part of a message.
 
+mod comstar;
 mod iet;
 mod lio;
 mod scst;
@@ -41,6 +42,8 @@ pub enum Format {
     Iet,
     /// SCST: scst.conf
     Scst,
+    /// COMSTAR: what stmfadm and itadm list
+    Comstar,
 }
 
 impl fmt::Display for Format {
@@ -50,6 +53,7 @@ impl fmt::Display for Format {
             Format::Tgt => "tgt",
             Format::Iet => "IET",
             Format::Scst => "SCST",
+            Format::Comstar => "COMSTAR",
         })
     }
 }
@@ -73,7 +77,8 @@ pub fn read(path: &Path, text: &str, format: Option<Format>) -> Result<Imported>
             return Err(Error::BadFile {
                 path: path.to_path_buf(),
                 reason: "it looks like none of LIO's saveconfig.json, tgt's targets.conf, IET's \
-                         ietd.conf and SCST's scst.conf; say with --from which one it is"
+                         ietd.conf, SCST's scst.conf and the lists of COMSTAR's tools; say with \
+                         --from which one it is"
                     .into(),
             })
         }
@@ -89,6 +94,7 @@ pub fn read(path: &Path, text: &str, format: Option<Format>) -> Result<Imported>
         Format::Tgt => tgt::read(&mut reader, text)?,
         Format::Iet => iet::read(&mut reader, text)?,
         Format::Scst => scst::read(&mut reader, text)?,
+        Format::Comstar => comstar::read(&mut reader, text)?,
     }
     if let Some(at) = reader.chap.take() {
         reader.leave(
@@ -122,6 +128,15 @@ fn detect(text: &str) -> Option<Format> {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         let lower = line.to_ascii_lowercase();
+        let titles = [
+            "lu name:",
+            "target name ",
+            "target portal group ",
+            "initiator name ",
+        ];
+        if titles.iter().any(|title| lower.starts_with(title)) {
+            return Some(Format::Comstar);
+        }
         let mut words = lower.split_whitespace();
         match words.next().unwrap_or_default() {
             "<target" | "include" | "default-driver" => return Some(Format::Tgt),

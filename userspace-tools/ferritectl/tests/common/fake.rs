@@ -42,6 +42,8 @@ pub struct Rules {
     pub signal: Option<(&'static str, String, Arc<AtomicBool>)>,
     /// Secrets are not shown, as in a kernel with `password_set`.
     pub hide_secrets: bool,
+    /// Devices can be replaced while they are in use.
+    pub replaces: bool,
     /// What was done, in order.
     pub journal: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Rules {
             failures: Vec::new(),
             signal: None,
             hide_secrets: false,
+            replaces: false,
             journal: Vec::new(),
         }
     }
@@ -262,6 +265,9 @@ impl Fake {
                         ("udev_path", 0o644, ""),
                     ],
                 );
+                if self.rules.borrow().replaces {
+                    self.group(&dir, &[("replace", 0o200, "")]);
+                }
                 self.group(
                     &sub("pr"),
                     &[
@@ -482,6 +488,24 @@ impl Fake {
                 );
                 self.set(&dir.join("info"), &info)?;
                 self.set(path, "1")
+            }
+            (Some(Shape::Backstore), _, "replace") => {
+                if fs::metadata(text).is_err() {
+                    return Err(errno(ENOENT));
+                }
+                let held = self.rules.borrow().control.iter().any(|(other, control)| {
+                    control.get("udev_path").is_some_and(|path| path == text)
+                        && self.raw(&other.join("enable")) == "1"
+                });
+                if held {
+                    return Err(errno(EBUSY));
+                }
+                let mut rules = self.rules.borrow_mut();
+                let control = rules.control.get_mut(dir).unwrap();
+                let old = control.insert("udev_path".into(), text.into()).unwrap();
+                let info = self.raw(&dir.join("info")).replace(&old, text);
+                self.set(&dir.join("info"), &info)?;
+                self.set(&dir.join("udev_path"), text)
             }
             (Some(Shape::Group), _, "tg_pt_gp_id") => {
                 let old = self.raw(path);
