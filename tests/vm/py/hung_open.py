@@ -8,7 +8,6 @@ dm device "pr". LUN 0 is /dev/vdb, as disk0; disk1 is enabled, and exported by n
 import os
 import subprocess
 import struct
-import time
 
 from host import AT_ONCE, PATIENCE, attempt, make_store, put, read, resume, store, suspend, until, write
 from iscsi import Conn, check, check_eq, read10
@@ -26,8 +25,8 @@ one, two = make(60, "/dev/loop6"), make(61, "/dev/loop6")
 suspend("slow")
 # Keeps everybody else from opening it.
 scan = subprocess.Popen(["blockdev", "--rereadpt", "/dev/loop6"])
-time.sleep(0.5)
-check("somebody hangs with the device", scan.poll() is None)
+check("somebody hangs with the device", until(
+    lambda: read(f"/proc/{scan.pid}/stat").rpartition(")")[2].split()[0] == "D"))
 check_eq("enabling a device that does not open is given up", "ETIMEDOUT", put(f"{one}/enable", "1", PATIENCE))
 check_eq("it is not enabled", "0", read(f"{one}/enable").strip())
 check_eq("it is still being opened", "EBUSY", put(f"{one}/enable", "1", AT_ONCE))
