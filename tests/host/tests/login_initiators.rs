@@ -78,8 +78,8 @@ const OPEN_ISCSI_ANSWER: [&str; 16] = [
     "ErrorRecoveryLevel=0",
     "InitialR2T=No",
     "ImmediateData=Yes",
-    "MaxBurstLength=262144",
-    "FirstBurstLength=65536",
+    "MaxBurstLength=1048576",
+    "FirstBurstLength=262144",
     "MaxOutstandingR2T=1",
     "MaxConnections=1",
     "DataPDUInOrder=Yes",
@@ -123,8 +123,8 @@ fn open_iscsi_without_authentication() {
     assert!(!result.authenticated);
     let (session, conn) = (result.session, result.conn);
     assert!(!session.initial_r2t && session.immediate_data);
-    assert_eq!(session.max_burst_length, 262_144);
-    assert_eq!(session.first_burst_length, 65_536);
+    assert_eq!(session.max_burst_length, 1_048_576);
+    assert_eq!(session.first_burst_length, 262_144);
     assert_eq!(session.max_outstanding_r2t, 1);
     assert_eq!(session.default_time2wait, 2);
     assert_eq!(session.default_time2retain, 0);
@@ -281,7 +281,6 @@ fn libiscsi_operational(digest: &str) -> Vec<String> {
 
 fn libiscsi_answer(digest: &str) -> Vec<String> {
     let mut answer = libiscsi_operational(digest);
-    answer[5] = pair("FirstBurstLength", "65536");
     answer[10] = pair("IFMarker", "Reject");
     answer[11] = pair("OFMarker", "Reject");
     answer.remove(13);
@@ -469,7 +468,7 @@ fn vmware() {
                 "InitialR2T=Yes",
                 "ImmediateData=Yes",
                 "MaxBurstLength=262144",
-                "FirstBurstLength=65536",
+                "FirstBurstLength=262144",
                 "MaxOutstandingR2T=8",
                 "MaxConnections=1",
                 "DataPDUInOrder=Yes",

@@ -266,8 +266,8 @@ proptest! {
         order in Just((0..8).collect::<Vec<usize>>()).prop_shuffle(),
         r2t in any::<bool>(),
         immediate in any::<bool>(),
-        first_burst in 512u32..300_000,
-        max_burst in 512u32..300_000,
+        first_burst in 512u32..500_000,
+        max_burst in 512u32..2_000_000,
     ) {
         let yes = |yes| if yes { "Yes" } else { "No" };
         let proposals = [
@@ -301,9 +301,9 @@ proptest! {
         prop_assert_eq!((session, conn, answers), result(&[0, 1, 2, 3, 4, 5, 6, 7]));
         prop_assert_eq!(session.initial_r2t, r2t);
         prop_assert_eq!(session.immediate_data, immediate);
-        prop_assert_eq!(session.max_burst_length, max_burst.min(262_144));
+        prop_assert_eq!(session.max_burst_length, max_burst.min(1_048_576));
         if !r2t || immediate {
-            let expected = first_burst.min(65_536).min(max_burst);
+            let expected = first_burst.min(262_144).min(max_burst);
             prop_assert_eq!(session.first_burst_length, expected);
         }
     }
