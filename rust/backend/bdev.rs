@@ -299,10 +299,10 @@ fn first_failure(task: &mut Task) -> Outcome {
     let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
-    let Some(io) = io_of(&command, &device, &body.data) else {
+    let Some(io) = io_of(&command, device, &body.data) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
-    if let Some(blocks) = blocks_of(&command, &device, &body.data) {
+    if let Some(blocks) = blocks_of(&command, device, &body.data) {
         match device.ranges().enter(&blocks, &|| head.is_aborted()) {
             Ok(pass) => body.pass = Some(pass),
             // It was aborted.
@@ -429,9 +429,9 @@ pub(crate) fn carry_out(task: &mut Task) -> Outcome {
     };
     body.started = device.begin_other();
     body.times.submit();
-    let outcome = carry_out_on(head, &device, &command, body);
+    let outcome = carry_out_on(head, device, &command, body);
     device.end_other();
-    count(head, &device, body, &outcome);
+    count(head, device, body, &outcome);
     outcome
 }
 

@@ -33,6 +33,7 @@ use crate::{
         SubDir, //
     },
     sys::{
+        cgroup,
         errand,
         file, //
     },
@@ -460,7 +461,7 @@ fn store_cgroup(device: &Arc<Device>, value: &[u8]) -> Result<(), Refusal> {
         (ENODEV, "can be set once the device is enabled"),
         (ENOENT, "there is no such cgroup"),
         (
-            EOPNOTSUPP,
+            cgroup::no_controller(),
             "the io controller is not enabled for the cgroup",
         ),
     ])

@@ -30,14 +30,18 @@ unsafe impl Send for Cgroup {}
 // SAFETY: As above.
 unsafe impl Sync for Cgroup {}
 
+/// That the block controller is not enabled for a cgroup: `EOPNOTSUPP`.
+pub(crate) fn no_controller() -> Error {
+    Error::from_errno(i32::try_from(bindings::EOPNOTSUPP).map_or(-95, i32::wrapping_neg))
+}
+
 impl Cgroup {
     /// The cgroup at a path of the second version's tree, as the current process
     /// sees it. Process context.
     ///
     /// # Errors
     ///
-    /// `ENOENT` and so on; `EOPNOTSUPP` if the block controller is not enabled
-    /// for it; `EINVAL` for a path with a NUL in it.
+    /// `ENOENT` and so on; [`no_controller`]; `EINVAL` for a path with a NUL in it.
     pub(crate) fn look_up(path: &[u8]) -> Result<Self> {
         let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
         terminated.extend_from_slice(path, GFP_KERNEL)?;
