@@ -210,6 +210,15 @@ struct Line {
     link: Arc<dyn Link>,
 }
 
+/// What became of a connection whose tasks were to be kept.
+#[derive(Default)]
+struct Kept {
+    /// They are.
+    done: bool,
+    /// Another one had to go for it.
+    oldest: Option<Suspended>,
+}
+
 /// A connection that is gone and whose tasks can be reassigned (RFC 7143
 /// 7.2.2).
 struct Suspended {
@@ -542,7 +551,8 @@ impl Session {
     /// False when the session has ended, or has too many connections.
     pub(crate) fn join(&self, cid: u16, facts: ConnFacts, link: Arc<dyn Link>) -> bool {
         let old = {
-            let mut inner = self.inner.lock();
+            let mut guard = self.inner.lock();
+            let inner = &mut *guard;
             if self.has_ended() || !inner.has_room_for(cid, self.most_lines()) {
                 return false;
             }
@@ -557,7 +567,11 @@ impl Session {
                 old.until_ms = self.retain_until();
             }
             match inner.lines.iter_mut().find(|l| l.cid == cid) {
-                Some(place) => Some(core::mem::replace(place, line)),
+                Some(place) => {
+                    let old = core::mem::replace(place, line);
+                    let link = old.link.clone();
+                    Some((link, self.keep(inner, old, true)))
+                }
                 // There is room.
                 None => {
                     let _ = inner.lines.push_within_capacity(line);
@@ -565,9 +579,8 @@ impl Session {
                 }
             }
         };
-        if let Some(old) = old {
-            let link = old.link.clone();
-            if self.suspend_line(old, true) {
+        if let Some((link, kept)) = old {
+            if self.kept(&link, kept) {
                 link.close(Why::Recovery);
             } else {
                 self.lose(&link);
@@ -596,43 +609,47 @@ impl Session {
         misc::now_ms().saturating_add(u64::from(seconds).saturating_mul(1000))
     }
 
-    /// Keeps the tasks of a connection that is gone, or is going. False when
-    /// that cannot be: they are to be ended.
-    fn suspend_line(&self, line: Line, logged_out: bool) -> bool {
+    /// Takes a connection that is gone, or is going, among those whose tasks are
+    /// kept. To be called with the lock, and then [`kept`](Self::kept) without it.
+    fn keep(&self, inner: &mut Inner, line: Line, logged_out: bool) -> Kept {
         if !self.recovers() {
-            return false;
+            return Kept::default();
         }
-        let link = line.link.clone();
         let mut oldest = None;
-        let kept = {
-            let mut inner = self.inner.lock();
-            if inner.suspended.len() >= inner.suspended.capacity() {
-                oldest = inner.suspended.remove(0).ok();
-            }
-            let suspended = Suspended {
-                cid: line.cid,
-                facts: line.facts,
-                link: line.link,
-                logged_out,
-                until_ms: self.retain_until(),
-            };
-            self.recovers() && inner.suspended.push_within_capacity(suspended).is_ok()
+        if inner.suspended.len() >= inner.suspended.capacity() {
+            oldest = inner.suspended.remove(0).ok();
+        }
+        let suspended = Suspended {
+            cid: line.cid,
+            facts: line.facts,
+            link: line.link,
+            logged_out,
+            until_ms: self.retain_until(),
         };
-        if let Some(oldest) = oldest {
+        Kept {
+            done: inner.suspended.push_within_capacity(suspended).is_ok(),
+            oldest,
+        }
+    }
+
+    /// What is to be done when a connection has been taken among them. False when
+    /// it has not: its tasks are to be ended.
+    fn kept(&self, link: &Arc<dyn Link>, kept: Kept) -> bool {
+        if let Some(oldest) = kept.oldest {
             oldest.link.give_up();
         }
-        if kept {
+        if kept.done {
             // RFC 7143 7.14, 11.14: immediate commands and those that were not
             // acknowledged are not kept.
-            self.lose_some(&link, &|head, delivered| head.immediate || !delivered);
+            self.lose_some(link, &|head, delivered| head.immediate || !delivered);
         }
-        kept
+        kept.done
     }
 
     /// Keeps the tasks of a connection that is gone, for `logged_out` if it was
     /// logged out. False when they are to be ended.
     pub(crate) fn suspend(&self, link: &Arc<dyn Link>, logged_out: bool) -> bool {
-        let line = {
+        let kept = {
             let mut guard = self.inner.lock();
             let inner = &mut *guard;
             if inner.suspended.iter().any(|s| is_same(&s.link, link)) {
@@ -651,9 +668,10 @@ impl Session {
             let Ok(line) = inner.lines.remove(at) else {
                 return false;
             };
-            line
+            // Under one lock: whoever looks for it meanwhile finds it in one list.
+            self.keep(inner, line, logged_out)
         };
-        self.suspend_line(line, logged_out)
+        self.kept(link, kept)
     }
 
     /// Logs the connections with that identifier out for recovery: one that is
@@ -679,21 +697,22 @@ impl Session {
         true
     }
 
-    /// The connections of that identifier that are gone, to be given up; the
-    /// youngest is not among them but returned.
-    pub(crate) fn give_up_suspended(&self, cid: u16) -> Option<Arc<dyn Link>> {
-        let links = {
+    /// The connection of that identifier, which may be gone; others before it
+    /// that are gone are given up.
+    pub(crate) fn last_of(&self, cid: u16) -> Option<Arc<dyn Link>> {
+        let (gone, line) = {
             let inner = self.inner.lock();
             let gone = inner.suspended.iter().filter(|s| s.cid == cid);
-            copies(gone.map(|s| &s.link))
+            let line = inner.lines.iter().find(|l| l.cid == cid);
+            (copies(gone.map(|s| &s.link)), line.map(|l| l.link.clone()))
         };
-        let mut youngest: Option<Arc<dyn Link>> = None;
-        for link in links.into_iter().flatten() {
-            if let Some(older) = youngest.replace(link) {
+        let mut last: Option<Arc<dyn Link>> = None;
+        for link in Iterator::chain(gone.into_iter().flatten(), line) {
+            if let Some(older) = last.replace(link) {
                 older.give_up();
             }
         }
-        youngest
+        last
     }
 
     /// Whether the time is over for which the tasks of a connection are kept.
@@ -836,13 +855,6 @@ impl Session {
     /// Its connections that are gone, and whose tasks are kept.
     fn suspended_links(&self) -> Links {
         copies(self.inner.lock().suspended.iter().map(|s| &s.link))
-    }
-
-    /// The connection of that identifier.
-    pub(crate) fn link_of(&self, cid: u16) -> Option<Arc<dyn Link>> {
-        let inner = self.inner.lock();
-        let line = inner.lines.iter().find(|l| l.cid == cid)?;
-        Some(line.link.clone())
     }
 
     /// Closes all connections but one; the session is to end.

@@ -516,7 +516,7 @@ impl Conn {
     /// Ends finished tasks whose responses nobody waits for any more, and what
     /// else has come too late.
     fn discard_done(this: ArcBorrow<'_, Self>) {
-        if this.awaits_suspension() {
+        if this.is_kept() {
             return;
         }
         this.drop_coming();
@@ -542,14 +542,17 @@ impl Conn {
 
     // ---- recovery of connections -------------------------------------------
 
-    /// Whether it is being closed for a reason for which its tasks are kept, and
-    /// that has not been tried yet.
-    fn awaits_suspension(&self) -> bool {
+    /// Whether it is being closed for a reason for which its tasks are kept.
+    fn is_recoverable(&self) -> bool {
         let why = self.closing.now();
         let recoverable = Why::RECOVERABLE.iter().any(|w| why == 1 + *w as i32);
-        recoverable
-            && self.suspended.now() == 0
-            && self.session.as_ref().is_some_and(|s| s.recovers())
+        recoverable && self.session.as_ref().is_some_and(|s| s.recovers())
+    }
+
+    /// Whether its tasks are kept, or about to be. It may become suspended at any
+    /// moment, so this is one look.
+    fn is_kept(&self) -> bool {
+        self.suspended.now() != GIVEN_UP && self.is_recoverable()
     }
 
     /// Keeps the tasks of a connection that is gone. False when they are to be
@@ -560,7 +563,7 @@ impl Conn {
         };
         let link: Arc<dyn Link> = this.clone();
         let logged_out = this.closing.now() == 1 + Why::Recovery as i32;
-        if !this.awaits_suspension() || !session.suspend(&link, logged_out) {
+        if !this.is_kept() || !session.suspend(&link, logged_out) {
             this.suspended.put(GIVEN_UP);
             return false;
         }

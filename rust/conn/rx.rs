@@ -990,10 +990,7 @@ impl Rx {
                 session.free_reserved(&link, false);
                 LogoutResponseCode::Success
             }
-            LogoutReason::CloseConnection => match session
-                .link_of(pdu.cid())
-                .or_else(|| session.give_up_suspended(pdu.cid()))
-            {
+            LogoutReason::CloseConnection => match session.last_of(pdu.cid()) {
                 Some(which) => return self.close_line(conn, session, link, which, pdu, release),
                 None => LogoutResponseCode::CidNotFound,
             },
