@@ -237,27 +237,26 @@ impl BioTask<Head> for Body {
     /// Any context, hardirq included.
     fn complete(mut task: Task, result: Result<(), BlkError>) {
         let body = task.get();
-        if result.is_ok() {
+        let Err(error) = result else {
             if matches!(body.verb, Verb::Command(Command::Read { .. })) {
                 body.data_in = body.data.len();
             }
             return end(task, Outcome::GOOD);
-        }
+        };
         let Verb::Command(command) = body.verb else {
             return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
         };
-        match result {
-            Ok(()) => {}
-            Err(BlkError::Again | BlkError::Resource) if !body.may_block => {
+        match error {
+            BlkError::Again | BlkError::Resource if !body.may_block => {
                 body.may_block = true;
                 stats::one(Stat::BioAgain);
                 task::slow(task, start_waiting);
             }
-            Err(error) if is_of_medium(error) && can_be_split(&command) => {
+            _ if is_of_medium(error) && can_be_split(&command) => {
                 log_failure(task.shared(), &command, error);
                 task::slow(task, find_bad_block);
             }
-            Err(error) => {
+            _ => {
                 log_failure(task.shared(), &command, error);
                 let outcome = explain(error, &command);
                 end(task, outcome);

@@ -191,7 +191,7 @@ void *fer_spare_tidy(bool all, unsigned int *cpu)
 	void *memory = NULL;
 	unsigned long flags;
 
-	for (; !memory && *cpu < nr_cpu_ids; ++*cpu) {
+	for (; *cpu < nr_cpu_ids; ++*cpu) {
 		struct fer_spare *spare = per_cpu_ptr(&fer_spare, *cpu);
 
 		if (!cpu_possible(*cpu) || !READ_ONCE(spare->count))
@@ -203,9 +203,9 @@ void *fer_spare_tidy(bool all, unsigned int *cpu)
 			spare->used = false;
 		spin_unlock_irqrestore(&spare->lock, flags);
 		if (memory)
-			break;
+			return memory;
 	}
-	return memory;
+	return NULL;
 }
 
 void *fer_pages_virt(const struct bio_vec *bvec)

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    misc, //
+};
 use core::{
     ffi::c_void,
     ptr::NonNull, //
@@ -32,7 +35,7 @@ unsafe impl Sync for Cgroup {}
 
 /// That the block controller is not enabled for a cgroup: `EOPNOTSUPP`.
 pub(crate) fn no_controller() -> Error {
-    Error::from_errno(i32::try_from(bindings::EOPNOTSUPP).map_or(-95, i32::wrapping_neg))
+    misc::error_of(bindings::EOPNOTSUPP)
 }
 
 impl Cgroup {
@@ -43,9 +46,7 @@ impl Cgroup {
     ///
     /// `ENOENT` and so on; [`no_controller`]; `EINVAL` for a path with a NUL in it.
     pub(crate) fn look_up(path: &[u8]) -> Result<Self> {
-        let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
-        terminated.extend_from_slice(path, GFP_KERNEL)?;
-        terminated.push(0, GFP_KERNEL)?;
+        let terminated = misc::terminated(path)?;
         let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
         // SAFETY: `path` is a C string.
         let css = from_err_ptr(unsafe { bindings::fer_blkcg_get(path.as_char_ptr()) })?;

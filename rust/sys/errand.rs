@@ -5,6 +5,7 @@
 
 use super::{
     bindings,
+    misc,
     work, //
 };
 use core::marker::PhantomData;
@@ -75,7 +76,7 @@ pub(crate) const PATIENCE_MS: u32 = 5000;
 
 /// That it is not done in time: `ETIMEDOUT`.
 pub(crate) fn late() -> Error {
-    Error::from_errno(i32::try_from(bindings::ETIMEDOUT).map_or(-110, i32::wrapping_neg))
+    misc::error_of(bindings::ETIMEDOUT)
 }
 
 /// Runs `f` in a kernel thread and waits for what it returns, for `ms`

@@ -10,7 +10,8 @@
 
 use super::{
     bindings,
-    errand, //
+    errand,
+    misc, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -171,9 +172,7 @@ fn look_up<T: Send + Unpin + 'static>(
     path: &[u8],
     f: impl FnOnce(&View, &CStr) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let mut terminated = KVec::with_capacity(path.len().saturating_add(1), GFP_KERNEL)?;
-    terminated.extend_from_slice(path, GFP_KERNEL)?;
-    terminated.push(0, GFP_KERNEL)?;
+    let terminated = misc::terminated(path)?;
     let view = View::of_caller()?;
     errand::run(errand::PATIENCE_MS, move || {
         let path = CStr::from_bytes_with_nul(&terminated).map_err(|_| EINVAL)?;
@@ -210,7 +209,7 @@ pub(crate) fn pr_dir() -> &'static CStr {
 
 /// What a file's being damaged is told as: `EUCLEAN`.
 pub(crate) fn damaged() -> Error {
-    Error::from_errno(i32::try_from(bindings::EUCLEAN).map_or(-22, i32::wrapping_neg))
+    misc::error_of(bindings::EUCLEAN)
 }
 
 /// What a read or write returned.

@@ -51,6 +51,23 @@ pub(crate) fn is_interrupted() -> bool {
     kernel::current!().signal_pending()
 }
 
+/// The error of a number that the kernel crate has no name for.
+pub(in crate::sys) fn error_of(number: u32) -> Error {
+    Error::from_errno(i32::try_from(number).map_or(-22, i32::wrapping_neg))
+}
+
+/// `text` with a NUL behind it, for `CStr::from_bytes_with_nul`. Process context.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(in crate::sys) fn terminated(text: &[u8]) -> Result<KVec<u8>> {
+    let mut terminated = KVec::with_capacity(text.len().saturating_add(1), GFP_KERNEL)?;
+    terminated.extend_from_slice(text, GFP_KERNEL)?;
+    terminated.push(0, GFP_KERNEL)?;
+    Ok(terminated)
+}
+
 /// So many ticks in milliseconds.
 pub(crate) fn ticks_to_ms(ticks: u64) -> u64 {
     // SAFETY: No preconditions.
