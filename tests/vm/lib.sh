@@ -218,6 +218,19 @@ dm_make() {
 	must dmsetup mknodes
 }
 
+# dm_slow: /dev/mapper/slow, which is /dev/vda until somebody suspends it. dm_slow_end is the case's
+# cleanup.
+dm_slow() {
+	must modprobe dm_mod
+	dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+}
+dm_slow_end() {
+	dmsetup resume slow
+	i_forget
+	t_clear
+	dmsetup remove --retry slow
+}
+
 # --- the target ---------------------------------------------------------------------------
 
 t_load() {
@@ -657,6 +670,37 @@ fio_verify() {
 i_iface() {
 	must iscsiadm -m iface -I "$1" -o new
 	i_set -m iface -I "$1" -- "iface.initiatorname=$2"
+}
+
+# i_two: the initiators node-a and node-b log in, two I_T nexuses on one machine. i_two_end is the
+# case's cleanup.
+i_two() {
+	local n
+	for n in a b; do
+		i_iface "node-$n" "iqn.2026-01.org.example:node-$n"
+		i_node "$IQN" "$PORTAL" "node-$n"
+		must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" --login
+	done
+}
+i_two_end() {
+	local n
+	i_forget
+	for n in a b; do
+		iscsiadm -m iface -I "node-$n" -o delete
+	done
+	t_clear
+}
+
+# i_disk_as NAME: the disk that the initiator iqn.2026-01.org.example:NAME sees as LUN 0.
+i_disk_as() {
+	local session
+	for session in /sys/class/iscsi_session/session*; do
+		if [ "$(cat "$session/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
+			i_disk "$IQN" 0 "${session##*/session}"
+			return
+		fi
+	done
+	return 1
 }
 
 # i_path PORTAL [IQN]: the disk that the session with a portal sees as LUN 0.

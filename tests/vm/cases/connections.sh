@@ -6,14 +6,10 @@
 # time: 70
 
 case_cleanup() {
-	dmsetup resume slow
-	i_forget
-	t_clear
-	dmsetup remove --retry slow
+	dm_slow_end
 } 2>/dev/null
 
-must modprobe dm_mod
-dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dm_slow
 t_load
 t_export /dev/mapper/slow
 t_acl "$IQN" iqn.2026-01.org.example:raw

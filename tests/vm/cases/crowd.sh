@@ -8,8 +8,7 @@ case_cleanup() {
 	dmsetup remove --retry slow
 } 2>/dev/null
 
-must modprobe dm_mod
-dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dm_slow
 t_load
 t_export /dev/mapper/slow
 py crowd

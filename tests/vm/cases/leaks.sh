@@ -39,8 +39,7 @@ check "the kernel keeps stacks of allocations" eval 'cat /sys/kernel/debug/slab/
 must sysctl -q net.ipv4.tcp_max_tw_buckets=0
 # TCP remembers its peers for good, and who lets go of a socket may be the one who stores that.
 must sysctl -q net.ipv4.tcp_no_metrics_save=1
-must modprobe dm_mod
-dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dm_slow
 t_load
 t_export /dev/mapper/slow /dev/vdb
 t_acl "$IQN" iqn.2026-01.org.example:nobody

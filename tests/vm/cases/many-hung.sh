@@ -4,14 +4,10 @@
 # time: 30
 
 case_cleanup() {
-	dmsetup resume slow
-	i_forget
-	t_clear
-	dmsetup remove --retry slow
+	dm_slow_end
 } 2>/dev/null
 
-must modprobe dm_mod
-dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dm_slow
 t_load
 export T_SLOWER
 t_export /dev/vdb

@@ -4,38 +4,15 @@
 # time: 60
 
 case_cleanup() {
-	i_forget
-	for n in a b; do
-		iscsiadm -m iface -I "node-$n" -o delete
-	done
-	t_clear
+	i_two_end
 } 2>/dev/null
 
 t_load
 t_export /dev/vda
 
-# Two initiators of one host are two I_T nexuses: an iface for each.
-for n in a b; do
-	must iscsiadm -m iface -I "node-$n" -o new
-	must iscsiadm -m iface -I "node-$n" -o update -n iface.initiatorname -v "iqn.2026-01.org.example:node-$n"
-	must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" -o new
-	must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I "node-$n" --login
-done
-disk_of() {
-	local session disk
-	for session in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$session/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
-			for disk in "$session"/device/target*/*:0/block/sd*; do
-				echo "/dev/${disk##*/}"
-			done
-		fi
-	done
-}
-wait_for 10 eval '[ -n "$(disk_of node-a)" ] && [ -n "$(disk_of node-b)" ]'
-a=$(disk_of node-a) b=$(disk_of node-b)
-if [ ! -b "$a" ] || [ ! -b "$b" ]; then
-	give_up "no disks"
-fi
+i_two
+a=$(i_disk_as node-a) || give_up "no disk"
+b=$(i_disk_as node-b) || give_up "no disk"
 
 put_block() {
 	dd if=/dev/urandom of="$1" bs=4k count=1 oflag=direct status=none
@@ -81,8 +58,7 @@ check_match "REPORT SUPPORTED OPERATION CODES lists them" "Persistent reserve ou
 must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I node-b --logout
 check_match "after its logout b is registered still" "0xb$" "$(keys "$a")"
 must iscsiadm -m node -T "$IQN" -p "$PORTAL" -I node-b --login
-wait_for 10 eval '[ -b "$(disk_of node-b)" ]'
-b=$(disk_of node-b)
+b=$(i_disk_as node-b) || give_up "no disk"
 check "a reserves, Exclusive Access, Registrants Only" sg_persist -o -R -K 0xa -T 6 -n "$a"
 # open-iscsi logs in with another ISID each time, so it is another I_T nexus.
 check_not "b, with another ISID, is another nexus" get_block "$b"

@@ -12,8 +12,7 @@ case_cleanup() {
 }
 
 t_load
-must modprobe dm_mod
-dm_make slow "0 $(blockdev --getsz /dev/vda) linear /dev/vda 0"
+dm_slow
 t_export /dev/mapper/slow
 py reinstatement
 

@@ -5,10 +5,7 @@
 # time: 60
 
 case_cleanup() {
-	dmsetup resume slow
-	i_forget
-	t_clear
-	dmsetup remove --retry slow
+	dm_slow_end
 } 2>/dev/null
 
 must modprobe -a dm_mod dm_delay
