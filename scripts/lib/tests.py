@@ -40,8 +40,9 @@ KUNIT = os.path.join(PROJECT, "scripts", "kunit")
 DISKS = ["--disk", "1G", "--disk", "512M"]
 # Seconds of cases that share a boot, by their own estimate.
 CHUNK = 240
-# How many times the debug kernel's time is the stock one's.
-SLOWER = 8
+# How many times the debug kernel's time is the stock one's, and how many times it may be.
+SLOWER = 4
+SLOWEST = 8
 # How many times as long a case may take with --full.
 FULL = 8
 # Lines of a failed case's log that are shown; the whole is in build/test.
@@ -56,6 +57,8 @@ STATUS = {97: "the virtual machine ended by itself", 98: "the virtual machine ne
 # How many cases may be run a second time, when all is run. Two machines at a time on emulated CPUs
 # bend every clock; but what fails in more places than that has another reason.
 UNSTEADY = 4
+# A leak may be that of another case of the same machine, so that running one again says nothing.
+LEAKED = "nothing has leaked"
 
 # The kernel patches its code also after it has booted, where scripts/lib/vm.py cannot tell whether
 # the script may be started again.
@@ -356,7 +359,7 @@ class Case:
     limit    seconds after which it counts as hung (eight times as many, at least 240)
     machine  further arguments for scripts/vm run; cases with the same share a boot
     runs     guest (the default), or host for a script that starts virtual machines itself
-    kernels  kernels beside the stock one that it is run on when all is run: previous, debug
+    kernels  kernels that it is run on when all is run: stock (the default), previous, debug
     draft    why it does not count yet: it is run only when it is named
     """
 
@@ -378,11 +381,11 @@ class Case:
         if kernel == "debug":
             # KASAN and lockdep, on an emulated CPU.
             self.seconds *= SLOWER
-            self.limit *= SLOWER
+            self.limit *= SLOWEST
         if full:
             self.limit *= FULL
         self.machine = head.get("machine", "")
-        self.kernels = head.get("kernels", "").split()
+        self.kernels = head.get("kernels", "stock").split()
         self.on_host = head.get("runs") == "host"
         self.draft = head.get("draft")
 
@@ -454,7 +457,8 @@ class Runner:
     def finish(self, outcome):
         """A case has come to its end."""
         with self.lock:
-            doubtful = outcome.failures and self.again is not None and len(self.again) < UNSTEADY
+            doubtful = (outcome.failures and self.again is not None and len(self.again) < UNSTEADY
+                        and not any(text.startswith(LEAKED) for text in outcome.failures))
             if doubtful:
                 self.again.append(outcome.case)
         if doubtful:
@@ -643,11 +647,18 @@ def main():
               "`scripts/test --list` prints all", file=sys.stderr)
         return 2
     chosen_steps = [name for name in steps if not options.names or name in options.names]
-    chosen_cases = [Case(name, options.kernel, options.full) for name in cases if name in options.names
-                    or not options.names and not Case(name).draft]
-    if not options.names and options.kernel == "stock":
-        chosen_cases += [Case(case.name, kernel) for case in chosen_cases
-                         for kernel in case.kernels]
+    chosen_cases = []
+    for name in cases:
+        kernels = [options.kernel]
+        if not options.names:
+            case = Case(name)
+            if case.draft:
+                continue
+            if options.kernel == "stock":
+                kernels = case.kernels
+        elif name not in options.names:
+            continue
+        chosen_cases += [Case(name, kernel, options.full) for kernel in kernels]
     if options.names and chosen_cases and not options.no_build:
         chosen_steps += [name for name in ("tools", "module") if name not in chosen_steps]
 

@@ -39,25 +39,22 @@ settle() {
 		return 1
 	fi
 	echo "@ok the module is unloaded after the case"
-	if [ -e /sys/kernel/debug/kmemleak ]; then
-		leaks
-	fi
 }
 
 # What kmemleak finds after the module is gone; the debug kernel has it. It reports what nothing
-# has pointed at for some seconds.
+# has pointed at for some seconds, and is asked once for all cases of a machine.
 leaks() {
 	local file=/sys/kernel/debug/kmemleak
+	[ -e $file ] || return 0
 	sleep 6
 	echo scan >$file
 	sleep 1
 	echo scan >$file
 	if [ -s $file ]; then
 		head -c 8000 $file >>$log
-		echo "@fail nothing has leaked (kmemleak: $(grep -c '^unreferenced' $file) objects)"
-		echo clear >$file
+		echo "@fail nothing has leaked, in $* (kmemleak: $(grep -c '^unreferenced' $file) objects)"
 	else
-		echo "@ok nothing has leaked"
+		echo "@ok nothing has leaked, in $*"
 	fi
 }
 
@@ -104,6 +101,7 @@ for item; do
 		esac
 	fi
 	settle || late=yes
+	[ "$item" != "${!#}" ] || leaks "${@%%:*}"
 	sed 's/^/| /' $log
 	echo "| --- kernel log of the case"
 	dmesg | sed "1,/ferrite-test: case $case_name\$/d" | sed 's/^/| /' | tail -n 150

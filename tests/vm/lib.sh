@@ -162,9 +162,9 @@ py() {
 
 # --- waiting, measuring -------------------------------------------------------------------
 
-# wait_for SECONDS COMMAND...: until the command succeeds.
+# wait_for SECONDS COMMAND...: until the command succeeds; on a slower kernel it may take longer.
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * T_SLOWER))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
@@ -641,7 +641,7 @@ i_find_disk() {
 
 # i_disk [IQN [LUN [SESSION]]]: waits for the disk and prints it.
 i_disk() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 20 * T_SLOWER))
 	until i_find_disk "${1:-$IQN}" "${2:-0}" "${3:-}"; do
 		if [ $SECONDS -ge $end ]; then
 			echo "no disk of ${1:-$IQN} LUN ${2:-0}" >&2
@@ -727,7 +727,7 @@ background() {
 }
 
 finish() {
-	local end=$((SECONDS + $1)) pid=$BACKGROUND
+	local end=$((SECONDS + $1 * T_SLOWER)) pid=$BACKGROUND
 	while kill -0 "$pid" 2>/dev/null; do
 		if [ $SECONDS -ge $end ]; then
 			kill -9 "$pid"

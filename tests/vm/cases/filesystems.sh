@@ -3,7 +3,7 @@
 # File systems on several LUNs through two sessions of different initiators, with checksums
 # before and after, and verified I/O by both at once.
 # time: 60
-# kernels: previous
+# kernels: stock previous
 
 other=iqn.2026-01.org.example:other-initiator
 

@@ -67,9 +67,9 @@ fuzz() {
 	done </tmp/fuzz.out
 	grep -q '^@ok' /tmp/fuzz.out || fail "the fuzzer goes to its end"
 	for iqn in "$IQN" "$IQN-chap" "$IQN-witness"; do
-		check "seed $seed: no session of ${iqn#*:} stays" wait_for $((60 * T_SLOWER)) gone "$iqn"
+		check "seed $seed: no session of ${iqn#*:} stays" wait_for 60 gone "$iqn"
 	done
-	check "and no connection, and no memory" wait_for $((30 * T_SLOWER)) unused
+	check "and no connection, and no memory" wait_for 30 unused
 	cat "$ROOT/in_use"
 }
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What has no place in a login is refused as RFC 7143 says, and data that is due has its time.
 # time: 50
-# kernels: debug
+# kernels: stock debug
 
 t_load
 t_export /dev/vda

@@ -37,7 +37,7 @@ disk=$(i_disk) || give_up "no disk"
 check_not "the mirror is not in sync" in_sync
 check "writes during the resync, verified" fio_verify "$disk" --size=4m
 echo "$(regions) regions are in sync"
-check "it comes to its end" wait_for $((120 * T_SLOWER)) in_sync
+check "it comes to its end" wait_for 120 in_sync
 i_forget
 t_clear
 must dmsetup remove both
@@ -85,7 +85,7 @@ fio --name=raid --filename=/dev/md0 --direct=1 --ioengine=libaio --iodepth=8 --r
 load=$!
 sleep 2
 t_disable "$IQN-1"
-check "one of three targets goes: md gives up its three disks" wait_for $((30 * T_SLOWER)) has_failed 3
+check "one of three targets goes: md gives up its three disks" wait_for 30 has_failed 3
 check "what is written is read, verified" wait $load
 t_enable "$IQN-1"
 online() {
@@ -94,7 +94,7 @@ online() {
 		dd if="${disks[l]}" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || return
 	done
 }
-check "it is there again: so are its disks" wait_for $((60 * T_SLOWER)) online
+check "it is there again: so are its disks" wait_for 60 online
 for l in 1 4 7; do
 	must mdadm /dev/md0 --remove "${disks[l]}"
 	must mdadm /dev/md0 --re-add "${disks[l]}"
@@ -103,7 +103,7 @@ whole() {
 	mdadm --wait /dev/md0
 	[ "$(mdadm --detail /dev/md0 | grep -c 'active sync')" -eq 9 ]
 }
-check "and they are brought up to date" wait_for $((60 * T_SLOWER)) whole
+check "and they are brought up to date" wait_for 60 whole
 echo check >/sys/block/md0/md/sync_action
 mdadm --wait /dev/md0
 check_eq "no copy differs" 0 "$(cat /sys/block/md0/md/mismatch_cnt)"

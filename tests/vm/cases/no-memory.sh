@@ -46,7 +46,7 @@ least=$(cat /proc/sys/vm/min_free_kbytes)
 must put 1024 /proc/sys/vm/min_free_kbytes
 left=32
 inflate
-check "a process takes all memory but $left MiB" wait_for $((60 * T_SLOWER)) test -s /tmp/balloon
+check "a process takes all memory but $left MiB" wait_for 60 test -s /tmp/balloon
 cat /tmp/balloon
 rounds=2 lowest=$before
 [ "$T_FULL" = 0 ] || rounds=20

@@ -3,7 +3,7 @@
 # Logging out, and taking away LUN, ACL, portal, portal group and target, all under I/O: each at
 # once, with errors for those concerned and for nobody else.
 # time: 80
-# kernels: debug
+# kernels: stock debug
 
 t_load
 

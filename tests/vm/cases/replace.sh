@@ -63,7 +63,7 @@ busy() {
 	[ "$(writes)" -gt "$1" ]
 }
 more() {
-	wait_for $((30 * T_SLOWER)) busy $(($(writes) + 50))
+	wait_for 30 busy $(($(writes) + 50))
 }
 # Sectors that have been written to a device of device mapper.
 written() {
@@ -104,7 +104,7 @@ must replace /tmp/replace.node
 check_not "the same by another name is the same" log_has "its block device is"
 check_eq "and has another name" /tmp/replace.node "$(cat "$store/udev_path")"
 must touch /tmp/replace.stop
-check "all I/O succeeds, verified" finish $((90 * T_SLOWER))
+check "all I/O succeeds, verified" finish 90
 check_eq "the session is the same" "$session" "$(i_sessions)"
 check_eq "the identity is the same" "$before" "$(identity)"
 check_match "the reservation is, too" "Key=0xfe" "$(sg_persist --in --read-reservation --no-inquiry "$disk")"
@@ -181,7 +181,7 @@ plan=$(ferritectl apply /tmp/replace.toml --dry-run)
 check_match "apply plans to replace it" "from /dev/mapper/one to /dev/mapper/bigger, live" "$plan"
 check_match "which interrupts nobody" "nobody is interrupted" "$plan"
 check "and does it" ferritectl apply /tmp/replace.toml
-check "a larger one is told to the initiator" wait_for $((10 * T_SLOWER)) told
+check "a larger one is told to the initiator" wait_for 10 told
 must put 1 "$(i_scsi_dev "$disk")/rescan"
 check_eq "which sees its size" $((2 * sectors * 512)) "$(blockdev --getsize64 "$disk")"
 check_eq "in the same session" "$session" "$(i_sessions)"

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # A device that hangs takes a bounded part of the workers: what is slow on another one goes on.
 # time: 20
-# kernels: debug
+# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # The shortest way through everything: load, export, discover, log in, write, read, log out.
 # time: 15
-# kernels: previous debug
+# kernels: stock previous debug
 
 t_load
 t_export /dev/vda

@@ -145,7 +145,7 @@ touch "$dir/initiator/stop"
 wait "${vm[initiator]}"
 status=$?
 unset 'vm[initiator]'
-cat "$dir/initiator/rounds" "$dir/initiator/fsck"
+cat "$dir/initiator/rounds" "$dir/initiator/fsck" "$dir/initiator/wrong"
 check "the initiator has seen no error, and every file is as it was written" [ $status -eq 0 ]
 check "no SHA-512 sum is wrong" [ ! -s "$dir/initiator/wrong" ]
 # Every machine here is emulated, and has a part of a CPU.

@@ -20,7 +20,7 @@ large() {
 
 must modprobe -a dm_mod dm_delay
 must modprobe scsi_debug dev_size_mb=64 sector_size=4096
-wait_for $((10 * T_SLOWER)) large || give_up "no disk with blocks of 4096 bytes"
+wait_for 10 large || give_up "no disk with blocks of 4096 bytes"
 # piece NAME FIRST-MIB MIB: a part of /dev/vdb.
 piece() {
 	dm_make "$1" "0 $(($3 * 2048)) linear /dev/vdb $(($2 * 2048))"

@@ -36,5 +36,12 @@ must iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
 disk=$(i_disk || i_disk) || exit
 e2fsck -fn "$disk" >/share/fsck 2>&1 || exit
 mount -o ro "$disk" /mnt/disk && cd /mnt/disk || exit
-sha512sum --quiet -c /share/sums >/share/wrong 2>&1 || exit
+sha512sum --quiet -c /share/sums >/share/wrong 2>&1 || {
+	status=$?
+	# What is wrong with it tells where it comes from.
+	sed -n 's/: FAILED.*//p' /share/wrong | while read -r file; do
+		python3 /share/differ.py "/share/files/$file" "$file"
+	done >>/share/wrong 2>&1
+	exit $status
+}
 cd / && umount /mnt/disk && i_logout "$IQN"
