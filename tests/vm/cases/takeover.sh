@@ -26,13 +26,19 @@ cleanup() {
 }
 trap cleanup EXIT
 
+# What is said of the case, also where output is taken for something else.
+exec 5>&1
 tell() {
-	printf '@%s %s\n' "$1" "$2"
+	printf '@%s %s\n' "$1" "$2" >&5
 }
 die() {
 	tell fail "going on ($1)"
-	tail -n 20 "$dir"/*/err "$dir"/*/out
+	told >&5
 	exit 1
+}
+# told: what the machines have said last.
+told() {
+	tail -n 40 "$dir"/*/{err,out,dmesg}
 }
 # check NAME COMMAND...
 check() {
@@ -146,6 +152,7 @@ wait "${vm[initiator]}"
 status=$?
 unset 'vm[initiator]'
 cat "$dir/initiator/rounds" "$dir/initiator/fsck" "$dir/initiator/wrong"
+[ $status -eq 0 ] || told
 check "the initiator has seen no error, and every file is as it was written" [ $status -eq 0 ]
 check "no SHA-512 sum is wrong" [ ! -s "$dir/initiator/wrong" ]
 # Every machine here is emulated, and has a part of a CPU.

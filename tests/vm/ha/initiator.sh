@@ -6,6 +6,7 @@
 . /share/lib.sh
 trap - EXIT
 exec 3>&1
+dmesg --follow >/share/dmesg &
 
 PORTAL=$1:3260
 i_init

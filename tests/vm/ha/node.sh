@@ -6,6 +6,7 @@
 . /share/lib.sh
 trap - EXIT
 exec 3>&1
+dmesg --follow >/share/dmesg &
 
 # shellcheck disable=SC2034 # Used by lib.sh.
 PORTAL=$1:3260
