@@ -614,7 +614,8 @@ impl Rx {
                 if digest {
                     self.crc = slice.crc32c(n, self.crc);
                 }
-                pages.copy_from_skb(slice, self.got, keep, None).is_ok()
+                // What is longer than the echo is dropped.
+                keep == 0 || pages.copy_from_skb(slice, self.got, keep, None).is_ok()
             }
             Sink::Task { task, at, keep, .. } => {
                 let take = n.min(*keep);
