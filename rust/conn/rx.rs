@@ -1459,7 +1459,7 @@ impl Rx {
             }
             return deliver(task);
         }
-        let free = place.or_else(|| self.collecting.iter().position(|p| p.task.is_none()));
+        let free = place.or_else(|| self.free_place());
         match free.and_then(|at| Some((at, self.collecting.get_mut(at)?))) {
             Some((at, slot)) => {
                 slot.task = Some(task);
@@ -1470,6 +1470,18 @@ impl Rx {
             // There is a place for every task of the session.
             None => retire(task),
         }
+    }
+
+    /// A place that no task has, nor the one of which a PDU is being received.
+    fn free_place(&self) -> Option<usize> {
+        let taken = match &self.sink {
+            Sink::Task { place, .. } => *place,
+            _ => None,
+        };
+        let mut places = self.collecting.iter().enumerate();
+        places
+            .find(|(at, p)| p.task.is_none() && taken != Some(*at))
+            .map(|(at, _)| at)
     }
 
     /// Sends the R2Ts of a task that are due.
