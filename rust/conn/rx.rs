@@ -314,12 +314,8 @@ impl Rx {
         self.mode = Mode::Over;
         if let Sink::Task { mut task, .. } = core::mem::replace(&mut self.sink, Sink::Discard) {
             // What has come of the present PDU does not count.
-            let (offset, last) = match Request::parse(&self.head) {
-                Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
-                _ => (0, Bhs::cast(&self.head).final_bit()),
-            };
-            if let Some(plan) = task.get().plan.as_mut() {
-                let _ = plan.discard(offset, last);
+            if !matches!(task.peek().verb, Verb::Refused(_)) {
+                spoil(&mut task, &self.head);
             }
             self.park(task);
         }
@@ -824,21 +820,8 @@ impl Rx {
                 },
                 _,
             ) => {
-                if !digest_good {
-                    let (offset, last) = match request {
-                        Request::DataOut(pdu) => (pdu.buffer_offset(), pdu.is_final()),
-                        _ => (0, Bhs::cast(&head).final_bit()),
-                    };
-                    let body = task.get();
-                    let again = body.plan.as_mut().is_some_and(|p| p.discard(offset, last));
-                    if again {
-                        stats::one(Stat::DataAskedAgain);
-                    } else {
-                        body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
-                        if let Some(plan) = body.plan.as_mut() {
-                            plan.stop();
-                        }
-                    }
+                if !digest_good && spoil(&mut task, &head) {
+                    stats::one(Stat::DataAskedAgain);
                 }
                 self.progress(conn, owner, task, place);
             }
@@ -1644,6 +1627,24 @@ fn copy_into(to: &mut [u8], at: usize, n: usize, slice: &SkbSlice<'_>) -> bool {
         // A buffer that could not be had: the bytes are dropped.
         None => to.is_empty(),
     }
+}
+
+/// The data that a PDU has brought for a task is no good: it is asked for again, or,
+/// with false, the task ends with CHECK CONDITION.
+fn spoil(task: &mut Task, header: &[u8; BHS_LEN]) -> bool {
+    let (offset, last) = match Request::parse(header) {
+        Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
+        _ => (0, Bhs::cast(header).final_bit()),
+    };
+    let body = task.get();
+    let again = body.plan.as_mut().is_some_and(|p| p.discard(offset, last));
+    if !again {
+        body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+        if let Some(plan) = body.plan.as_mut() {
+            plan.stop();
+        }
+    }
+    again
 }
 
 /// Ends a task without a response.
