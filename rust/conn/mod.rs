@@ -416,7 +416,7 @@ impl Conn {
             return;
         }
         // Who posts kicks after that, so it is seen in the next round at the latest.
-        while self.any_posted.now() != 0 && out.room() > 0 {
+        while self.any_posted.now() != 0 && !out.is_high() {
             let mut posted = self.posted.lock();
             if posted.is_empty() {
                 self.any_posted.put(0);

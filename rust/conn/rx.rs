@@ -467,7 +467,11 @@ impl Rx {
         if self.busy {
             return false;
         }
-        let high = conn.out.open(owner).is_none_or(|out| out.is_high());
+        let high = conn.out.open(owner).is_none_or(|mut out| {
+            // Those that are posted in answer to PDUs of this round count, too.
+            conn.take_posted(&mut out);
+            out.is_high()
+        });
         if high {
             stats::one(Stat::RxPaused);
             conn.resume_wanted.put(1);
