@@ -140,6 +140,10 @@ const GIVEN_UP: i32 = 2;
 /// Tasks of a connection that may be on their way to another one.
 const MOVING: usize = 600;
 
+/// Tasks that may be on their way to a connection before it reads on: each brings an answer that
+/// is posted.
+const MOVING_AT_ONCE: i32 = 8;
+
 /// A command is on its way to the submit thread, whose batch ends soon.
 const ACK_MAY_WAIT: i32 = 1;
 
@@ -216,6 +220,8 @@ pub(crate) struct Conn {
     coming: SpinLockBh<KVec<Parcel>>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
+    /// TASK REASSIGNs that came here and have no answer yet.
+    moving: Atomic<i32>,
     /// There may be something in `posted`.
     any_posted: Atomic<i32>,
     #[pin]
@@ -302,6 +308,7 @@ impl Conn {
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
                 coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                moving: Atomic::new(0),
                 any_posted: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
@@ -1317,6 +1324,8 @@ impl Link for Conn {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
         }));
+        // Before the answer, which lets it read on.
+        self.moving.add(-1, Relaxed);
         // RFC 7143 7.2.2: the response comes first.
         if !self.clone().post(note) {
             self.clone().end(Why::Protocol);

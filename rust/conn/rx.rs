@@ -12,7 +12,8 @@ use super::{
         Note, //
     },
     tx::MAX_SEGMENT,
-    Conn, //
+    Conn,
+    MOVING_AT_ONCE, //
 };
 use crate::sys::atomic::InPlace;
 use crate::{
@@ -113,6 +114,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Arc,
         ArcBorrow, //
     }, //
@@ -470,7 +472,7 @@ impl Rx {
         let high = conn.out.open(owner).is_none_or(|mut out| {
             // Those that are posted in answer to PDUs of this round count, too.
             conn.take_posted(&mut out);
-            out.is_high()
+            out.is_high() || conn.moving.now() >= MOVING_AT_ONCE
         });
         if high {
             stats::one(Stat::RxPaused);
@@ -1120,6 +1122,7 @@ impl Rx {
                 // RFC 7143 11.5.1: it has to be immediate.
                 _ if !pdu.immediate() => TmResponse::FunctionRejected,
                 Reassign::From(other) => {
+                    conn.moving.add(1, Relaxed);
                     return other.hand_over(Reassignment {
                         tag: pdu.referenced_task_tag(),
                         exp_data_sn: pdu.exp_data_sn(),
