@@ -220,6 +220,9 @@ pub(crate) struct Conn {
     coming: SpinLockBh<KVec<Parcel>>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
+    /// Numbered requests, commands left out, that have no answer yet: each has a place in the
+    /// command window.
+    unanswered: Atomic<i32>,
     /// TASK REASSIGNs that came here and have no answer yet.
     moving: Atomic<i32>,
     /// There may be something in `posted`.
@@ -308,6 +311,7 @@ impl Conn {
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
                 coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                unanswered: Atomic::new(0),
                 moving: Atomic::new(0),
                 any_posted: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
@@ -589,6 +593,7 @@ impl Conn {
         this.posted.lock().clear();
         this.waiters.lock().clear();
         *this.inbox.lock() = None;
+        this.forget_unanswered(session);
         if this.suspended.cmpxchg(0, SUSPENDED, Full).is_err() {
             // It has been given up in the meantime.
             return false;
@@ -891,6 +896,31 @@ impl Conn {
         })));
     }
 
+    /// Takes in a request of this connection that is no SCSI command, see
+    /// [`Session::admit_request`]; with `true`, [`Conn::answered`] is due when it is.
+    fn admit_request(&self, session: &Session, cmd_sn: Sn, immediate: bool) -> Option<bool> {
+        let release = session.admit_request(cmd_sn, immediate)?;
+        if release {
+            self.unanswered.add(1, Relaxed);
+        }
+        Some(release)
+    }
+
+    /// A request that [`Conn::admit_request`] let in has its answer. For the owner of the socket.
+    fn answered(&self, session: &Session) {
+        if self.unanswered.now() > 0 {
+            self.unanswered.add(-1, Relaxed);
+            session.answered();
+        }
+    }
+
+    /// The connection is gone: those that have no answer will have none, and give back their
+    /// places in the window of their session, which may go on.
+    fn forget_unanswered(&self, session: &Session) {
+        let count = self.unanswered.xchg(0, Full);
+        session.forget_requests(count.max(0).unsigned_abs());
+    }
+
     /// Takes note of what the initiator has acknowledged.
     fn acknowledge(&self, session: &Session, exp_stat_sn: Sn) {
         let known = Sn(self.acknowledged.now());
@@ -1073,6 +1103,7 @@ impl WorkItem<CLOSE> for Conn {
         *this.inbox.lock() = None;
         if let Some(session) = this.session.as_ref() {
             session.leave(&link);
+            this.forget_unanswered(session);
             // Others may have waited for what ended here.
             exec::run_held(session);
         }

@@ -932,7 +932,7 @@ impl Rx {
             // Rejected when the header came.
             return;
         }
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let answer = || {
@@ -965,7 +965,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
@@ -997,7 +997,7 @@ impl Rx {
             }
             LogoutReason::Reserved(_) => {
                 if release {
-                    session.answered();
+                    conn.answered(session);
                 }
                 return self.reject(conn, owner, RejectReason::InvalidPduField);
             }
@@ -1096,7 +1096,7 @@ impl Rx {
         if session.is_discovery() {
             return;
         }
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         if self.shared && pdu.function().waits_for_commands() {
@@ -1193,7 +1193,7 @@ impl Rx {
         pdu: &ScsiCommand,
     ) {
         stats::one(Stat::Busy);
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let mut note = Note::new(Answer::Scsi(ScsiResponse {

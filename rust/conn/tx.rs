@@ -432,7 +432,7 @@ impl Tx {
         }
         if note.release {
             if let Some(session) = conn.session.as_ref() {
-                session.answered();
+                conn.answered(session);
             }
         }
         let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
