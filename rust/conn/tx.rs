@@ -583,6 +583,10 @@ impl Tx {
             };
             let saved = plan.clone();
             let Some(cut) = plan.next() else {
+                if full {
+                    self.current = Some(task);
+                    return ControlFlow::Break(());
+                }
                 self.response(conn, task);
                 return ControlFlow::Continue(());
             };
