@@ -97,8 +97,9 @@ impl WorkItem for Door {
 
     fn run(this: Arc<Door>) {
         for _ in 0..ACCEPT_BUDGET {
-            let accepted = this.listener.lock().as_ref().map(Listener::accept);
-            let Some(Ok(sock)) = accepted else {
+            // Until the connection is known: who shuts the door finds it then.
+            let listener = this.listener.lock();
+            let Some(Ok(sock)) = listener.as_ref().map(Listener::accept) else {
                 return;
             };
             this.targets.doors.admit(&this, sock);

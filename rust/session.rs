@@ -1180,6 +1180,20 @@ impl Session {
         self.publish(&inner);
     }
 
+    /// So many of them will have none, as their connection is gone.
+    pub(crate) fn forget_requests(&self, count: u32) {
+        let told = {
+            let mut inner = self.inner.lock();
+            let closed = inner.window.is_closed();
+            let opened = inner.window.release(count) && closed;
+            self.publish(&inner);
+            inner.teller().filter(|_| opened)
+        };
+        if let Some(link) = told {
+            link.window_moved();
+        }
+    }
+
     /// Keeps a task whose data is complete until those before it have come;
     /// hands it back when they have, or when there is no memory to keep it.
     pub(crate) fn hold(&self, task: Task) -> Option<Task> {
@@ -1247,7 +1261,7 @@ impl Session {
                         let closed = inner.window.is_closed();
                         if inner.window.release(1) && closed && head.is_silent() {
                             // Its own connection may be gone.
-                            moved = inner.lines.first().map(|l| l.link.clone());
+                            moved = inner.teller();
                         }
                     } else if head.is_lost() {
                         // RFC 7143 11.14: it was never received.
@@ -1695,6 +1709,13 @@ impl Deferred {
 impl Inner {
     fn has_room_for(&self, cid: u16, most: usize) -> bool {
         self.lines.len() < most || self.lines.iter().any(|l| l.cid == cid)
+    }
+
+    /// The connection by which the initiator is told what no response tells.
+    fn teller(&self) -> Option<Arc<dyn Link>> {
+        let mut lines = self.lines.iter();
+        let line = lines.find(|l| !l.link.is_ending());
+        line.map(|l| l.link.clone())
     }
 
     /// The place that a task has if it is free. The tags of most initiators are

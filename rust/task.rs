@@ -524,7 +524,7 @@ fn in_lane(task: Task) {
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
         return run_next(task);
     };
-    let mut next = device.slow_lane(|lane| {
+    let mine = device.slow_lane(|lane| {
         if lane.running < lane::share(HELD.load(Relaxed).max(0).unsigned_abs()) {
             lane.running = lane.running.saturating_add(1);
             HELD.add(1, Relaxed);
@@ -534,16 +534,31 @@ fn in_lane(task: Task) {
         stats::one(Stat::SlowWaits);
         None
     });
-    while let Some(task) = next {
-        run_next(task);
-        next = device.slow_lane(|lane| {
-            let next = lane.waiting.pop();
-            if next.is_none() {
-                lane.running = lane.running.saturating_sub(1);
-                HELD.add(-1, Relaxed);
-            }
-            next
-        });
+    if let Some(task) = mine {
+        with_worker(task);
+    }
+}
+
+/// Runs a task that has one of the workers of its device, which the next in line has then.
+///
+/// That one is queued: for the workqueue, what this work runs is at the address of `task` until
+/// it returns. A task that gets the same memory meanwhile, of whatever device, is not run before
+/// that, however long the next one takes.
+fn with_worker(task: Task) {
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return run_next(task);
+    };
+    run_next(task);
+    let next = device.slow_lane(|lane| {
+        let next = lane.waiting.pop();
+        if next.is_none() {
+            lane.running = lane.running.saturating_sub(1);
+            HELD.add(-1, Relaxed);
+        }
+        next
+    });
+    if let Some(task) = next {
+        work::slow(task, with_worker);
     }
 }
 

@@ -122,6 +122,12 @@ impl Kept {
         }
     }
 
+    /// There was no memory to keep the response that was sent last: it cannot be sent again.
+    pub(super) fn miss(&mut self) {
+        let sn = self.numbers.push();
+        let _ = self.take(sn);
+    }
+
     /// The initiator expects `exp_stat_sn` next: what is before it is dropped.
     pub(super) fn acknowledge(&mut self, exp_stat_sn: Sn) {
         let mut freed = self.numbers.acknowledge(exp_stat_sn);

@@ -567,8 +567,10 @@ impl Host for Asker<'_> {
             }
         }
         if let (Some(tpg), true) = (&tpg, login.tsih != 0) {
+            // Another one may have its TSIH by now.
             let session = tpg
                 .find_session(login.tsih)
+                .filter(|s| s.is_port(login.initiator, login.isid))
                 .ok_or(LoginStatus::SESSION_DOES_NOT_EXIST)?;
             self.found.session = Some(session);
             return Ok(login.tsih);

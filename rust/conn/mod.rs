@@ -140,6 +140,10 @@ const GIVEN_UP: i32 = 2;
 /// Tasks of a connection that may be on their way to another one.
 const MOVING: usize = 600;
 
+/// Tasks that may be on their way to a connection before it reads on: each brings an answer that
+/// is posted.
+const MOVING_AT_ONCE: i32 = 8;
+
 /// A command is on its way to the submit thread, whose batch ends soon.
 const ACK_MAY_WAIT: i32 = 1;
 
@@ -216,6 +220,11 @@ pub(crate) struct Conn {
     coming: SpinLockBh<KVec<Parcel>>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
+    /// Numbered requests, commands left out, that have no answer yet: each has a place in the
+    /// command window.
+    unanswered: Atomic<i32>,
+    /// TASK REASSIGNs that came here and have no answer yet.
+    moving: Atomic<i32>,
     /// There may be something in `posted`.
     any_posted: Atomic<i32>,
     #[pin]
@@ -302,6 +311,8 @@ impl Conn {
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
                 coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                unanswered: Atomic::new(0),
+                moving: Atomic::new(0),
                 any_posted: Atomic::new(0),
                 posted <- new_spinlock_bh!(KVec::new(), "ferrite_posted"),
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
@@ -416,7 +427,7 @@ impl Conn {
             return;
         }
         // Who posts kicks after that, so it is seen in the next round at the latest.
-        while self.any_posted.now() != 0 && out.room() > 0 {
+        while self.any_posted.now() != 0 && !out.is_high() {
             let mut posted = self.posted.lock();
             if posted.is_empty() {
                 self.any_posted.put(0);
@@ -582,6 +593,7 @@ impl Conn {
         this.posted.lock().clear();
         this.waiters.lock().clear();
         *this.inbox.lock() = None;
+        this.forget_unanswered(session);
         if this.suspended.cmpxchg(0, SUSPENDED, Full).is_err() {
             // It has been given up in the meantime.
             return false;
@@ -884,6 +896,31 @@ impl Conn {
         })));
     }
 
+    /// Takes in a request of this connection that is no SCSI command, see
+    /// [`Session::admit_request`]; with `true`, [`Conn::answered`] is due when it is.
+    fn admit_request(&self, session: &Session, cmd_sn: Sn, immediate: bool) -> Option<bool> {
+        let release = session.admit_request(cmd_sn, immediate)?;
+        if release {
+            self.unanswered.add(1, Relaxed);
+        }
+        Some(release)
+    }
+
+    /// A request that [`Conn::admit_request`] let in has its answer. For the owner of the socket.
+    fn answered(&self, session: &Session) {
+        if self.unanswered.now() > 0 {
+            self.unanswered.add(-1, Relaxed);
+            session.answered();
+        }
+    }
+
+    /// The connection is gone: those that have no answer will have none, and give back their
+    /// places in the window of their session, which may go on.
+    fn forget_unanswered(&self, session: &Session) {
+        let count = self.unanswered.xchg(0, Full);
+        session.forget_requests(count.max(0).unsigned_abs());
+    }
+
     /// Takes note of what the initiator has acknowledged.
     fn acknowledge(&self, session: &Session, exp_stat_sn: Sn) {
         let known = Sn(self.acknowledged.now());
@@ -1066,6 +1103,7 @@ impl WorkItem<CLOSE> for Conn {
         *this.inbox.lock() = None;
         if let Some(session) = this.session.as_ref() {
             session.leave(&link);
+            this.forget_unanswered(session);
             // Others may have waited for what ended here.
             exec::run_held(session);
         }
@@ -1317,6 +1355,8 @@ impl Link for Conn {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
         }));
+        // Before the answer, which lets it read on.
+        self.moving.add(-1, Relaxed);
         // RFC 7143 7.2.2: the response comes first.
         if !self.clone().post(note) {
             self.clone().end(Why::Protocol);

@@ -12,7 +12,8 @@ use super::{
         Note, //
     },
     tx::MAX_SEGMENT,
-    Conn, //
+    Conn,
+    MOVING_AT_ONCE, //
 };
 use crate::sys::atomic::InPlace;
 use crate::{
@@ -113,6 +114,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Arc,
         ArcBorrow, //
     }, //
@@ -314,12 +316,8 @@ impl Rx {
         self.mode = Mode::Over;
         if let Sink::Task { mut task, .. } = core::mem::replace(&mut self.sink, Sink::Discard) {
             // What has come of the present PDU does not count.
-            let (offset, last) = match Request::parse(&self.head) {
-                Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
-                _ => (0, Bhs::cast(&self.head).final_bit()),
-            };
-            if let Some(plan) = task.get().plan.as_mut() {
-                let _ = plan.discard(offset, last);
+            if !matches!(task.peek().verb, Verb::Refused(_)) {
+                spoil(&mut task, &self.head);
             }
             self.park(task);
         }
@@ -471,7 +469,11 @@ impl Rx {
         if self.busy {
             return false;
         }
-        let high = conn.out.open(owner).is_none_or(|out| out.is_high());
+        let high = conn.out.open(owner).is_none_or(|mut out| {
+            // Those that are posted in answer to PDUs of this round count, too.
+            conn.take_posted(&mut out);
+            out.is_high() || conn.moving.now() >= MOVING_AT_ONCE
+        });
         if high {
             stats::one(Stat::RxPaused);
             conn.resume_wanted.put(1);
@@ -614,7 +616,8 @@ impl Rx {
                 if digest {
                     self.crc = slice.crc32c(n, self.crc);
                 }
-                pages.copy_from_skb(slice, self.got, keep, None).is_ok()
+                // What is longer than the echo is dropped.
+                keep == 0 || pages.copy_from_skb(slice, self.got, keep, None).is_ok()
             }
             Sink::Task { task, at, keep, .. } => {
                 let take = n.min(*keep);
@@ -823,21 +826,8 @@ impl Rx {
                 },
                 _,
             ) => {
-                if !digest_good {
-                    let (offset, last) = match request {
-                        Request::DataOut(pdu) => (pdu.buffer_offset(), pdu.is_final()),
-                        _ => (0, Bhs::cast(&head).final_bit()),
-                    };
-                    let body = task.get();
-                    let again = body.plan.as_mut().is_some_and(|p| p.discard(offset, last));
-                    if again {
-                        stats::one(Stat::DataAskedAgain);
-                    } else {
-                        body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
-                        if let Some(plan) = body.plan.as_mut() {
-                            plan.stop();
-                        }
-                    }
+                if !digest_good && spoil(&mut task, &head) {
+                    stats::one(Stat::DataAskedAgain);
                 }
                 self.progress(conn, owner, task, place);
             }
@@ -942,7 +932,7 @@ impl Rx {
             // Rejected when the header came.
             return;
         }
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let answer = || {
@@ -975,7 +965,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
@@ -1007,7 +997,7 @@ impl Rx {
             }
             LogoutReason::Reserved(_) => {
                 if release {
-                    session.answered();
+                    conn.answered(session);
                 }
                 return self.reject(conn, owner, RejectReason::InvalidPduField);
             }
@@ -1106,7 +1096,7 @@ impl Rx {
         if session.is_discovery() {
             return;
         }
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         if self.shared && pdu.function().waits_for_commands() {
@@ -1132,6 +1122,7 @@ impl Rx {
                 // RFC 7143 11.5.1: it has to be immediate.
                 _ if !pdu.immediate() => TmResponse::FunctionRejected,
                 Reassign::From(other) => {
+                    conn.moving.add(1, Relaxed);
                     return other.hand_over(Reassignment {
                         tag: pdu.referenced_task_tag(),
                         exp_data_sn: pdu.exp_data_sn(),
@@ -1202,7 +1193,7 @@ impl Rx {
         pdu: &ScsiCommand,
     ) {
         stats::one(Stat::Busy);
-        let Some(release) = session.admit_request(pdu.cmd_sn(), pdu.immediate()) else {
+        let Some(release) = conn.admit_request(session, pdu.cmd_sn(), pdu.immediate()) else {
             return;
         };
         let mut note = Note::new(Answer::Scsi(ScsiResponse {
@@ -1458,7 +1449,7 @@ impl Rx {
             }
             return deliver(task);
         }
-        let free = place.or_else(|| self.collecting.iter().position(|p| p.task.is_none()));
+        let free = place.or_else(|| self.free_place());
         match free.and_then(|at| Some((at, self.collecting.get_mut(at)?))) {
             Some((at, slot)) => {
                 slot.task = Some(task);
@@ -1469,6 +1460,18 @@ impl Rx {
             // There is a place for every task of the session.
             None => retire(task),
         }
+    }
+
+    /// A place that no task has, nor the one of which a PDU is being received.
+    fn free_place(&self) -> Option<usize> {
+        let taken = match &self.sink {
+            Sink::Task { place, .. } => *place,
+            _ => None,
+        };
+        let mut places = self.collecting.iter().enumerate();
+        places
+            .find(|(at, p)| p.task.is_none() && taken != Some(*at))
+            .map(|(at, _)| at)
     }
 
     /// Sends the R2Ts of a task that are due.
@@ -1631,6 +1634,24 @@ fn copy_into(to: &mut [u8], at: usize, n: usize, slice: &SkbSlice<'_>) -> bool {
         // A buffer that could not be had: the bytes are dropped.
         None => to.is_empty(),
     }
+}
+
+/// The data that a PDU has brought for a task is no good: it is asked for again, or,
+/// with false, the task ends with CHECK CONDITION.
+fn spoil(task: &mut Task, header: &[u8; BHS_LEN]) -> bool {
+    let (offset, last) = match Request::parse(header) {
+        Ok(Request::DataOut(pdu)) => (pdu.buffer_offset(), pdu.is_final()),
+        _ => (0, Bhs::cast(header).final_bit()),
+    };
+    let body = task.get();
+    let again = body.plan.as_mut().is_some_and(|p| p.discard(offset, last));
+    if !again {
+        body.verb = Verb::Refused(Sense::PROTOCOL_SERVICE_CRC_ERROR.into());
+        if let Some(plan) = body.plan.as_mut() {
+            plan.stop();
+        }
+    }
+    again
 }
 
 /// Ends a task without a response.

@@ -105,7 +105,7 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
     let Ok(Request::Text(request)) = Request::parse(&inbound.header) else {
         return conn.clone().end(Why::Protocol);
     };
-    let Some(release) = session.admit_request(request.cmd_sn(), request.immediate()) else {
+    let Some(release) = conn.admit_request(session, request.cmd_sn(), request.immediate()) else {
         let owner = conn.sock.own();
         if conn.is_closing() {
             return;

@@ -432,7 +432,7 @@ impl Tx {
         }
         if note.release {
             if let Some(session) = conn.session.as_ref() {
-                session.answered();
+                conn.answered(session);
             }
         }
         let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
@@ -583,6 +583,10 @@ impl Tx {
             };
             let saved = plan.clone();
             let Some(cut) = plan.next() else {
+                if full {
+                    self.current = Some(task);
+                    return ControlFlow::Break(());
+                }
                 self.response(conn, task);
                 return ControlFlow::Continue(());
             };
@@ -694,10 +698,11 @@ impl Tx {
         self.frame(&header, sense, None, true);
         if let Some(kept) = self.kept.as_mut() {
             let mut inline = KVec::new();
-            let complete = inline.extend_from_slice(sense, GFP_ATOMIC).is_ok();
+            if inline.extend_from_slice(sense, GFP_ATOMIC).is_err() {
+                return kept.miss();
+            }
             let count = body.cut.as_ref().map(ReadPlan::data_sn);
             let payload = match count {
-                _ if !complete => Payload::Lost,
                 None => Payload::None,
                 Some(count) => Kept::data_of(task, count, self.segment, self.max_burst),
             };
@@ -730,15 +735,13 @@ impl Tx {
         self.frame(&header, snack, None, true);
         if let Some(kept) = self.kept.as_mut() {
             let mut inline = KVec::new();
-            let complete = inline.extend_from_slice(snack, GFP_ATOMIC).is_ok();
+            if inline.extend_from_slice(snack, GFP_ATOMIC).is_err() {
+                return kept.miss();
+            }
             kept.keep(Entry {
                 header,
                 inline,
-                payload: if complete {
-                    Payload::None
-                } else {
-                    Payload::Lost
-                },
+                payload: Payload::None,
             });
         }
     }

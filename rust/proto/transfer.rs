@@ -115,6 +115,8 @@ pub struct WritePlan {
     /// How often data may still be asked for again.
     recoveries: u8,
     unsolicited: bool,
+    /// The unsolicited data was given up, and its last PDU has not come.
+    overdue: bool,
     stopped: bool,
     /// Something of the present sequence is missing: the rest of it is dropped,
     /// and asked for again when it has ended.
@@ -189,6 +191,7 @@ impl WritePlan {
             slots: u8::try_from(slots).unwrap_or(MAX_OUTSTANDING_R2T),
             recoveries: if params.recovers { MAX_RECOVERIES } else { 0 },
             unsolicited: !final_bit,
+            overdue: false,
             stopped: false,
             hole: false,
         })
@@ -218,6 +221,7 @@ impl WritePlan {
             slots: 1,
             recoveries: 0,
             unsolicited: !final_bit,
+            overdue: false,
             stopped: true,
             hole: false,
         }
@@ -236,6 +240,11 @@ impl WritePlan {
     /// settled](WritePlan::is_settled).
     #[inline]
     pub fn data_out(&mut self, pdu: DataOutHdr) -> Result<u32, TransferError> {
+        if self.overdue && pdu.ttt_index.is_none() {
+            // It comes after all, but has been asked for by an R2T.
+            self.overdue = !pdu.final_bit;
+            return Ok(0);
+        }
         let checked = self.check(&pdu);
         match checked {
             Ok(end) if !self.stopped && !self.hole => {
@@ -296,7 +305,8 @@ impl WritePlan {
 
     /// Gives up waiting for the rest of a sequence: what is missing is asked for
     /// by another R2T, and what still comes for the present one must not reach
-    /// this plan. False, and nothing changes, where that cannot be.
+    /// this plan; unsolicited data may, and is dropped. False, and nothing changes,
+    /// where that cannot be.
     pub fn lose(&mut self) -> bool {
         if self.stopped || self.is_settled() || !(self.hole || self.may_recover()) {
             return false;
@@ -306,6 +316,7 @@ impl WritePlan {
         }
         self.data_sn = 0;
         self.hole = false;
+        self.overdue |= self.unsolicited;
         self.unsolicited = false;
         self.open = 0;
         self.head = self.tail;
@@ -1694,6 +1705,30 @@ mod tests {
         assert_eq!(plan.data_out(lost(cut)), Err(error));
         assert!(plan.is_stopped() && plan.is_settled());
         assert!(!plan.discard(0, true) && !plan.lose());
+    }
+
+    #[test]
+    fn unsolicited_data_that_comes_after_all_is_dropped() {
+        let mut plan = WritePlan::new(&WriteParams {
+            recovers: true,
+            ..PARAMS
+        })
+        .unwrap();
+        assert_eq!(plan.data_out(unsolicited(0, 8192, 4096, false)), Ok(4096));
+        assert!(plan.lose());
+        assert_eq!(plan.next_r2t(), cut(0, 0, 12288, 16384));
+        assert_eq!(plan.data_out(unsolicited(1, 12288, 2048, false)), Ok(0));
+        assert_eq!(
+            plan.data_out(solicited(0, 0, 12288, 16384, true)),
+            Ok(16384)
+        );
+        assert_eq!(plan.data_out(unsolicited(2, 14336, 2048, true)), Ok(0));
+        assert_eq!(plan.received(), 28672);
+        // That was the last of it.
+        assert_eq!(
+            plan.data_out(unsolicited(3, 16384, 512, true)),
+            Err(TransferError::UnexpectedUnsolicited)
+        );
     }
 
     #[test]

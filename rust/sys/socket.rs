@@ -325,13 +325,14 @@ impl<H: Handler> Sock<H> {
             write_space: Some(Self::on_write_space),
             state_change: Some(Self::on_state_change),
         };
+        // Before the first callback, which may have the socket released at once.
+        self.user.store(ptr as usize, Release);
         // SAFETY: The socket is alive; `ptr` stays valid until `release`; the
         // functions do not go away while the module is loaded.
         let ok = unsafe { bindings::fer_sock_attach(sock, ptr.cast_mut().cast(), &ops) };
-        if ok {
-            self.user.store(ptr as usize, Release);
-        } else {
-            // SAFETY: It came from `into_raw` above and was not attached.
+        if !ok && self.user.xchg(0, kernel::sync::atomic::Full) != 0 {
+            // SAFETY: It came from `into_raw` above and was not attached; the
+            // swap says that `release` has not dropped it.
             drop(unsafe { Arc::from_raw(ptr) });
         }
         ok

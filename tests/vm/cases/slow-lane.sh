@@ -1,14 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # A device that hangs takes a bounded part of the workers: what is slow on another one goes on.
-# time: 20
+# time: 25
 # kernels: stock debug
 
 case_cleanup() {
+	dmsetup resume first
+	dmsetup resume second
 	dm_slow_end
+	dmsetup remove --retry both
+	dmsetup remove --retry other
+	dmsetup remove --retry first
+	dmsetup remove --retry second
 } 2>/dev/null
 
 dm_slow
+# A device of two halves that hang each by itself.
+half=262144
+dm_make other "0 $half linear /dev/vdb $((2 * half))"
+dm_make first "0 $half linear /dev/vdb 0"
+dm_make second "0 $half linear /dev/vdb $half"
+dm_make both "0 $half linear /dev/mapper/first 0
+$half $half linear /dev/mapper/second 0"
 t_load
-t_export /dev/mapper/slow /dev/vdb
+t_export /dev/mapper/slow /dev/mapper/other /dev/mapper/both
 py slow_lane

@@ -126,6 +126,11 @@ try:
 except Refused as refused:
     seen = refused.code
 check_eq("a session that did not negotiate more has one connection", 0x0206, seen)
+# More answers than wait for others to be written, if nothing else is done.
+single.send_raw(b"".join(single.pack(header(TASK_MGMT | IMMEDIATE, 0x80 | ABORT_TASK_SET, 0, 1000 + n, RESERVED_TAG,
+                                            single.cmd_sn, single.exp_stat_sn)) for n in range(200)))
+check_eq("200 functions that come at once are all answered", [(1000 + n, COMPLETE) for n in range(200)],
+         [(pdu.itt, pdu.header[2]) for pdu in (single.wait(TASK_MGMT_RESPONSE) for _ in range(200))])
 single.logout()
 
 # --- commands -------------------------------------------------------------------------------
@@ -307,6 +312,55 @@ check_eq("a connection logs itself out", 0, extra.wait(LOGOUT_RESPONSE, itt).hea
 check("and is closed", gone(extra))
 check("the others are not", one.ping() and two.ping())
 check_eq("they go on", 0, one.ready())
+
+# --- what a connection that breaks leaves behind -----------------------------------------------
+
+
+def window():
+    """How many commands the initiator may send now."""
+    assert one.ping()
+    return (one.max_cmd_sn - one.exp_cmd_sn + 1) & 0xffffffff
+
+
+def becomes(wanted, seconds=5):
+    end = time.monotonic() + seconds
+    while window() != wanted and time.monotonic() < end:
+        time.sleep(0.05)
+    return window()
+
+
+whole = window()
+extra = session.add(5)
+suspend("slow")
+tag = extra.command(write10(5000, 1), bytes(BLOCK))
+time.sleep(0.3)
+for _ in range(3):
+    extra.function(ABORT_TASK, tag, ref=session.cmd_sn - 1, immediate=False)
+end = time.monotonic() + 5
+while one.exp_cmd_sn != session.cmd_sn and time.monotonic() < end:
+    one.ping()
+check_eq("a WRITE and three functions have their places in the window", whole - 4, window())
+extra.reset()
+time.sleep(0.5)
+resume("slow")
+check_eq("which are free again when their connection has broken", whole, becomes(whole))
+one.ready()
+
+port = Session("80feed000034")
+first, second = port.add(0, MaxConnections="2", InitialR2T="Yes"), port.add(1)
+first.ready()
+second.ping()
+count = (second.max_cmd_sn - second.exp_cmd_sn + 1) & 0xffffffff
+for n in range(count):
+    first.open_write(5000)
+for n in range(count):
+    first.wait(R2T)
+check("the window is closed", second.ping() and second.max_cmd_sn == second.exp_cmd_sn - 1, second.max_cmd_sn)
+first.reset()
+pdu = second.comes(NOP_IN, RESERVED_TAG, 5)
+check("that it opens as its connection breaks is told on the other one",
+      pdu and pdu.ttt == RESERVED_TAG and pdu.max_cmd_sn >= pdu.exp_cmd_sn, pdu)
+second.logout()
 
 # --- silence ----------------------------------------------------------------------------------
 

@@ -10,6 +10,13 @@ conn = Conn().login(isid=bytes.fromhex("80feed000011"))
 for size in (0, 1, 3, 4, 48, 4096, 8192):
     data = os.urandom(size)
     check(f"a ping with {size} bytes comes back with them", conn.ping(data))
+short = Conn().login(isid=bytes.fromhex("80feed000012"), MaxRecvDataSegmentLength="512")
+data = os.urandom(200000)
+itt = short.request(NOP_OUT, data=data, immediate=True)
+check("of a ping of many segments as much comes back as the initiator takes",
+      short.wait(NOP_IN, itt).data == data[:512])
+check("and all is well", short.ping())
+short.logout()
 sn = conn.cmd_sn
 itt = conn.request(NOP_OUT, data=b"numbered")
 pdu = conn.wait(NOP_IN, itt)

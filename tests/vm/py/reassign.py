@@ -9,7 +9,7 @@ import struct
 import time
 
 from host import resume, suspend
-from iscsi import (DATA_IN, DATA_OUT, LOGOUT, LOGOUT_RESPONSE, R2T, SCSI_RESPONSE,
+from iscsi import (DATA_IN, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, R2T, SCSI_RESPONSE,
                    TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, header, read10,
                    sense_code, write10)
 
@@ -149,6 +149,67 @@ pdu = two.wait(SCSI_RESPONSE, tag)
 check_eq("it ends GOOD", 0, pdu.header[3])
 check("it has written all", two.scsi(read10(0, 64), expect=len(data))[1] == data)
 check_eq("and is known no more", NO_TASK, two.reassign(tag))
+
+# A task that comes in the middle of a PDU of another one leaves that one its place.
+one = session.add(0)
+tag, _ = one.write(100, data)
+one.reset()
+become({0: "CLEANUP_WAIT", 1: "LOGGED_IN"})
+two.log_out(0, 2)
+mine, r2t = two.write(700, data)
+raw = two.pack(header(DATA_OUT, 0, 0, mine, r2t.ttt, 0, two.exp_stat_sn, bytes(16)), data[:size])
+function = two.next_itt()
+two.send_raw(two.pack(header(TASK_MGMT | IMMEDIATE, 0x88, 0, function, tag, two.cmd_sn, two.exp_stat_sn))
+             + raw[:4000])
+check_eq("a WRITE is reassigned in the middle of another one", COMPLETE,
+         two.wait(TASK_MGMT_RESPONSE, function).header[2])
+more = two.wait(R2T, tag)
+two.send_raw(raw[4000:])
+for sn in range(1, len(data) // size):
+    two.part(r2t, data, sn * size, size, sn, sn + 1 == len(data) // size)
+check_eq("the other one ends GOOD", 0, two.wait(SCSI_RESPONSE, mine).header[3])
+two.data_out(more, data)
+check_eq("and so does the one that was reassigned", 0, two.wait(SCSI_RESPONSE, tag).header[3])
+check("both have written", two.scsi(read10(100, 64), expect=len(data))[1] == data
+      == two.scsi(read10(700, 64), expect=len(data))[1])
+
+# Many at once.
+one = session.add(0)
+tags = [one.write(100 + n, data[:BLOCK])[0] for n in range(60)]
+one.reset()
+become({0: "CLEANUP_WAIT", 1: "LOGGED_IN"})
+two.log_out(0, 2)
+functions = [two.next_itt() for _ in tags]
+two.send_raw(b"".join(two.pack(header(TASK_MGMT | IMMEDIATE, 0x88, 0, itt, tag, two.cmd_sn, two.exp_stat_sn))
+                      for itt, tag in zip(functions, tags)))
+answers, asked = {}, {}
+while len(answers) < len(tags) or len(asked) < len(tags):
+    pdu = two.recv()
+    if pdu.opcode == TASK_MGMT_RESPONSE:
+        answers[pdu.itt] = pdu.header[2]
+    elif pdu.opcode == R2T:
+        asked[pdu.itt] = pdu
+check_eq("60 WRITEs are reassigned at once", dict.fromkeys(functions, COMPLETE), answers)
+for tag in tags:
+    two.data_out(asked[tag], data[:BLOCK])
+check_eq("and end GOOD", dict.fromkeys(tags, 0),
+         {pdu.itt: pdu.header[3] for pdu in (two.wait(SCSI_RESPONSE) for _ in tags)})
+
+# One whose data was asked for as often as it may be, and that breaks in the middle of it.
+one = session.add(0)
+tag, r2t = one.write(100, data[:size])
+for _ in range(16):
+    one.part(r2t, data, 0, size, 1, True)
+    r2t = one.wait(R2T, tag)
+raw = one.pack(header(DATA_OUT, 0x80, 0, tag, r2t.ttt, 0, one.exp_stat_sn, bytes(16)), bytes(size))
+one.send_raw(raw[:4000])
+time.sleep(0.3)
+one.reset()
+become({0: "CLEANUP_WAIT", 1: "LOGGED_IN"})
+two.log_out(0, 2)
+check_eq("a WRITE is reassigned whose data is not asked for any more", COMPLETE, two.reassign(tag))
+pdu = two.wait(SCSI_RESPONSE, tag)
+check_eq("it ends with protocol service CRC error", (2, (0xb, 0x47, 0x05)), (pdu.header[3], sense_code(pdu.data[2:])))
 
 # --- a READ and a WRITE on the disk ---------------------------------------------------------------
 

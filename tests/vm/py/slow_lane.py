@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Many commands for a device that hangs, and one for another device.
 
-LUN 0 is the dm device "slow", LUN 1 is another disk.
+LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm devices "first" and
+"second".
 """
 
 import struct
@@ -66,3 +67,38 @@ while waiting:
         waiting.discard(answer.itt)
 check("when the device goes on, all others are done", True)
 check("the session works", conn.ping())
+
+# Workers that have been with one command, and hang with the next: what is slow elsewhere does not
+# wait for them, also where it gets the memory of a command that has ended.
+conn.ready(lun(2))
+half = 262144
+suspend("first")
+suspend("second")
+before = counter("slow_waits")
+tags = [conn.command(UNMAP, blocks(n * 8), lun=lun(2)) for n in range(32)]
+late = [conn.command(UNMAP, blocks(half + n * 8), lun=lun(2)) for n in range(32)]
+end = time.monotonic() + 10
+while counter("slow_waits") - before < 32 and time.monotonic() < end:
+    time.sleep(0.05)
+check_eq("32 commands wait in line", 32, counter("slow_waits") - before)
+resume("first")
+for _ in tags:
+    conn.wait(SCSI_RESPONSE)
+end = time.monotonic() + 10
+while workers() < 32 and time.monotonic() < end:
+    time.sleep(0.05)
+check("those before them are done, and they hang", workers() >= 32, workers())
+others = {conn.command(UNMAP, blocks(n * 8), lun=lun(1)) for n in range(64)}
+try:
+    while others:
+        others.discard(conn.wait(SCSI_RESPONSE, timeout=10).itt)
+except TimeoutError:
+    pass
+check_eq("64 UNMAPs of another LUN go on", 0, len(others))
+resume("second")
+waiting = set(late)
+while waiting:
+    answer = conn.recv(20)
+    if answer.opcode == SCSI_RESPONSE:
+        waiting.discard(answer.itt)
+check("and all is done", conn.ping())
