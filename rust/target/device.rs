@@ -1223,15 +1223,20 @@ impl Device {
         }
     }
 
-    /// A session sees the device no more; what it had reserved is free.
+    /// A session sees the device no more by one of its LUNs; when it was the last, what
+    /// it had reserved is free.
     pub(crate) fn remove_nexus(&self, nexus: &Arc<Nexus>) {
+        let session = nexus.session().id();
         let mut inner = self.inner.lock();
         let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
         let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        let still_seen = inner.nexuses.iter().any(|n| n.session().id() == session);
         drop(inner);
         drop(gone);
-        self.release(nexus.session().id());
-        self.tokens.forget(nexus.session().id());
+        if !still_seen {
+            self.release(session);
+            self.tokens.forget(session);
+        }
     }
 
     /// Establishes a unit attention for every session, save one.

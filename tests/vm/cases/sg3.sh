@@ -106,6 +106,11 @@ check_match "a reserved field that is set: INVALID FIELD IN CDB" "Invalid field 
 # The old reservations.
 check "RESERVE (6)" sg_raw "$disk" 16 00 00 00 00 00
 check "its holder may write" dd if=/dev/zero of="$disk" bs=4k count=1 oflag=direct
+t_lun "$IQN" 3 disk0
+must t_unlun "$IQN" 3
+# Who knows its LUNs is not told that they have changed.
+must sg_luns "$disk"
+check_eq "it does not go with another LUN of the same disk" SPC2_RESERVATIONS "$(cat "$(t_store disk0)/pr/res_type")"
 check "RELEASE (6)" sg_raw "$disk" 17 00 00 00 00 00
 
 # A disk that can only be read has nothing to be made durable, and says so.
