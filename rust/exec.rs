@@ -617,15 +617,11 @@ fn build(head: &task::Head, command: Command, want: usize) -> Result<KVec<u8>, N
 
 fn report_luns(head: &task::Head, select: SelectReport, out: &mut [u8]) -> Result<usize, NoAnswer> {
     let mut numbers: KVec<u16> = KVec::new();
-    let mut ok = true;
-    head.session.for_each_lun(&mut |n| {
-        ok &= numbers.push(n, GFP_ATOMIC).is_ok();
-    });
-    if !ok {
+    let told = head
+        .session
+        .tell_luns(&mut |n| numbers.push(n, GFP_ATOMIC).is_ok());
+    if !told {
         return Err(NoAnswer::Busy);
-    }
-    if let Some(nexus) = &head.nexus {
-        nexus.clear_attention(Ua::ReportedLunsChanged);
     }
     let luns = numbers.iter().map(|n| lun::encode(*n));
     Ok(report::luns(luns, select, out))

@@ -1110,12 +1110,20 @@ impl Session {
         inner.nexuses.get(at).cloned()
     }
 
-    /// Calls `each` with the number of every LUN, in ascending order. `each`
-    /// must not sleep.
-    pub(crate) fn for_each_lun(&self, each: &mut dyn FnMut(u16)) {
-        for nexus in self.inner.lock().nexuses.iter() {
-            each(nexus.number());
+    /// Calls `each` with the number of every LUN, in ascending order, until it
+    /// returns false. If it does not, the initiator is told of all of them: no unit
+    /// need tell it any more that they have changed (SAM-5, "Unit attention
+    /// conditions"). `each` must not sleep.
+    pub(crate) fn tell_luns(&self, each: &mut dyn FnMut(u16) -> bool) -> bool {
+        let inner = self.inner.lock();
+        let told = inner.nexuses.iter().all(|nexus| each(nexus.number()));
+        if told {
+            let nexuses = inner.nexuses.iter();
+            nexuses
+                .filter(|nexus| nexus.has_attention())
+                .for_each(|nexus| nexus.clear_attention(Ua::ReportedLunsChanged));
         }
+        told
     }
 
     /// Takes a SCSI command in, by its CmdSN, and lists it.

@@ -2,7 +2,10 @@
 
 //! Commands on a block device.
 
-use super::medium;
+use super::medium::{
+    self,
+    Scratch, //
+};
 use crate::{
     proto::scsi::{
         command::Command,
@@ -30,10 +33,7 @@ use crate::{
             Op, //
         },
         misc,
-        pages::{
-            Gfp,
-            PageBuf, //
-        }, //
+        pages::PageBuf, //
     },
     target::{
         Device,
@@ -593,7 +593,7 @@ fn write_same(
         };
         bdev.zeroout(sector, sectors, how)
     } else {
-        write_pattern(&bdev, sector, sectors, &pattern)
+        write_pattern(head, &bdev, sector, sectors, &pattern)
     };
     let done = done.and_then(|()| {
         if device.write_through() {
@@ -608,19 +608,27 @@ fn write_same(
     }
 }
 
-fn write_pattern(bdev: &Bdev, sector: u64, sectors: u64, pattern: &[u8]) -> Result<(), BlkError> {
+fn write_pattern(
+    head: &Head,
+    bdev: &Bdev,
+    sector: u64,
+    sectors: u64,
+    pattern: &[u8],
+) -> Result<(), BlkError> {
     let bytes = usize::try_from(sectors << 9)
         .unwrap_or(usize::MAX)
         .min(PATTERN);
-    let mut data = PageBuf::new(bytes, Gfp::Sleep).map_err(|_| BlkError::Resource)?;
-    data.fill_pattern(0, bytes, pattern)
+    let mut data = Scratch::new(bytes).map_err(|_| BlkError::Resource)?;
+    data.buf()
+        .fill_pattern(0, bytes, pattern)
         .map_err(|_| BlkError::Invalid)?;
     let mut at = sector;
     let end = sector.saturating_add(sectors);
-    while at < end {
+    // Whoever aborted it wants it to end.
+    while at < end && !head.is_aborted() {
         let left = end.saturating_sub(at);
         let n = (left << 9).min(bytes as u64) as usize;
-        bio::write_wait(bdev, at, &data, 0..n, false)?;
+        bio::write_wait(bdev, at, data.peek(), 0..n, false)?;
         at = at.saturating_add((n >> 9) as u64);
     }
     Ok(())

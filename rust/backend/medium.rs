@@ -364,6 +364,7 @@ impl Job<'_> {
         let mut found = self.scratch(blocks)?;
         for piece in self.pieces(lba, blocks) {
             self.go_on()?;
+            let _used = piece.share(self)?;
             self.read(piece, &mut found.data)?;
         }
         Ok(())

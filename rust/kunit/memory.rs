@@ -6,7 +6,15 @@
 mod tests {
     use super::super::check;
     use crate::{
-        proto::name::IscsiName,
+        proto::{
+            login::params::SessionParams,
+            name::IscsiName,
+            serial::Sn, //
+        },
+        session::{
+            Identity,
+            Session, //
+        },
         sys::{
             gather::Gather,
             kunit,
@@ -220,5 +228,43 @@ mod tests {
         )?;
         check(seen.sites > 10, "many allocations")?;
         check(seen.other == 0, "what fails says ENOMEM")
+    }
+
+    /// To tell sessions which LUNs they have takes no memory but that for the LUNs:
+    /// else what was taken away from them would stay theirs.
+    #[test]
+    fn sessions_are_told_without_memory() -> Result {
+        let name = |text: &[u8]| IscsiName::parse(text).map_err(|_| EINVAL);
+        let targets = Targets::new()?;
+        let target = targets.create_target(name(b"iqn.2026-11.test:kunit")?)?;
+        let tpg = target.create_tpg(1)?;
+        tpg.set_enabled(true)?;
+        let session = Session::new(Identity {
+            initiator: name(b"iqn.2026-11.test:initiator")?,
+            alias: KVec::new(),
+            isid: [0, 0, 0, 0, 0, 1],
+            tsih: 1,
+            discovery: false,
+            tpg: Some(tpg.clone()),
+            tally: None,
+            acl: None,
+            params: SessionParams::RFC_DEFAULT,
+            depth: 1,
+            cmd_sn: Sn(1),
+        })?;
+        let told = tpg.add_session(&session).and_then(|()| {
+            kunit::each_failure(
+                || {
+                    tpg.remap_all();
+                    Ok(())
+                },
+                || check(tpg.has_session(&session), "the session stays"),
+            )
+        });
+        session.teardown();
+        check(!tpg.has_session(&session), "the session is gone")?;
+        target.remove_tpg(&tpg);
+        targets.remove_target(&target);
+        check(told?.sites == 0, "nothing is allocated")
     }
 }

@@ -355,10 +355,8 @@ impl Vector {
         sector: u64,
         range: &Range<usize>,
     ) -> Result<Self, BlkError> {
-        if op != Op::Read && !live.is_writable() {
-            return Err(BlkError::ReadOnly);
-        }
         if op == Op::Flush {
+            // It writes nothing new: a device that can only be read takes it, too.
             // INVARIANT: There are no pieces, and no bytes.
             return Ok(Self {
                 pieces: ptr::null(),
@@ -368,6 +366,9 @@ impl Vector {
                 size: 0,
                 sector: 0,
             });
+        }
+        if op != Op::Read && !live.is_writable() {
+            return Err(BlkError::ReadOnly);
         }
         let size = range
             .end

@@ -769,6 +769,13 @@ impl Device {
         inner.remember(which);
         let default = inner.default_mode();
         match which {
+            // What is told in blocks is another number now.
+            DeviceAttrib::BlockSize => {
+                if let Some(limits) = limits {
+                    inner.adopt(&limits);
+                }
+                return Ok(());
+            }
             DeviceAttrib::Tas => inner.mode.task_aborted_status = default.task_aborted_status,
             DeviceAttrib::UaIntlck => inner.mode.ua_interlock = default.ua_interlock,
             DeviceAttrib::MaxTasks => self.order.set_most(value),
@@ -1216,15 +1223,20 @@ impl Device {
         }
     }
 
-    /// A session sees the device no more; what it had reserved is free.
+    /// A session sees the device no more by one of its LUNs; when it was the last, what
+    /// it had reserved is free.
     pub(crate) fn remove_nexus(&self, nexus: &Arc<Nexus>) {
+        let session = nexus.session().id();
         let mut inner = self.inner.lock();
         let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
         let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        let still_seen = inner.nexuses.iter().any(|n| n.session().id() == session);
         drop(inner);
         drop(gone);
-        self.release(nexus.session().id());
-        self.tokens.forget(nexus.session().id());
+        if !still_seen {
+            self.release(session);
+            self.tokens.forget(session);
+        }
     }
 
     /// Establishes a unit attention for every session, save one.
@@ -1404,8 +1416,9 @@ const CANNOT_BE_ADDED: [DeviceAttrib; 3] = [
     DeviceAttrib::UnmapZeroesData,
 ];
 
-/// What the attributes of a block device are if nobody sets them.
-fn defaults(limits: &Limits) -> [u32; ATTRIBS] {
+/// What the attributes of a block device are if nobody sets them, where initiators
+/// see blocks of `block` bytes; without that, those of the device.
+fn defaults(limits: &Limits, block: Option<u32>) -> [u32; ATTRIBS] {
     use DeviceAttrib as A;
     let mut attribs = [0; ATTRIBS];
     let mut put = |which: A, value: u32| {
@@ -1414,9 +1427,10 @@ fn defaults(limits: &Limits) -> [u32; ATTRIBS] {
         }
     };
     let size = limits.logical_block_size.clamp(512, 4096);
-    let shift = size.trailing_zeros().saturating_sub(9);
     put(A::HwBlockSize, size);
     put(A::BlockSize, size);
+    let size = block.unwrap_or(size);
+    let shift = size.trailing_zeros().saturating_sub(9);
     put(A::HwMaxSectors, limits.max_sectors);
     put(
         A::OptimalSectors,
@@ -1486,7 +1500,8 @@ impl Inner {
     /// Takes over what the block device can do. What somebody has set stays, but
     /// for what the device cannot do.
     fn adopt(&mut self, limits: &Limits) {
-        let fresh = defaults(limits);
+        let is_set = self.set.get(DeviceAttrib::BlockSize as usize) == Some(&true);
+        let fresh = defaults(limits, is_set.then_some(self.block_size()));
         self.defaults = fresh;
         for ((now, fresh), set) in self.attribs.iter_mut().zip(fresh).zip(self.set) {
             if !set {

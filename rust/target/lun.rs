@@ -400,8 +400,7 @@ impl Nexus {
         self.pending.lock().first().map(Ua::sense)
     }
 
-    /// Clears one kind, because the initiator has learnt of it otherwise
-    /// (REPORT LUNS clears REPORTED LUNS DATA HAS CHANGED, SPC-4 6.33).
+    /// Clears one kind, because the initiator has learnt of it otherwise.
     pub(crate) fn clear_attention(&self, ua: Ua) {
         let mut pending = self.pending.lock();
         pending.clear(ua);

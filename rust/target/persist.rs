@@ -61,8 +61,9 @@ use kernel::{
 /// The longest path of a directory for reservations, in bytes.
 pub(crate) const MAX_DIR: usize = 255;
 
-/// What a file's name ends with while it is being written.
-const TEMPORARY: &[u8] = b".tmp";
+/// What a file's name ends with while it is being written: no other unit's file is
+/// called so, as `~` of a serial number is written as `%7e`.
+const TEMPORARY: &[u8] = b"~";
 
 /// Registrations of one device at most.
 pub(crate) const MAX_REGISTRANTS: usize = 1024;

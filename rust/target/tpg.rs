@@ -646,33 +646,35 @@ impl Tpg {
         self.end_sessions(Why::Removed);
     }
 
-    /// Tells every session which LUNs it has now.
+    /// Tells every session which LUNs it has now. One that cannot be told for want
+    /// of memory ends: else it would keep what it may have no more.
     pub(crate) fn remap_all(&self) {
-        let mut list = KVec::new();
-        {
-            let sessions = self.sessions.lock();
-            for session in sessions.iter() {
-                if list.push(session.clone(), GFP_KERNEL).is_err() {
-                    break;
-                }
+        // From the end, so that nothing need be allocated: when one leaves the list,
+        // those after it move down, and they have been told. Who comes is told by
+        // itself.
+        let mut left = self.sessions.lock().len();
+        while let Some(n) = left.checked_sub(1) {
+            left = n;
+            let session = self.sessions.lock().get(n).cloned();
+            if let Some(session) = session.filter(|session| !self.remap(session)) {
+                session.end(Why::AclChanged);
             }
-        }
-        for session in list.iter() {
-            self.remap(session);
         }
     }
 
-    /// Tells `session` which LUNs it has now.
-    fn remap(&self, session: &Arc<Session>) {
+    /// Tells `session` which LUNs it has now; false without memory.
+    fn remap(&self, session: &Arc<Session>) -> bool {
         let _views = self.views.lock();
         let mut view: KVec<View> = KVec::new();
         let built = match session.acl() {
             Some(acl) => acl.for_each_map(&mut |map| Self::see_mapped(&mut view, map)),
             None => self.see_all(&mut view),
         };
-        if built.is_err() || session.set_view(view).is_err() {
-            pr_warn!("out of memory: a session keeps its old list of LUNs\n");
+        let told = built.is_ok() && session.set_view(view).is_ok();
+        if !told {
+            pr_warn!("out of memory: a session is not told which LUNs it has now\n");
         }
+        told
     }
 
     fn see_mapped(view: &mut KVec<View>, map: &MappedLun) -> Result {

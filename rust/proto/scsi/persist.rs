@@ -373,9 +373,7 @@ impl<R: Registry> Persist<R> {
             }
             PrOut::Preempt | PrOut::PreemptAndAbort => {
                 self.check_key(nexus, list.key)?;
-                let kind = type_of(request)?;
-                let abort = request.action == PrOut::PreemptAndAbort;
-                self.preempt(nexus, list.new_key, kind, abort, tell)
+                self.preempt(nexus, list.new_key, request, tell)
             }
             // See above.
             PrOut::RegisterAndMove => Err(Sense::INVALID_FIELD_IN_CDB.into()),
@@ -577,15 +575,16 @@ impl<R: Registry> Persist<R> {
         self.count();
     }
 
-    /// SPC-4 5.9.11.4: which of its forms it is depends on whose key is named.
+    /// SPC-4 5.9.11.4: which of its forms it is depends on whose key is named. SCOPE
+    /// and TYPE are those of the reservation that it takes, and else ignored.
     fn preempt(
         &mut self,
         nexus: &ItNexus,
         key: u64,
-        kind: PrType,
-        abort: bool,
+        request: &Request<'_>,
         tell: &mut dyn FnMut(&Registrant, Event),
     ) -> Result<(), Refusal> {
+        let abort = request.action == PrOut::PreemptAndAbort;
         let everybody = self.kind.is_some_and(PrType::is_all_registrants) && key == 0;
         if key == 0 && !everybody {
             return Err(Sense::invalid_parameter(8, None).into());
@@ -599,6 +598,10 @@ impl<R: Registry> Persist<R> {
             Some(held) if held.is_all_registrants() => everybody,
             Some(_) => self.holder().is_some_and(is_meant),
         };
+        let takes = match takes {
+            true => Some(type_of(request)?),
+            false => None,
+        };
         for r in self.registry.all().iter().filter(|r| is_meant(r)) {
             if r.is(nexus) {
                 continue;
@@ -609,7 +612,7 @@ impl<R: Registry> Persist<R> {
             }
         }
         self.registry.retain(&mut |r| r.is(nexus) || !is_meant(r));
-        if takes {
+        if let Some(kind) = takes {
             let changed = self.kind != Some(kind);
             self.hold(nexus, kind);
             if changed {
@@ -1312,6 +1315,32 @@ mod tests {
         go(unit, 1, PrOut::Preempt, 3, &basic(1, 2, 0)).unwrap();
         assert_eq!(unit.registry().all().len(), 1);
         assert_eq!(unit.kind(), None);
+    }
+
+    #[test]
+    fn scope_and_type_matter_to_who_takes_the_reservation() {
+        for action in [PrOut::Preempt, PrOut::PreemptAndAbort] {
+            let unit = &mut unit();
+            for n in 1..=3 {
+                register(unit, n, u64::from(n));
+            }
+            // No reservation, and another's: registrations are removed all the same.
+            go(unit, 1, action, 0, &basic(1, 3, 0)).unwrap();
+            assert!(!unit.standing(&who(3)).registered);
+            register(unit, 3, 3);
+            go(unit, 1, PrOut::Reserve, 5, &basic(1, 0, 0)).unwrap();
+            go(unit, 2, action, 15, &basic(2, 3, 0)).unwrap();
+            assert_eq!(unit.kind(), Some(PrType::WriteExclusiveRegistrantsOnly));
+            assert!(unit.standing(&who(1)).holder);
+            assert!(!unit.standing(&who(3)).registered);
+            // The holder's key: the reservation needs a type.
+            let before = unit.clone();
+            assert_eq!(
+                go(unit, 2, action, 0, &basic(2, 1, 0)),
+                Err(Sense::invalid_cdb(2, Some(3)).into())
+            );
+            assert_eq!(*unit, before);
+        }
     }
 
     #[test]

@@ -52,7 +52,10 @@ py aptpl refused
 must umount $pr
 
 # Two initiators, three registrations, and power goes.
+echo "another's" >"$pr/aptpl_$serial.tmp"
 py aptpl register 3
+check_eq "the file of a unit whose serial number goes on with .tmp stays" "another's" "$(cat "$pr/aptpl_$serial.tmp")"
+must rm "$pr/aptpl_$serial.tmp"
 file=$(prfile res_aptpl_metadata)
 check_match "the file is where it says" "^ferrite persistent reservations 1$" "$(cat "$file")"
 check_eq "nothing else is there" "${file##*/}" "$(ls $pr)"

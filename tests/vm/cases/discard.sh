@@ -50,6 +50,12 @@ i_forget
 
 # Switched off, it is gone: from what the disk says of itself, and from what it does.
 must t_unlun "$IQN" 0
+granularity=$(cat "$(t_store disk0)/attrib/unmap_granularity")
+check_eq "what UNMAP frees at once is told in blocks" "$(cat "/sys/block/${loop#/dev/}/queue/discard_granularity")" $((granularity * 512))
+must put 4096 "$(t_store disk0)/attrib/block_size"
+check_eq "also when they are larger" $((granularity / 8)) "$(cat "$(t_store disk0)/attrib/unmap_granularity")"
+must put 512 "$(t_store disk0)/attrib/block_size"
+check_eq "and as they were" "$granularity" "$(cat "$(t_store disk0)/attrib/unmap_granularity")"
 must put 0 "$(t_store disk0)/attrib/emulate_tpu"
 must put 0 "$(t_store disk0)/attrib/emulate_tpws"
 t_lun "$IQN" 0 disk0

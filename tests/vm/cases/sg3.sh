@@ -3,6 +3,13 @@
 # sg3-utils: an independent reader of all that a disk says of itself, and its rarer commands.
 # time: 50
 
+case_cleanup() {
+	i_forget
+	t_clear
+	losetup -D
+	rm -f /tmp/backing
+} 2>/dev/null
+
 t_load
 t_export /dev/vda /dev/vdb
 must i_login
@@ -99,4 +106,19 @@ check_match "a reserved field that is set: INVALID FIELD IN CDB" "Invalid field 
 # The old reservations.
 check "RESERVE (6)" sg_raw "$disk" 16 00 00 00 00 00
 check "its holder may write" dd if=/dev/zero of="$disk" bs=4k count=1 oflag=direct
+t_lun "$IQN" 3 disk0
+must t_unlun "$IQN" 3
+# Who knows its LUNs is not told that they have changed.
+must sg_luns "$disk"
+check_eq "it does not go with another LUN of the same disk" SPC2_RESERVATIONS "$(cat "$(t_store disk0)/pr/res_type")"
 check "RELEASE (6)" sg_raw "$disk" 17 00 00 00 00 00
+
+# A disk that can only be read has nothing to be made durable, and says so.
+must modprobe loop
+must truncate -s 1M /tmp/backing
+t_backstore fixed "$(losetup -f --show /tmp/backing)" ro
+t_lun "$IQN" 2 fixed
+must iscsiadm -m session -R
+fixed=$(i_disk "$IQN" 2) || give_up "no disk that is read-only"
+check_match "SYNCHRONIZE CACHE of a disk that is read-only" "Good" "$(sg_raw -R "$fixed" 35 00 00 00 00 00 00 00 00 00 2>&1)"
+check_match "which cannot be written" "Write protected" "$(sg_raw -R -s 512 -i /dev/zero "$fixed" 2a 00 00 00 00 00 00 00 01 00 2>&1)"

@@ -4,7 +4,7 @@
 import os
 
 from host import dm
-from iscsi import ASYNC, TARGET, Conn, check, check_eq
+from iscsi import ASYNC, TARGET, Conn, check, check_eq, lun
 
 TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
 STORE = "/sys/kernel/config/ferrite/core"
@@ -62,6 +62,17 @@ def luns(conn):
     return [data[at + 1] for at in range(8, 8 + int.from_bytes(data[:4], "big"), 8)]
 
 
+def attentions(conn, number):
+    """What TEST UNIT READY tells of a unit until it is ready: ASC and ASCQ."""
+    told = []
+    while len(told) < 8:
+        status, _, sense = conn.scsi(bytes(6), lun=lun(number))
+        if status == 0:
+            break
+        told.append(sense[12:14].hex())
+    return told
+
+
 quiet = Conn().login()
 quiet.ready()
 resize(262144)
@@ -77,6 +88,7 @@ check_eq("the unit attention comes as well", (2, "2a09"), (lambda r: (r[0], r[2]
 link(7, "disk1")
 check_eq("there is a new LUN", (bytes(8).hex(), 6, "3f0e"), event(quiet, 10))
 check_eq("and REPORT LUNS lists it by then", [0, 7], luns(quiet))
+check_eq("after which no unit tells of it", [[], ["2900"]], [attentions(quiet, n) for n in (0, 7)])
 unlink(7, "disk1")
 check_eq("it is gone", (bytes(8).hex(), 6, "3f0e"), event(quiet, 10))
 check("the connection goes on", quiet.ping())

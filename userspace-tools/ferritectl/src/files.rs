@@ -156,14 +156,17 @@ fn replace_by(path: &Path, text: &str, mode: u32) -> Result<()> {
 pub const KEPT: u32 = 10;
 
 /// Keeps what a file has now as `FILE.1`, what that had as `FILE.2` and so on, up to
-/// [`KEPT`]. Nothing is done if there is no such file, or if it has this text already.
-/// The file itself stays as it is.
+/// [`KEPT`]. Nothing is done if there is no such file, if it has this text already, or
+/// if `FILE.1` has what it has. The file itself stays as it is.
 pub fn keep_old(path: &Path, text: &str) -> Result<()> {
     let real = match fs::canonicalize(path) {
         Ok(real) if real.is_file() => real,
         _ => return Ok(()),
     };
-    if fs::read(&real).is_ok_and(|old| Zeroizing::new(old).as_slice() == text.as_bytes()) {
+    let has = |path: &Path, text: &[u8]| {
+        fs::read(path).is_ok_and(|bytes| Zeroizing::new(bytes).as_slice() == text)
+    };
+    if has(&real, text.as_bytes()) {
         return Ok(());
     }
     let numbered = |number: u32| {
@@ -171,6 +174,12 @@ pub fn keep_old(path: &Path, text: &str) -> Result<()> {
         name.push(format!(".{number}"));
         std::path::PathBuf::from(name)
     };
+    // It was kept, and then could not be replaced: the earlier ones shall not be
+    // pushed out by as many of the same.
+    let now = Zeroizing::new(fs::read(&real).map_err(|error| Error::file(&real, error))?);
+    if has(&numbered(1), &now) {
+        return Ok(());
+    }
     for number in (1..KEPT).rev() {
         let from = numbered(number);
         match fs::rename(&from, numbered(number + 1)) {
@@ -230,8 +239,13 @@ pub fn write_secret(path: &Path, secret: &Secret) -> Result<()> {
         .open(path)
         .map_err(fail)?;
     let text = Zeroizing::new(format!("{}\n", secret.expose()));
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    file.sync_all().map_err(fail)
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| {
+            // Half a secret is none, and would be in the way the next time.
+            let _ = fs::remove_file(path);
+            fail(error)
+        })
 }
 
 /// The size of a block device in bytes; `sys` is `/sys`.
@@ -310,6 +324,23 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 11);
         keep_old(dir.path(), "x").unwrap();
         keep_old(Path::new("/dev/null"), "x").unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        for version in ["first", "second"] {
+            keep_old(&path, version).unwrap();
+            replace(&path, version).unwrap();
+        }
+        for version in 0..20 {
+            keep_old(&path, &format!("no room for {version}")).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(read("config.json.1"), "second");
+        assert_eq!(read("config.json.2"), "first");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]

@@ -98,7 +98,10 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let secret = Secret::new(String::deserialize(deserializer)?);
+        // What it is instead is not told: it is meant as a secret.
+        let text = String::deserialize(deserializer)
+            .map_err(|_| serde::de::Error::custom("a secret must be a text"))?;
+        let secret = Secret::new(text);
         secret.check(true).map_err(serde::de::Error::custom)?;
         Ok(secret)
     }
@@ -116,6 +119,20 @@ mod tests {
             let message = Secret::new(bad).check(false).unwrap_err().to_string();
             assert!(
                 bad.is_empty() || !message.contains(&format!(" {bad} ")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_shown_either() {
+        for wrong in ["123456789012", "true", "[\"123456789012\"]"] {
+            let error = serde_json::from_str::<Secret>(wrong).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains("a secret must be a text")
+                    && !message.contains("1234")
+                    && !message.contains("true"),
                 "{message}"
             );
         }

@@ -111,3 +111,25 @@ fn a_configuration_may_come_through_a_pipe() {
     );
     assert_eq!(root.path().read_dir().unwrap().count(), 0);
 }
+
+/// A secret that there is no room for leaves nothing behind.
+#[test]
+fn half_a_secret_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_ferritectl")])
+        .args(["auth", "generate"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 8, "{output:?}");
+    assert!(!file.exists());
+    let output = program()
+        .args(["auth", "generate"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+}
