@@ -632,7 +632,7 @@ impl Device {
         let device = self.clone();
         let serial = self.serial()?;
         let opened = errand::run(PATIENCE_MS, move || {
-            let bdev = Bdev::open(number, mode, claim, None)?;
+            let bdev = Bdev::open(number, mode, claim)?;
             let persist = device.read_back(&serial)?;
             Ok::<_, Error>((bdev, persist, opening))
         });

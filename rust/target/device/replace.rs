@@ -132,7 +132,7 @@ impl Device {
             return Ok(());
         }
         let opened = errand::run(PATIENCE_MS, move || {
-            Bdev::open(number, mode, claim, None).map(|bdev| (bdev, opening))
+            Bdev::open(number, mode, claim).map(|bdev| (bdev, opening))
         });
         let (new, opening) = match opened {
             Ok(Ok(opened)) => opened,
