@@ -147,7 +147,8 @@ pub(crate) enum Claim {
     /// Nobody else may claim it: no mount, no RAID, no other exclusive open.
     Exclusive,
     /// Others may. The kernel then tells nobody when it is removed: I/O just
-    /// fails, with [`BlkError::Offline`] or [`BlkError::Io`].
+    /// fails, with [`BlkError::Offline`] or [`BlkError::Io`], until somebody
+    /// looks ([`Bdev::look_removed`]).
     Shared,
 }
 
@@ -601,9 +602,21 @@ impl Bdev {
         self.inner.closing.load(Relaxed)
     }
 
-    /// Whether the device has been removed.
+    /// Whether the device has been removed, as far as anybody knows.
     pub(crate) fn is_dead(&self) -> bool {
         self.inner.holder.dead.load(Relaxed)
+    }
+
+    /// Whether the device has been removed. Looks, so that all know, as nobody
+    /// is told of one that is [`Claim::Shared`]; and it has no sectors any more
+    /// before those who have claimed it are told. Any context.
+    pub(crate) fn look_removed(&self) -> bool {
+        // SAFETY: The device is alive.
+        let gone = |live: Live| unsafe { bindings::fer_bdev_gone(live.bdev()) };
+        if !self.is_dead() && self.enter().is_some_and(gone) {
+            self.inner.holder.dead.store(true, Relaxed);
+        }
+        self.is_dead()
     }
 
     /// Says whose I/O it is from now on. Process context; sleeps.

@@ -945,6 +945,12 @@ impl Device {
             .with(|bdev| bdev.map(|bdev| bdev.is_dead() || bdev.is_closed()))
     }
 
+    /// As [`Device::is_lost`], and looks, so that all know. Any context.
+    pub(crate) fn look_lost(&self) -> Option<bool> {
+        self.bdev
+            .with(|bdev| bdev.map(|bdev| bdev.look_removed() || bdev.is_closed()))
+    }
+
     /// Holds the block device open for an I/O. Where it is on blocks it takes a
     /// place in [`ranges`](Self::ranges), see [`bdev`](Self::bdev). Any context.
     ///
@@ -1306,11 +1312,16 @@ impl Device {
     /// Compares the capacity with what initiators were told, and tells them
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
-        // A device that is gone shows no blocks; that is told otherwise.
-        if self.is_lost() != Some(false) {
+        let shift = self.block_shift().saturating_sub(9);
+        // A device that is gone shows no blocks, first; that is told otherwise.
+        let now = self.bdev.with(|bdev| {
+            let bdev = bdev?;
+            let blocks = bdev.nr_sectors().wrapping_shr(shift);
+            (!bdev.look_removed() && !bdev.is_closed()).then_some(blocks)
+        });
+        let Some(now) = now else {
             return;
-        }
-        let now = self.blocks();
+        };
         let mut inner = self.inner.lock();
         if inner.blocks == now {
             return;
