@@ -169,6 +169,10 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
             delay_ms,
             ..accept(command, shift)
         },
+        // A device that has just gone has no blocks.
+        Err(_) if command.needs_medium() && device.look_lost() == Some(true) => {
+            Prepared::refused(Sense::NOT_READY_CAUSE_NOT_REPORTABLE)
+        }
         Err(sense) => Prepared::refused(sense),
     }
 }

@@ -134,10 +134,11 @@ fn put_histogram<const N: usize>(
     writeln!(out, "\n{name}_sum_ns {}", meter.time_ns(stage))
 }
 
-/// All sessions of a portal group, the newest first: of each a line `session`
-/// and what is known of it, one name and value a line.
+/// All sessions of a portal group: of each a line `session` and what is known
+/// of it, one name and value a line. The oldest first: if more have come than
+/// there is room for since it was counted, they are the ones that are not there.
 pub(super) fn show_sessions(tpg: &Arc<Tpg>, out: &mut Long<'_>) -> Result<(), Refusal> {
-    tpg.for_each_session(&mut |session| {
+    tpg.for_each_session_by_age(&mut |session| {
         session.with_info(&mut |info| out.fits(|out| put_session(out, info)))
     });
     Ok(())

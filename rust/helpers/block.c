@@ -71,6 +71,11 @@ bool fer_bdev_read_only(struct block_device *bdev)
 	return bdev_read_only(bdev);
 }
 
+bool fer_bdev_gone(struct block_device *bdev)
+{
+	return test_bit(GD_DEAD, &bdev->bd_disk->state);
+}
+
 u64 fer_bdev_sectors(struct block_device *bdev)
 {
 	return bdev_nr_sectors(bdev);

@@ -83,6 +83,7 @@ void *fer_pages_virt(const struct bio_vec *bvec);
 void fer_bdev_limits_read(struct block_device *bdev,
 			  struct fer_bdev_limits *out);
 bool fer_bdev_read_only(struct block_device *bdev);
+bool fer_bdev_gone(struct block_device *bdev);
 u64 fer_bdev_sectors(struct block_device *bdev);
 void fer_bdev_name(struct block_device *bdev, char *buf, size_t size);
 bool fer_bdev_may_block(struct block_device *bdev);

@@ -20,7 +20,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -28,9 +27,7 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        Arc,
-        ArcBorrow,
-        Mutex, //
+        Arc, //
     },
     types::{
         Opaque,
@@ -150,16 +147,9 @@ pub(crate) enum Claim {
     /// Nobody else may claim it: no mount, no RAID, no other exclusive open.
     Exclusive,
     /// Others may. The kernel then tells nobody when it is removed: I/O just
-    /// fails, with [`BlkError::Offline`] or [`BlkError::Io`].
+    /// fails, with [`BlkError::Offline`] or [`BlkError::Io`], until somebody
+    /// looks ([`Bdev::look_removed`]).
     Shared,
-}
-
-/// Who wants to know when a device is removed.
-pub(crate) trait OnDead: Send + Sync {
-    /// The device is gone, all I/O will fail. Called once at most, in process
-    /// context; may sleep, but the removal waits for it. It must not wait for
-    /// I/O, nor in [`Bdev::wait_closed`].
-    fn on_dead(&self);
 }
 
 /// The queue limits of a device and what it can do, at one moment: they may
@@ -383,11 +373,8 @@ unsafe impl Send for Inner {}
 unsafe impl Sync for Inner {}
 
 /// What the kernel knows as the holder of the device.
-#[pin_data]
 struct Holder {
     dead: Atomic<bool>,
-    #[pin]
-    on_dead: Mutex<Option<Arc<dyn OnDead>>>,
 }
 
 /// The kernel calls `mark_dead` with `bd_holder_lock` held, and wants it
@@ -408,16 +395,10 @@ static HOLDER_OPS: bindings::blk_holder_ops = bindings::blk_holder_ops {
 unsafe extern "C" fn mark_dead(bdev: *mut bindings::block_device, _surprise: bool) {
     // SAFETY: With the lock held the claim stays, and with it the reference to
     // the `Holder` that we opened the device with.
-    let holder = unsafe { ArcBorrow::<Holder>::from_raw((*bdev).bd_holder.cast()) };
-    let holder = Arc::from(holder);
+    let holder = unsafe { &*(*bdev).bd_holder.cast::<Holder>() };
+    holder.dead.store(true, Relaxed);
     // SAFETY: The lock is held, by the caller for us.
     unsafe { bindings::fer_bdev_holder_unlock(bdev) };
-    if !holder.dead.xchg(true, Full) {
-        let on_dead = holder.on_dead.lock().clone();
-        if let Some(on_dead) = on_dead {
-            on_dead.on_dead();
-        }
-    }
 }
 
 /// The device has been closed, and the last I/O has ended. Any context.
@@ -449,9 +430,6 @@ impl WorkItem for Inner {
         // SAFETY: By the type invariants `file` is open, nobody uses it any
         // more, and this happens once. This is a kernel thread.
         unsafe { bindings::fer_bdev_release(this.file) };
-        // The owner may own us: let go, so that both can be freed.
-        let on_dead = this.holder.on_dead.lock().take();
-        drop(on_dead);
         // SAFETY: `released` is initialised.
         unsafe { bindings::complete_all(this.released.get()) };
         drop(this);
@@ -502,30 +480,16 @@ impl DevNumber {
 }
 
 impl Bdev {
-    /// Opens a block device.
-    /// `on_dead` is told if a device that is claimed [`Claim::Exclusive`] is
-    /// removed; it is let go when the device has been given back, so it may
-    /// own the `Bdev`, as long as somebody closes it.
-    ///
-    /// Process context; may sleep as long as the device takes to open.
+    /// Opens a block device. Process context; may sleep as long as the device
+    /// takes to open.
     ///
     /// # Errors
     ///
     /// What opening failed with: `EBUSY` when somebody else has claimed it,
     /// `EACCES` for writing to a read-only device, and so on.
-    pub(crate) fn open(
-        device: DevNumber,
-        mode: Mode,
-        claim: Claim,
-        on_dead: Option<Arc<dyn OnDead>>,
-    ) -> Result<Self> {
-        let holder = Arc::pin_init(
-            pin_init!(Holder {
-                dead: Atomic::new(false),
-                on_dead <- new_mutex!(on_dead),
-            }),
-            GFP_KERNEL,
-        )?;
+    pub(crate) fn open(device: DevNumber, mode: Mode, claim: Claim) -> Result<Self> {
+        let dead = Atomic::new(false);
+        let holder = Arc::new(Holder { dead }, GFP_KERNEL)?;
         let (claim, ops) = match claim {
             Claim::Exclusive => (
                 Arc::as_ptr(&holder).cast_mut().cast::<c_void>(),
@@ -638,9 +602,21 @@ impl Bdev {
         self.inner.closing.load(Relaxed)
     }
 
-    /// Whether the device has been removed.
+    /// Whether the device has been removed, as far as anybody knows.
     pub(crate) fn is_dead(&self) -> bool {
         self.inner.holder.dead.load(Relaxed)
+    }
+
+    /// Whether the device has been removed. Looks, so that all know, as nobody
+    /// is told of one that is [`Claim::Shared`]; and it has no sectors any more
+    /// before those who have claimed it are told. Any context.
+    pub(crate) fn look_removed(&self) -> bool {
+        // SAFETY: The device is alive.
+        let gone = |live: Live| unsafe { bindings::fer_bdev_gone(live.bdev()) };
+        if !self.is_dead() && self.enter().is_some_and(gone) {
+            self.inner.holder.dead.store(true, Relaxed);
+        }
+        self.is_dead()
     }
 
     /// Says whose I/O it is from now on. Process context; sleeps.

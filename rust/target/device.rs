@@ -632,7 +632,7 @@ impl Device {
         let device = self.clone();
         let serial = self.serial()?;
         let opened = errand::run(PATIENCE_MS, move || {
-            let bdev = Bdev::open(number, mode, claim, None)?;
+            let bdev = Bdev::open(number, mode, claim)?;
             let persist = device.read_back(&serial)?;
             Ok::<_, Error>((bdev, persist, opening))
         });
@@ -950,6 +950,12 @@ impl Device {
     pub(crate) fn is_lost(&self) -> Option<bool> {
         self.bdev
             .with(|bdev| bdev.map(|bdev| bdev.is_dead() || bdev.is_closed()))
+    }
+
+    /// As [`Device::is_lost`], and looks, so that all know. Any context.
+    pub(crate) fn look_lost(&self) -> Option<bool> {
+        self.bdev
+            .with(|bdev| bdev.map(|bdev| bdev.look_removed() || bdev.is_closed()))
     }
 
     /// Holds the block device open for an I/O. Where it is on blocks it takes a
@@ -1318,11 +1324,16 @@ impl Device {
     /// Compares the capacity with what initiators were told, and tells them
     /// when it has changed (SBC-3 4.7: CAPACITY DATA HAS CHANGED).
     pub(crate) fn check_capacity(&self) {
-        // A device that is gone shows no blocks; that is told otherwise.
-        if self.is_lost() != Some(false) {
+        let shift = self.block_shift().saturating_sub(9);
+        // A device that is gone shows no blocks, first; that is told otherwise.
+        let now = self.bdev.with(|bdev| {
+            let bdev = bdev?;
+            let blocks = bdev.nr_sectors().wrapping_shr(shift);
+            (!bdev.look_removed() && !bdev.is_closed()).then_some(blocks)
+        });
+        let Some(now) = now else {
             return;
-        }
-        let now = self.blocks();
+        };
         let mut inner = self.inner.lock();
         if inner.blocks == now {
             return;

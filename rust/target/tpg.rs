@@ -539,6 +539,11 @@ impl Tpg {
         }
     }
 
+    /// As [`Tpg::for_each_session`], the oldest first.
+    pub(crate) fn for_each_session_by_age(&self, each: &mut dyn FnMut(&Arc<Session>) -> bool) {
+        let _ = self.sessions.lock().iter().all(each);
+    }
+
     /// Takes a session in. One of the same initiator port (name and ISID) is
     /// reinstated (RFC 7143 6.3.5): the old one ends at once, nobody waits
     /// for it. Returns the number of sessions now.

@@ -126,13 +126,13 @@ impl Device {
         let (mode, claim) = settings.how();
         let opening = Opening::begin(self).ok_or(Unfit::Busy)?;
         drop(settings);
-        if number.major_minor() == old.major_minor() && !old.is_dead() {
+        if number.major_minor() == old.major_minor() && !old.look_removed() {
             // It is the same by another name.
             self.settings.lock().path = text;
             return Ok(());
         }
         let opened = errand::run(PATIENCE_MS, move || {
-            Bdev::open(number, mode, claim, None).map(|bdev| (bdev, opening))
+            Bdev::open(number, mode, claim).map(|bdev| (bdev, opening))
         });
         let (new, opening) = match opened {
             Ok(Ok(opened)) => opened,
@@ -200,7 +200,7 @@ impl Device {
     /// Makes durable what was written to the old block device, so that it is a
     /// copy of this moment. One that is broken is replaced all the same.
     fn flush_old(&self, old: &Arc<Bdev>, deadline: u64) -> Result<(), Unfit> {
-        if old.is_dead() || old.limits().read_only {
+        if old.look_removed() || old.limits().read_only {
             return Ok(());
         }
         let left = deadline.saturating_sub(misc::now_ms()).max(1);

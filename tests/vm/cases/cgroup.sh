@@ -2,18 +2,21 @@
 # shellcheck shell=bash
 # The I/O of a LUN counts for a cgroup: io.stat has it, io.max slows it down, and no longer when it
 # is taken out of it. A cgroup that has no io controller or is gone is refused; one that goes later
-# does no harm.
-# time: 30
+# does no harm. Of two LUNs on one disk each gets its share by io.weight.
+# time: 40
 
 CG=/tmp/cgroup
 case_cleanup() {
+	echo "$(number /dev/vdb) enable=0" >$CG/io.cost.qos
 	i_forget
 	t_clear
+	dmsetup remove --retry left right
 	rmdir $CG/storage/{plain,gold,silver} $CG/storage
 	umount $CG
 	rmdir $CG
 } 2>/dev/null
 
+must modprobe dm_mod
 must mkdir $CG
 must mount -t cgroup2 none $CG
 must put +io $CG/cgroup.subtree_control
@@ -100,4 +103,55 @@ must i_login
 disk=$(i_disk) || give_up "no disk"
 must write "$disk" 1
 check_ge "has the cgroup of the one before" "$(stat_of storage/silver /dev/vda wbytes)" $mib
+
+# --- shares ------------------------------------------------------------------------------------
+# The kernel is told of a disk that does 400 I/Os a second, so that it is busy on any machine.
+must mkdir $CG/storage/gold
+dm_make left "0 65536 linear /dev/vdb 0"
+dm_make right "0 65536 linear /dev/vdb 65536"
+must ferritectl backstore create left /dev/mapper/left
+must ferritectl backstore create right /dev/mapper/right
+must ferritectl backstore set left cgroup=/storage/gold
+must ferritectl backstore set right cgroup=/storage/silver
+t_lun "$IQN" 2 left
+t_lun "$IQN" 3 right
+must iscsiadm -m session --rescan
+left=$(i_disk "$IQN" 2) || give_up "no disk"
+right=$(i_disk "$IQN" 3) || give_up "no disk"
+bps=$((64 * mib)) iops=400
+must put "$(number /dev/vdb) ctrl=user model=linear rbps=$bps rseqiops=$iops rrandiops=$iops wbps=$bps wseqiops=$iops wrandiops=$iops" $CG/io.cost.model
+must put "$(number /dev/vdb) enable=1 ctrl=user min=100.00 max=100.00" $CG/io.cost.qos
+
+writes() {
+	awk '{ print $5 }' "/sys/block/$(dmsetup info -c --noheadings -o blkdevname "$1")/stat"
+}
+wrote() {
+	[ $(($(writes left) - from_left + $(writes right) - from_right)) -ge "$1" ]
+}
+more() {
+	from_left=$(writes left) from_right=$(writes right)
+	must wait_for $((20 * T_SLOWER)) wrote "$1"
+}
+# share: prints how many writes of a hundred go to the left.
+share() {
+	local of_left
+	of_left=$(($(writes left) - from_left))
+	echo $((100 * of_left / (of_left + $(writes right) - from_right)))
+}
+load() {
+	fio --name=load --filename="$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k \
+		--time_based --runtime=600 --minimal >/dev/null
+}
+background load "$left"
+background load "$right"
+more 200
+more 600
+check_le "with the same weight each gets its half: %" "$(share)" 60
+check_ge "and no less" "$(share)" 40
+must put 800 $CG/storage/gold/io.weight
+must put 100 $CG/storage/silver/io.weight
+more 200
+more 600
+check_ge "io.weight 800 to 100 makes it most: %" "$(share)" 75
+must pkill fio
 i_logout

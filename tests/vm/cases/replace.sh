@@ -3,14 +3,15 @@
 # The block device of a LUN in use is replaced by another one, back and forth under verified
 # writes: the session, the identity and the reservations stay, no write is lost, none lands on a
 # device that has been replaced. What does not fit is refused, and so is to leave a device that
-# hangs; then the old one stays.
-# time: 75
+# hangs; then the old one stays. One that fails or is gone can be left, with I/O under way.
+# time: 95
 
 case_cleanup() {
 	dmsetup resume hung
 	i_forget
 	t_clear
 	dmsetup remove --retry both one two again bigger hung small
+	rmmod scsi_debug
 	losetup -d /dev/loop6 /dev/loop7
 	rm -f /tmp/replace.*
 } 2>/dev/null
@@ -159,6 +160,100 @@ check_eq "on the old one" "$(sum "$disk" 32)" "$(sum /dev/mapper/hung 32)"
 check_eq "and not on the other" "$old" "$(sum /dev/mapper/one 32)"
 must dd if=/dev/mapper/hung of=/dev/mapper/one bs=1M oflag=direct status=none
 check "now it can be left" replace /dev/mapper/one
+
+# --- the old one hangs, and then fails -----------------------------------------------------------
+# What is under way fails while somebody waits for it to end: the initiator's disk tries it again, and
+# that goes to the new one, as does what comes then.
+inflight() {
+	awk '{ print $1 + $2 }' "/sys/block/${disk#/dev/}/inflight"
+}
+stuck_by() {
+	[ "$(inflight)" -ge "$1" ]
+}
+# ends WHAT PID...: they do, within two seconds of $start.
+ends() {
+	local what=$1 pid
+	shift
+	for pid; do
+		BACKGROUND=$pid
+		finish $((20 * T_SLOWER))
+		[ $? -ne 142 ] || fail "$what: something never ends"
+	done
+	check_le "$what, in ms" $(($(now_ms) - start)) $((2000 * T_SLOWER))
+}
+in_ranges() {
+	grep -q 'ranges.*\[ferrite\]' "/proc/$1/stack"
+}
+replacing() {
+	exec ferritectl backstore replace disk0 --path "$1"
+}
+must dd if=/dev/urandom of=/tmp/replace.data bs=1M count=1 status=none
+must replace /dev/mapper/hung
+must dmsetup suspend --nolockfs hung
+must dmsetup load hung --table "0 $sectors error"
+background dd if=/tmp/replace.data of="$disk" bs=1M count=1 oflag=direct status=none
+writer=$BACKGROUND
+background dd if="$disk" of=/dev/null bs=64k skip=64 count=1 iflag=direct status=none
+reader=$BACKGROUND
+must wait_for 10 stuck_by 2
+background replacing /dev/mapper/one
+# It gives up after five seconds.
+must wait_for 4 in_ranges "$BACKGROUND"
+start=$(now_ms)
+must dmsetup resume hung
+check "a device that hung and fails can be left" finish $((20 * T_SLOWER))
+ends "what was under way on it ends" "$writer" "$reader"
+check_eq "tried again it is on the new one" "$(sum /tmp/replace.data)" "$(sum /dev/mapper/one 1)"
+check "and the disk works as before" fio_verify "$disk" --size=4m
+check_eq "in the same session" "$session" "$(i_sessions)"
+check_eq "nobody holds the one that failed" 0 "$(dmsetup info -c --noheadings -o open hung)"
+
+# --- the old one is pulled out -------------------------------------------------------------------
+must modprobe scsi_debug dev_size_mb=$((sectors / 2048))
+gone=
+appears() {
+	for gone in /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*:*/block/sd*; do
+		gone=${gone##*/}
+	done
+	[ -b "/dev/$gone" ] && [ "$(cat "/sys/block/$gone/size")" -gt 0 ]
+}
+must wait_for 10 appears
+must dd if=/dev/mapper/one of="/dev/$gone" bs=1M oflag=direct status=none
+must replace "/dev/$gone"
+slow_down() {
+	echo 999999999 >/sys/bus/pseudo/drivers/scsi_debug/ndelay
+}
+must wait_for 10 slow_down
+background dd if=/tmp/replace.data of="$disk" bs=1M count=1 oflag=direct status=none
+writer=$BACKGROUND
+must wait_for 10 stuck_by 1
+log_mark
+# It takes the second that the write takes.
+background put 1 "/sys/block/$gone/device/delete"
+remover=$BACKGROUND
+must wait_for 10 test ! -e "/sys/block/$gone/queue"
+check_not "for a device that is pulled out none can come that is smaller" replace /dev/mapper/small
+check_logged "and the kernel log says why" "replace: /dev/mapper/small: the new block device is smaller"
+# Not tried again: it may fail.
+sg_read if="$disk" bs=512 count=1 blk_sgio=1 2>/tmp/replace.said
+sg_turs --verbose "$disk" >>/tmp/replace.said 2>&1
+check_match "it is not ready" "[Nn]ot [Rr]eady" "$(cat /tmp/replace.said)"
+check_no_match "and not of another size" "Illegal Request" "$(cat /tmp/replace.said)"
+start=$(now_ms)
+check "a device that is pulled out can be left" replace /dev/mapper/two
+ends "what was under way on it ends" "$writer"
+check "the disk works as before" fio_verify "$disk" --size=4m
+check_not "and nobody was told that it had no blocks" log_has "disk0: it had [0-9]+ blocks, and has"
+check_eq "in the same session" "$session" "$(i_sessions)"
+check_eq "with the same identity" "$before" "$(identity)"
+ends_in_time() {
+	BACKGROUND=$remover
+	finish $((20 * T_SLOWER))
+}
+check "the one that is pulled out goes" ends_in_time
+check "and nobody holds it" wait_for $((10 * T_SLOWER)) rmmod scsi_debug
+must dd if=/dev/mapper/two of=/dev/mapper/one bs=1M oflag=direct status=none
+must replace /dev/mapper/one
 
 # --- a larger one, by a file ---------------------------------------------------------------------
 told() {

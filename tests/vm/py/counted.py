@@ -205,7 +205,7 @@ with open(f"{ROOT}/latency_statistics", "w", encoding="ascii") as file:
 listed = json.loads(tool("session", "list", "--json"))
 own = next(s for s in listed if s["initiator"] == NAME)
 check_eq("ferritectl lists the sessions", 12, len(listed))
-check_eq("with their numbers", sessions()[-1]["reads"], str(own["detail"]["numbers"]["reads"]))
+check_eq("with their numbers", sessions()[0]["reads"], str(own["detail"]["numbers"]["reads"]))
 shown = tool("session", "show", IQN, NAME)
 check("and shows one with its digests and keys",
       "HeaderDigest None" in shown and "MaxBurstLength" in shown and "to 127.0.0.1:3260" in shown,

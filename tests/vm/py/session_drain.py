@@ -51,7 +51,7 @@ check_eq("nobody is left", [], told["left"])
 first, second = session(), session()
 with open(f"/sys/kernel/config/ferrite/iscsi/{IQN}/tpgt_1/sessions", encoding="utf-8") as file:
     numbers = [line.split()[1] for line in file if line.startswith("session ")]
-draining = drain("--session", numbers[-1], "--within", "20")
+draining = drain("--session", numbers[0], "--within", "20")
 check_eq("one session alone is asked", (1, 0, 0, 20), event(first))
 first.logout()
 check("in words", "logged out after" in draining.communicate(timeout=30)[0])
