@@ -31,6 +31,7 @@ use crate::{
             Sense, //
         },
         serial::Sn,
+        tag,
         window::{
             Admit,
             CmdWindow, //
@@ -1726,10 +1727,11 @@ impl Inner {
         line.map(|l| l.link.clone())
     }
 
-    /// The place that a task has if it is free. The tags of most initiators are
-    /// numbers of places of their own, so that no two want the same.
+    /// The place that a task has if it is free.
     fn home(&self, itt: u32) -> usize {
-        (itt as usize).checked_rem(self.slots.len()).unwrap_or(0)
+        usize::from(tag::spread(itt))
+            .checked_rem(self.slots.len())
+            .unwrap_or(0)
     }
 
     fn find(&self, itt: u32) -> Option<usize> {

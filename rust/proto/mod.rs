@@ -28,6 +28,7 @@ pub mod rate;
 pub mod scsi;
 pub mod serial;
 pub mod snack;
+pub mod tag;
 pub mod text;
 pub mod transfer;
 pub mod window;

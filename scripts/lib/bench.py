@@ -176,7 +176,7 @@ def scale(options, targets, what, counts):
     costs = {t: {} for t in targets}
     for count in counts:
         depth = 4 * count if what == "sessions" else 32
-        job = parse_job(f"randread:4k:{depth}:8000")
+        job = parse_job(f"randread:4k:{depth}:{max(8000, 16 * depth)}")
         several = argparse.Namespace(**{**vars(options), "sessions": 1, "luns": 1, what: count})
         for target in targets:
             costs[target][str(count)] = run_guest(several, target, "icount", [job])[0][job[0]]["ns_per_io"]
