@@ -42,7 +42,7 @@ sha512sum --quiet -c /share/sums >/share/wrong 2>&1 || {
 	# What is wrong with it tells where it comes from.
 	sed -n 's/: FAILED.*//p' /share/wrong | while read -r file; do
 		python3 /share/differ.py "/share/files/$file" "$file"
-	done >>/share/wrong 2>&1
+	done
 	exit $status
 }
 cd / && umount /mnt/disk && i_logout "$IQN"
