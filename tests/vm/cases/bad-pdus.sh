@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # What breaks the protocol gets what RFC 7143 prescribes, a line in the log, and no more.
 # time: 50
+# kernels: stock debug
 
 t_load
 t_export /dev/vda

@@ -4,6 +4,7 @@
 # that goes, task management, logout of one or of all. No initiator in the guest can do it
 # (open-iscsi and libiscsi have one connection for each session), so it is the raw one.
 # time: 70
+# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

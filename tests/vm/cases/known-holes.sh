@@ -3,6 +3,7 @@
 # What has broken other targets, by its CVE where it has one: each gets the answer that is
 # prescribed for it, and the target goes on.
 # time: 20
+# kernels: stock debug
 
 t_load
 export T_BY=configfs

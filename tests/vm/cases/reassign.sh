@@ -3,6 +3,7 @@
 # ErrorRecoveryLevel 2: tasks outlive their connection, and go on by another one. No initiator in
 # the guest can do it, so it is the raw one.
 # time: 60
+# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # The administrator closes sessions: initiators are asked to log out, or cut off.
 # time: 15
+# kernels: stock debug
 
 t_load
 t_export /dev/vda

@@ -3,6 +3,7 @@
 # Sessions are drained: who listens logs out by itself, who does not is closed at the deadline;
 # and what happens is told as events.
 # time: 20
+# kernels: stock debug
 
 t_load
 t_export /dev/vda

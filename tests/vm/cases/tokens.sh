@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # Copies by way of a token: who has it and sees the source may use it, for a while, and nobody else.
 # time: 30
+# kernels: stock debug
 
 case_cleanup() {
 	t_clear
