@@ -58,8 +58,10 @@ leaks() {
 	fi
 }
 
-# What the kernel itself has left behind while it booted is not ours.
+# What the kernel itself has left behind while it booted is not ours. Its own thread, which is nice
+# and looks every ten minutes, would have those who ask wait for it longer than a task may hang.
 if [ -e /sys/kernel/debug/kmemleak ]; then
+	echo scan=off >/sys/kernel/debug/kmemleak
 	echo scan >/sys/kernel/debug/kmemleak
 	echo clear >/sys/kernel/debug/kmemleak
 fi
