@@ -14,9 +14,12 @@ use super::{
 };
 use crate::{
     session::Why,
-    sys::pages::{
-        Gfp,
-        PageBuf, //
+    sys::{
+        pages::{
+            Gfp,
+            PageBuf, //
+        },
+        socket::Owner, //
     }, //
 };
 use kernel::{
@@ -58,12 +61,7 @@ pub(super) fn handle(conn: &Arc<Conn>, inbound: Inbound) {
 }
 
 /// Sends an answer with `data`, and goes on reading.
-pub(super) fn answer(
-    conn: &Arc<Conn>,
-    note: Note,
-    data: &[u8],
-    change: impl FnOnce(&crate::sys::socket::Owner<'_>),
-) {
+pub(super) fn answer(conn: &Arc<Conn>, note: Note, data: &[u8], change: impl FnOnce(&Owner<'_>)) {
     let sent = with_bytes(note, data).map(|note| {
         let owner = conn.sock.own();
         if conn.is_closing() {
@@ -74,18 +72,35 @@ pub(super) fn answer(
             .out
             .open(&owner)
             .is_some_and(|mut out| out.note(note).is_ok());
-        if let Some(mut rx) = conn.rx.open(&owner) {
-            rx.go_on();
-        }
-        let conn = conn.as_arc_borrow();
-        Conn::transmit(conn, &owner);
-        Conn::receive(conn, &owner);
-        Conn::transmit(conn, &owner);
-        queued && (owner.established() || owner.rx_pending())
+        read_on(conn, &owner) && queued
     });
     if !matches!(sent, Ok(true)) {
         conn.clone().end(Why::Lost);
     }
+}
+
+/// Goes on reading after a request that has no answer.
+pub(super) fn ignore(conn: &Arc<Conn>) {
+    let there = {
+        let owner = conn.sock.own();
+        conn.is_closing() || read_on(conn, &owner)
+    };
+    if !there {
+        conn.clone().end(Why::Lost);
+    }
+}
+
+/// Reads on, and sends what there is to be sent. Whether anything may come yet: a peer that went
+/// while nothing was read is not told of again.
+fn read_on(conn: &Arc<Conn>, owner: &Owner<'_>) -> bool {
+    if let Some(mut rx) = conn.rx.open(owner) {
+        rx.go_on();
+    }
+    let conn = conn.as_arc_borrow();
+    Conn::transmit(conn, owner);
+    Conn::receive(conn, owner);
+    Conn::transmit(conn, owner);
+    owner.established() || owner.rx_pending()
 }
 
 fn with_bytes(note: Note, data: &[u8]) -> Result<Note> {

@@ -106,16 +106,7 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
         return conn.clone().end(Why::Protocol);
     };
     let Some(release) = conn.admit_request(session, request.cmd_sn(), request.immediate()) else {
-        let owner = conn.sock.own();
-        if conn.is_closing() {
-            return;
-        }
-        if let Some(mut rx) = conn.rx.open(&owner) {
-            rx.go_on();
-        }
-        Conn::receive(conn.as_arc_borrow(), &owner);
-        Conn::transmit(conn.as_arc_borrow(), &owner);
-        return;
+        return control::ignore(conn);
     };
     if state.make_room().is_err() {
         return conn.clone().end(Why::Lost);

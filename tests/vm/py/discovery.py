@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """SendTargets in its forms (RFC 7143 appendix C), by a raw initiator."""
 
+import socket
+
+from host import until
 from iscsi import NOP_OUT, REJECT, TARGET, TEXT, TEXT_RESPONSE, Closed, Conn, check, check_eq
 
 
@@ -52,3 +55,24 @@ check_eq("SendTargets= in a normal session shows its own target", [f"TargetName=
 response = conn.logout()
 check_eq("logout succeeds", 0, response.header[2])
 check("and the target closes the connection", conn.closed_within(10))
+
+
+def connections():
+    with open("/sys/kernel/config/ferrite/in_use", encoding="ascii") as file:
+        lines = dict(line.split() for line in file)
+    return int(lines["logins"]) + int(lines["connections"])
+
+
+# A Text Request that is out of the command window has no answer, and the peer may go while it is
+# looked at. In a discovery session nobody asks the peer whether it is there.
+until(lambda: connections() == 0)
+for _ in range(20):
+    conn = Conn().login(target=None, session="Discovery")
+    # Two of them and the end in one segment, so that the end comes before the second is read.
+    conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+    conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    for _ in range(2):
+        conn.request(TEXT, word20=0xffffffff, data=b"SendTargets=All\0", cmd_sn=conn.cmd_sn + 1000)
+    conn.close()
+check("peers that go after a request that has no answer are gone", until(lambda: connections() == 0),
+      connections())
