@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # SCSI events: initiators are told of new LUNs and sizes without having asked.
 # time: 25
-# kernels: stock debug
 
 case_cleanup() {
 	i_forget

@@ -4,7 +4,6 @@
 # the level of bytes, fields and sequences. Meanwhile a witness with a disk of its own must be served,
 # and keep its data; afterwards nothing may be left.
 # time: 60
-# kernels: stock debug
 # limit: 900
 
 fuzzer=/ferrite/ferrite-wire-fuzz

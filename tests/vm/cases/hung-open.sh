@@ -4,7 +4,6 @@
 # reservations that hangs: what waits for them in configfs is given up, or goes on by itself, and all
 # else works.
 # time: 55
-# kernels: stock debug
 
 case_cleanup() {
 	dmsetup resume slow

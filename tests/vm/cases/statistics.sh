@@ -4,7 +4,6 @@
 # the histograms; a disk that fails is counted by its sense key, and told as an event. The list of
 # all sessions is whole.
 # time: 22
-# kernels: stock debug
 
 case_cleanup() {
 	t_clear

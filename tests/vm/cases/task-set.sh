@@ -3,7 +3,6 @@
 # The task set: task attributes, TAS, QERR, unit attention interlock, TASK SET FULL, and the task
 # management functions that several initiators share.
 # time: 60
-# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

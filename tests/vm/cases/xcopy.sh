@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Third-party copy: within a LUN and between those that the session sees, and no others.
 # time: 120
-# kernels: stock debug
 
 case_cleanup() {
 	i_forget
