@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # What an initiator has not been given it cannot reach: by no command, no LUN, and no name.
 # time: 25
-# kernels: stock debug
 
 # mapped IQN INITIATOR LUN
 mapped() {

@@ -3,7 +3,6 @@
 # A second login of the same initiator port takes the place of the first, and never waits for
 # it, not even when its commands are stuck in the disk.
 # time: 40
-# kernels: stock debug
 
 case_cleanup() {
 	dmsetup resume slow 2>/dev/null
