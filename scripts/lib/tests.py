@@ -618,6 +618,16 @@ def all_cases():
     return sorted(name[:-3] for name in os.listdir(CASES) if name.endswith(".sh"))
 
 
+def kernels_of(name, options):
+    """The kernels that a case is to be run on."""
+    if options.names:
+        return [options.kernel] if name in options.names else []
+    case = Case(name)
+    if case.draft:
+        return []
+    return case.kernels if options.kernel == "stock" else [options.kernel]
+
+
 def main():
     top = argparse.ArgumentParser(prog="scripts/test", description="Runs the tests.",
                                   epilog=EPILOG,
@@ -647,18 +657,8 @@ def main():
               "`scripts/test --list` prints all", file=sys.stderr)
         return 2
     chosen_steps = [name for name in steps if not options.names or name in options.names]
-    chosen_cases = []
-    for name in cases:
-        kernels = [options.kernel]
-        if not options.names:
-            case = Case(name)
-            if case.draft:
-                continue
-            if options.kernel == "stock":
-                kernels = case.kernels
-        elif name not in options.names:
-            continue
-        chosen_cases += [Case(name, kernel, options.full) for kernel in kernels]
+    chosen_cases = [Case(name, kernel, options.full) for name in cases
+                    for kernel in kernels_of(name, options)]
     if options.names and chosen_cases and not options.no_build:
         chosen_steps += [name for name in ("tools", "module") if name not in chosen_steps]
 

@@ -149,19 +149,17 @@ connect() {
 	while [ $SECONDS -lt $end ]; do
 		all=()
 		for dev in /sys/class/iscsi_session/session*/device/target*/*:*:*:*/block/sd* /sys/block/nvme*n*; do
-			name=${dev##*/} size=0
-			[ -z "${ready[$name]:-}" ] || {
-				all+=("/dev/$name")
-				continue
-			}
-			[ ! -b "/dev/$name" ] || read -r size 2>/dev/null <"$dev/size" || size=0
-			if [ "$size" -gt 0 ]; then
+			name=${dev##*/}
+			if [ -z "${ready[$name]:-}" ]; then
+				size=0
+				[ ! -b "/dev/$name" ] || read -r size 2>/dev/null <"$dev/size" || size=0
+				[ "$size" -gt 0 ] || continue
 				# Both kinds of disk the same: no scheduler, nothing that is only counted.
 				put none "/sys/block/$name/queue/scheduler"
 				put 2 "/sys/block/$name/queue/nomerges"
 				ready[$name]=yes
-				all+=("/dev/$name")
 			fi
+			all+=("/dev/$name")
 		done
 		if [ ${#all[@]} -eq $((sessions * luns)) ]; then
 			(IFS=: && echo "${all[*]}")

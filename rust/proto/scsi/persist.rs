@@ -598,10 +598,7 @@ impl<R: Registry> Persist<R> {
             Some(held) if held.is_all_registrants() => everybody,
             Some(_) => self.holder().is_some_and(is_meant),
         };
-        let takes = match takes {
-            true => Some(type_of(request)?),
-            false => None,
-        };
+        let taken = takes.then(|| type_of(request)).transpose()?;
         for r in self.registry.all().iter().filter(|r| is_meant(r)) {
             if r.is(nexus) {
                 continue;
@@ -612,7 +609,7 @@ impl<R: Registry> Persist<R> {
             }
         }
         self.registry.retain(&mut |r| r.is(nexus) || !is_meant(r));
-        if let Some(kind) = takes {
+        if let Some(kind) = taken {
             let changed = self.kind != Some(kind);
             self.hold(nexus, kind);
             if changed {

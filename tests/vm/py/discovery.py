@@ -3,7 +3,7 @@
 
 import socket
 
-from host import until
+from host import in_use, until
 from iscsi import NOP_OUT, REJECT, TARGET, TEXT, TEXT_RESPONSE, Closed, Conn, check, check_eq
 
 
@@ -58,9 +58,8 @@ check("and the target closes the connection", conn.closed_within(10))
 
 
 def connections():
-    with open("/sys/kernel/config/ferrite/in_use", encoding="ascii") as file:
-        lines = dict(line.split() for line in file)
-    return int(lines["logins"]) + int(lines["connections"])
+    used = in_use()
+    return used["logins"] + used["connections"]
 
 
 # A Text Request that is out of the command window has no answer, and the peer may go while it is

@@ -27,6 +27,11 @@ def read(path):
         return file.read()
 
 
+def in_use():
+    """How much of what is limited is used."""
+    return {name: int(value) for name, value in map(str.split, read(f"{ROOT}/in_use").splitlines())}
+
+
 def tpg(target=TARGET):
     return f"{ROOT}/iscsi/{target}/tpgt_1"
 

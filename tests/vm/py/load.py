@@ -6,7 +6,7 @@ import resource
 import statistics
 import time
 
-from host import ROOT, SLOWER, store, tpg, until
+from host import SLOWER, in_use, store, tpg, until
 from iscsi import SCSI_RESPONSE, Conn, Refused, check, check_eq, read10, write10
 
 FULL = os.environ.get("T_FULL") == "1"
@@ -23,11 +23,6 @@ def meminfo(*names):
     with open("/proc/meminfo", encoding="ascii") as file:
         lines = dict(line.split(":") for line in file)
     return sum(int(lines[name].split()[0]) for name in names)
-
-
-def in_use():
-    with open(f"{ROOT}/in_use", encoding="ascii") as file:
-        return {name: int(value) for name, value in (line.split() for line in file)}
 
 
 def rss():

@@ -4,6 +4,7 @@
 import struct
 import time
 
+from host import in_use
 from iscsi import DATA_OUT, R2T, Conn, check, check_eq, header, read10, write10
 
 ISIDS = (bytes.fromhex(f"80feed04{n:04x}") for n in range(0xffff))
@@ -13,10 +14,6 @@ def fresh(**how):
     conn = Conn().login(isid=next(ISIDS), **how)
     conn.ready()
     return conn
-
-def in_use(name):
-    with open("/sys/kernel/config/ferrite/in_use", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(name + " "))
 
 conn = fresh()
 assert conn.scsi(write10(0, 128), OLD)[0] == 0
@@ -43,12 +40,12 @@ check("others go on after resets in the middle of READs", conn.ping())
 
 silent = [fresh() for _ in range(5)]
 end = time.monotonic() + 20
-while in_use("memory") and time.monotonic() < end:
+while in_use()["memory"] and time.monotonic() < end:
     time.sleep(0.1)
-check_eq("no data of theirs is kept", 0, in_use("memory"))
+check_eq("no data of theirs is kept", 0, in_use()["memory"])
 for one in silent:
     one.close()
-while in_use("connections") > 1 and time.monotonic() < end:
+while in_use()["connections"] > 1 and time.monotonic() < end:
     time.sleep(0.1)
-check_eq("nor a connection", 1, in_use("connections"))
+check_eq("nor a connection", 1, in_use()["connections"])
 conn.logout()
