@@ -15,6 +15,7 @@ use crate::{
     meter,
     stats,
     sys::{
+        bdev,
         configfs::{
             self,
             files,
@@ -96,6 +97,7 @@ impl Dir for RootDir {
             }
         ),
         Attr::ro(c"in_use", show_in_use),
+        Attr::ro(c"closing", show_closing),
     ];
     const SUBDIRS: &'static [SubDir<Root>] = &[
         SubDir::new::<CoreDir, _>(c"core", targets),
@@ -122,6 +124,14 @@ fn show_in_use(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
         "memory {}",
         limits::pages_in_use().saturating_mul(4096)
     )?)
+}
+
+/// What is left of what was removed: block devices that I/O is still under way on.
+fn show_closing(_root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
+    for (number, major, minor) in bdev::closing() {
+        writeln!(out, "{number} {major}:{minor}")?;
+    }
+    Ok(())
 }
 
 fn targets(root: &Arc<Root>) -> Arc<Targets> {

@@ -355,6 +355,8 @@ pub(in crate::sys) struct Inner {
     name: [u8; 32],
     at_open: Limits,
     closing: Atomic<bool>,
+    /// Where in [`CLOSING`] it is, if it is.
+    noted: Atomic<usize>,
     /// Whose I/O it is; nobody's when it is empty.
     cgroup: Slot<Cgroup>,
     holder: Arc<Holder>,
@@ -371,6 +373,35 @@ pub(in crate::sys) struct Inner {
 unsafe impl Send for Inner {}
 // SAFETY: As above.
 unsafe impl Sync for Inner {}
+
+/// Devices that have been closed and are not given back yet, as far as there
+/// is room: a number of its own for each in the upper half, the device number
+/// in the lower one; 0 is free.
+static CLOSING: [Atomic<u64>; 64] = [const { Atomic::new(0) }; 64];
+
+/// The number that was given out last.
+static LAST_CLOSED: Atomic<u32> = Atomic::new(0);
+
+/// Writes a device down in [`CLOSING`]; tells where. Any context.
+fn note_closing((major, minor): (u32, u32)) -> Option<usize> {
+    let number = LAST_CLOSED.fetch_add(1, Relaxed).wrapping_add(1).max(1);
+    let device = major.wrapping_shl(20) | minor & 0xf_ffff;
+    let entry = u64::from(number) << 32 | u64::from(device);
+    CLOSING
+        .iter()
+        .position(|place| place.cmpxchg(0, entry, Relaxed).is_ok())
+}
+
+/// The devices that have been closed, and are not given back yet because I/O on
+/// them is under way: for each a number that no other has, and its major and
+/// minor number. At most 64 are known.
+pub(crate) fn closing() -> impl Iterator<Item = (u32, u32, u32)> {
+    CLOSING.iter().filter_map(|place| {
+        let entry = place.load(Relaxed);
+        let [number, device] = [entry >> 32, entry & 0xffff_ffff].map(|half| half as u32);
+        (number != 0).then_some((number, device >> 20, device & 0xf_ffff))
+    })
+}
 
 /// What the kernel knows as the holder of the device.
 struct Holder {
@@ -430,6 +461,9 @@ impl WorkItem for Inner {
         // SAFETY: By the type invariants `file` is open, nobody uses it any
         // more, and this happens once. This is a kernel thread.
         unsafe { bindings::fer_bdev_release(this.file) };
+        if let Some(place) = CLOSING.get(this.noted.load(Relaxed)) {
+            place.store(0, Relaxed);
+        }
         // SAFETY: `released` is initialised.
         unsafe { bindings::complete_all(this.released.get()) };
         drop(this);
@@ -547,6 +581,7 @@ impl Bdev {
                 name,
                 at_open,
                 closing: Atomic::new(false),
+                noted: Atomic::new(usize::MAX),
                 cgroup: Slot::new(),
                 holder,
                 users <- Opaque::try_ffi_init(|users| {
@@ -580,6 +615,8 @@ impl Bdev {
     /// has ended. Does nothing the second time. Any context.
     pub(crate) fn close(&self) {
         if !self.inner.closing.xchg(true, Full) {
+            let place = note_closing(self.inner.major_minor);
+            self.inner.noted.store(place.unwrap_or(usize::MAX), Relaxed);
             // SAFETY: By the type invariants this is the only time, and
             // `users` is alive. A switch to atomic mode is not under way, so
             // it does not sleep.

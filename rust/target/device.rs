@@ -669,7 +669,14 @@ impl Device {
         if let Some(bdev) = self.bdev.get() {
             bdev.close();
             task::end_hopeless(self);
-            bdev.wait_closed(CLOSE_WAIT_MS);
+            if !bdev.wait_closed(CLOSE_WAIT_MS) {
+                pr_warn!(
+                    "core/iblock_{}/{}: removed, but I/O is still under way on {}, and may yet write to it\n",
+                    self.hba,
+                    BStr::from_bytes(&self.name),
+                    bdev.name()
+                );
+            }
         }
     }
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from host import ROOT, SLOWER, read, resume, store, suspend, tpg, unlink_all, write
+from host import ROOT, SLOWER, read, resume, store, suspend, tpg, unlink_all, until, write
 from iscsi import (DATA_IN, LOGOUT, LOGOUT_RESPONSE, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
                    check, check_eq, lun, read10, write10)
 
@@ -250,6 +250,7 @@ for what in ("lun/lun_0", "np/127.0.0.1:3260"):
 timed("removing a portal group", lambda: os.rmdir(tpg(OTHER)))
 timed("removing a target", lambda: os.rmdir(f"{ROOT}/iscsi/{OTHER}"))
 timed("removing the backstore", lambda: os.rmdir(store("disk0")))
+check_eq(f"{DISK} hangs: that it may yet be written to is told", 1, len(read(f"{ROOT}/closing").splitlines()))
 status = timed("rmmod", lambda: subprocess.run(["rmmod", "ferrite"], stderr=subprocess.DEVNULL).returncode)
 check(f"{DISK} hangs: the module stays", status != 0 and os.path.isdir("/sys/module/ferrite"))
 timed("making a target", lambda: os.makedirs(tpg(OTHER)))
@@ -280,6 +281,7 @@ for _ in range(100):
     except OSError:
         time.sleep(0.1)
 check(f"{DISK} is back: the last command ends, and the device is let go", gone)
+check(f"{DISK} is back: nothing more is told of it", until(lambda: not read(f"{ROOT}/closing")))
 
 
 def contents():

@@ -108,6 +108,21 @@ pub trait Tree {
     fn remove_link(&self, path: &Path) -> io::Result<()>;
 }
 
+/// A block device that was removed, and on which I/O is still under way: a line of `closing`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Closing(String);
+
+impl Closing {
+    /// What the kernel calls it, or its number if the kernel does not know it any more.
+    pub fn name(&self, sys: &Path) -> String {
+        let number = self.0.rsplit(' ').next().unwrap_or_default();
+        match fs::read_link(sys.join("dev/block").join(number)) {
+            Ok(link) => format!("/dev/{}", link.file_name().unwrap_or_default().display()),
+            Err(_) => format!("the block device {number}"),
+        }
+    }
+}
+
 /// The real configfs.
 #[derive(Debug)]
 pub struct KernelTree {
@@ -455,6 +470,14 @@ impl<'t> Configfs<'t> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed(path, error)),
         }
+    }
+
+    /// Block devices that were removed, and on which I/O is under way all the same; none if the
+    /// kernel does not tell.
+    pub fn closing(&self) -> Result<Vec<Closing>> {
+        let text = self.value_if_allowed(Path::new("closing"))?;
+        let text = text.unwrap_or_default();
+        Ok(text.lines().map(|line| Closing(line.to_string())).collect())
     }
 
     /// As [`Configfs::value`], but what this user may not read is as if it were not there.

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
@@ -17,6 +19,7 @@ use crate::apply::Done;
 use crate::apply::Problem;
 use crate::apply::Report;
 use crate::configfs;
+use crate::configfs::Closing;
 use crate::configfs::Configfs;
 use crate::configfs::KernelLog;
 use crate::configfs::Lock;
@@ -58,6 +61,8 @@ pub struct Env<'a> {
     pub style: Style,
     /// The name that the program was called by, which begins its messages.
     pub program: &'static str,
+    /// How long to wait for I/O on what was removed.
+    pub patience: Duration,
     /// Set when the program should stop.
     pub interrupted: Arc<AtomicBool>,
     /// Lets signals set `interrupted` instead of ending the program.
@@ -133,11 +138,40 @@ impl<'e, 'a> Context<'e, 'a> {
 
     /// Applies changes, all or none, and reports them.
     pub fn change(&mut self, deltas: &[Delta]) -> Result<()> {
+        let before = self.closing()?;
         let report = self.change_quietly(deltas)?;
         if self.mode.dry_run {
             return self.show_plan(deltas);
         }
-        self.show_report(&report, &[])
+        self.show_report(&report, &[])?;
+        self.wait_closed(&before)
+    }
+
+    /// Block devices that were removed, and on which I/O is under way all the same.
+    pub fn closing(&self) -> Result<Vec<Closing>> {
+        self.configfs().closing()
+    }
+
+    /// Waits until no I/O is under way on block devices that were removed since `before`: till then
+    /// it is not safe to let another host have them.
+    pub fn wait_closed(&self, before: &[Closing]) -> Result<()> {
+        let until = Instant::now() + self.env.patience;
+        loop {
+            let mut left = self.closing()?;
+            left.retain(|device| !before.contains(device));
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(Error::StillWriting {
+                    devices: left
+                        .iter()
+                        .map(|device| device.name(&self.env.sys))
+                        .collect(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Applies changes, all or none. With `--dry-run` nothing is done.

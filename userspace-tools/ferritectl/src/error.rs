@@ -101,6 +101,13 @@ pub enum Error {
     #[error("{0}")]
     Partial(String),
 
+    /// What was removed is, but the kernel has not done with the disks.
+    #[error("I/O is still under way on {}, which may yet be written to", devices.join(", "))]
+    StillWriting {
+        /// The block devices.
+        devices: Vec<String>,
+    },
+
     /// The file and the kernel are not the same.
     #[error("{0}")]
     Differs(String),
@@ -155,7 +162,10 @@ impl Error {
             Error::Refused { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 ExitCode::Unavailable
             }
-            Error::Refused { .. } | Error::Interrupted | Error::Output(_) => ExitCode::Failure,
+            Error::Refused { .. }
+            | Error::Interrupted
+            | Error::StillWriting { .. }
+            | Error::Output(_) => ExitCode::Failure,
             Error::Unavailable { .. } => ExitCode::Unavailable,
             Error::File { .. } | Error::BadFile { .. } => ExitCode::BadFile,
             Error::Partial(_) => ExitCode::Partial,
@@ -170,6 +180,10 @@ impl Error {
             | Error::Exists { hint, .. }
             | Error::Refused { hint, .. } => hint.as_deref(),
             Error::InUse { hint, .. } | Error::Unavailable { hint, .. } => Some(hint),
+            Error::StillWriting { .. } => Some(
+                "it is removed; let no other host use the disk before it is gone from the file \
+                 `closing` in configfs, or this host is fenced",
+            ),
             _ => None,
         }
     }

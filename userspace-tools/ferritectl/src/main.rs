@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferritectl::configfs::KernelTree;
 use ferritectl::configfs::Tree;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         run: "/run/ferrite".into(),
         style: Style::detect(),
         program: "ferritectl",
+        patience: Duration::from_secs(5),
         interrupted: Arc::new(AtomicBool::new(false)),
         catch_signals: &catch_signals,
     };

@@ -452,6 +452,29 @@ fn a_backstore_in_use_is_kept() {
 }
 
 #[test]
+fn a_disk_that_may_still_be_written_to_is_told() {
+    let says = "I/O is still under way on the block device 253:7, which may yet be written to";
+    for (program, line) in [
+        ("ferritectl", "backstore delete disk0 --force"),
+        ("ferritectl", "clear --yes"),
+        ("tcm_node", "--freedev iblock_0/disk0"),
+    ] {
+        let machine = Machine::new();
+        machine.typical();
+        if program == "tcm_node" {
+            machine.run(&format!("target delete {TARGET} --force")).ok();
+        }
+        machine.rules.borrow_mut().hangs = true;
+        machine.run_as(program, line).fails(1, says);
+        assert!(!machine.exists("core/iblock_0/disk0"));
+        // Whoever has removed something else need not wait.
+        machine
+            .run("target create iqn.2026-01.org.example:other")
+            .ok();
+    }
+}
+
+#[test]
 fn a_device_is_replaced_while_it_is_in_use() {
     let machine = Machine::new();
     machine.rules.borrow_mut().replaces = true;

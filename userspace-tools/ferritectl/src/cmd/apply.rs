@@ -339,11 +339,13 @@ pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()
     if wanted.plan.deltas.iter().any(makes_disk) {
         super::reservation::make_dir(context)?;
     }
+    let before = context.closing()?;
     match context.apply_all(&wanted.plan.deltas) {
-        Ok(report) if context.mode.json => context.show_report(&report, &[]),
-        Ok(_) => context.say("applied"),
-        Err(error) => Err(go_back(context, &wanted.before, error)),
+        Ok(report) if context.mode.json => context.show_report(&report, &[])?,
+        Ok(_) => context.say("applied")?,
+        Err(error) => return Err(go_back(context, &wanted.before, error)),
     }
+    context.wait_closed(&before)
 }
 
 /// Makes the configuration what it was before, and says whether it is.

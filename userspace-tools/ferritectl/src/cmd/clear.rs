@@ -27,7 +27,9 @@ pub fn run(context: &mut Context<'_, '_>, yes: bool, keep_backstores: bool) -> R
     if context.mode.dry_run {
         return context.show_plan(&plan.deltas);
     }
+    let before = context.closing()?;
     let report = context.apply_plan(&plan)?;
     context.show_report(&report, &[])?;
-    Context::partial(&report, "removed")
+    Context::partial(&report, "removed")?;
+    context.wait_closed(&before)
 }

@@ -44,6 +44,8 @@ pub struct Rules {
     pub hide_secrets: bool,
     /// Devices can be replaced while they are in use.
     pub replaces: bool,
+    /// I/O on the disks of backstores that are removed never ends.
+    pub hangs: bool,
     /// What was done, in order.
     pub journal: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Rules {
             signal: None,
             hide_secrets: false,
             replaces: false,
+            hangs: false,
             journal: Vec::new(),
         }
     }
@@ -708,6 +711,9 @@ impl Tree for Fake {
         }
         fs::remove_dir_all(self.root.join(path))?;
         self.rules.borrow_mut().made.remove(path);
+        if shape(path) == Some(Shape::Backstore) && self.rules.borrow().hangs {
+            fs::write(self.root.join("closing"), "1 253:7\n")?;
+        }
         Ok(())
     }
 

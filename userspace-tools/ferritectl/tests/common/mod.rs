@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferritectl::configfs::Tree;
 use ferritectl::context::Env;
@@ -168,6 +169,7 @@ impl Machine {
                 unicode: false,
             },
             program: "ferritectl",
+            patience: Duration::from_millis(50),
             interrupted: self.interrupted.clone(),
             catch_signals: &|_| {},
         };
