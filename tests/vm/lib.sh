@@ -299,6 +299,12 @@ t_target() {
 	else
 		must mkdir -p "$ISCSI/$iqn/tpgt_1"
 	fi
+	t_patient "$(t_tpg "$iqn")"
+}
+
+# t_patient TPG: on a slower kernel an initiator that is no more than a script may be silent for long.
+t_patient() {
+	[ "$T_SLOWER" = 1 ] || must put 60 "$1/attrib/nopin_response_timeout"
 }
 
 # t_tpg [IQN]: the directory of portal group 1.
@@ -481,6 +487,7 @@ t_export_twice() {
 	t_backstore disk0 "$1"
 	for dir in "$ISCSI/$IQN"/tpgt_{1,2}; do
 		[ -d "$dir" ] || must mkdir "$dir"
+		t_patient "$dir"
 		must mkdir "$dir/lun/lun_0"
 		must ln -s "$(t_store disk0)" "$dir/lun/lun_0/disk0"
 		for pair in authentication=0 generate_node_acls=1 demo_mode_write_protect=0; do

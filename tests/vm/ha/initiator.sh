@@ -19,18 +19,11 @@ mkfs.ext4 -qF "$disk" && mkdir -p /mnt/disk && mount "$disk" /mnt/disk || exit
 python3 /share/gaps.py /mnt/disk/gaps /share/gap &
 gaps=$!
 echo ready >/share/ready
-rounds=0
-while [ ! -e /share/stop ]; do
-	for file in /share/files/*; do
-		dd if="$file" of="/mnt/disk/${file##*/}" bs=1M conv=fsync status=none || exit
-		[ ! -e /share/stop ] || [ $rounds -eq 0 ] || break
-	done
-	rounds=$((rounds + 1))
-done
+python3 /share/copy.py /share/sums /share/files /mnt/disk /share/stop >/share/copied || exit
 kill $gaps
 wait $gaps
 rm -f /mnt/disk/gaps
-echo "copied $rounds times" >/share/rounds
+tail -n 1 /share/copied >/share/rounds
 umount /mnt/disk
 i_logout "$IQN"
 must iscsiadm -m node -T "$IQN" -p "$PORTAL" --login
@@ -42,7 +35,11 @@ sha512sum --quiet -c /share/sums >/share/wrong 2>&1 || {
 	# What is wrong with it tells where it comes from.
 	sed -n 's/: FAILED.*//p' /share/wrong | while read -r file; do
 		python3 /share/differ.py "/share/files/$file" "$file"
+		grep "/$file:" /share/copied
 	done
+	# And whether it is wrong on the disk, or was read wrongly.
+	echo 3 >/proc/sys/vm/drop_caches
+	sha512sum --quiet -c /share/sums
 	exit $status
 }
 cd / && umount /mnt/disk && i_logout "$IQN"
