@@ -8,6 +8,7 @@ a directory by 9p. All end in this process, which alone decides about the exit s
 
 import argparse
 import ctypes
+import mmap
 import os
 import re
 import selectors
@@ -115,6 +116,25 @@ def fail(text, status=2):
 def die_with_parent():
     """In the child: when this process is killed outright, QEMU goes as well."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def tsc_khz():
+    """How fast this machine's time stamp counter is; None if that cannot be told."""
+    if os.uname().machine != "x86_64":
+        return None
+    try:
+        code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    except OSError:
+        # Nobody may make code here.
+        return None
+    # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
+    code.write(bytes.fromhex("0f31 48c1e220 4809d0 c3"))
+    address = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(address)
+    began, ticks = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW), rdtsc()
+    time.sleep(0.05)
+    ended, ticks = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW), rdtsc() - ticks
+    return ticks * 10**6 // (ended - began)
 
 
 class Images:
@@ -262,6 +282,10 @@ class Machine:
             # kmemleak's thread is nice: on a machine that is busy it may be kept from its CPU, in
             # the midst of what RCU waits for, for longer than the usual 26 s.
             words += ["rcupdate.rcu_cpu_stall_timeout=120"]
+        if self.options.accel == "tcg" and not self.options.icount and (khz := tsc_khz()):
+            # An emulated CPU shows the host's counter. A kernel that measures it while the host is
+            # busy takes it for several times slower than it is, and has its timeouts too early.
+            words += [f"tsc_early_khz={khz}"]
         if self.options.debug_mem:
             words += ["slub_debug=FZPU", "init_on_free=1", "page_poison=1"]
         if self.options.icount:
