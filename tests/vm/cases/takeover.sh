@@ -152,6 +152,8 @@ wait "${vm[initiator]}"
 status=$?
 unset 'vm[initiator]'
 cat "$dir/initiator/rounds" "$dir/initiator/fsck" "$dir/initiator/wrong"
+# Of the share, which says nothing of the target: the file was read again before it was copied.
+grep 'not read' "$dir/initiator/copied"
 [ $status -eq 0 ] || told
 check "the initiator has seen no error, and every file is as it was written" [ $status -eq 0 ]
 check "no SHA-512 sum is wrong" [ ! -s "$dir/initiator/wrong" ]

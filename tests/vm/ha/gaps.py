@@ -24,7 +24,11 @@ while True:
             longest = now - last
         with open(report + ".new", "w", encoding="ascii") as file:
             file.write(f"{count} {longest * 1000:.0f}\n")
-        os.rename(report + ".new", report)
+        try:
+            os.rename(report + ".new", report)
+        except FileNotFoundError:
+            # It was removed at that very moment, by the other end of the share: told again soon.
+            pass
         told = now
     last = now
     time.sleep(0.02)
