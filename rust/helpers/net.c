@@ -147,6 +147,8 @@ void fer_sock_prepare(struct socket *sock)
 	/* Sends happen in softirq, on top of whatever task was interrupted. */
 	sk->sk_allocation = GFP_ATOMIC;
 	sk->sk_use_task_frag = false;
+	/* See fer_sk_read(). */
+	sock_set_flag(sk, SOCK_URGINLINE);
 	release_sock(sk);
 	sock_set_keepalive(sk);
 }
@@ -332,6 +334,12 @@ int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor)
 {
 	read_descriptor_t desc = { .arg.data = ctx, .count = 1 };
 
+	/*
+	 * What a peer calls urgent is a part of its stream as all else is;
+	 * tcp_read_sock() would never get past it.
+	 */
+	if (unlikely(tcp_sk(sk)->urg_data))
+		WRITE_ONCE(tcp_sk(sk)->urg_data, 0);
 	return tcp_read_sock(sk, &desc, actor);
 }
 
