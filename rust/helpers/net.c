@@ -181,15 +181,16 @@ int fer_sock_name(struct socket *sock, bool peer, struct fer_addr *out)
 	return 0;
 }
 
-bool fer_sock_attach(struct socket *sock, void *user,
-		     const struct fer_sock_ops *ops)
+bool fer_sk_attach(struct sock *sk, void *user, const struct fer_sock_ops *ops)
 {
-	struct sock *sk = sock->sk;
 	bool ok = false;
 
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_CLOSE_WAIT) {
+	/* Not if it was detached meanwhile, and is about to be closed. */
+	if (sk->sk_data_ready != fer_noop_ready &&
+	    (sk->sk_state == TCP_ESTABLISHED ||
+	     sk->sk_state == TCP_CLOSE_WAIT)) {
 		sk->sk_user_data = user;
 		sk->sk_data_ready = ops->data_ready;
 		sk->sk_write_space = ops->write_space;
