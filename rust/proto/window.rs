@@ -175,8 +175,13 @@ impl CmdWindow {
     /// condition matters: to abort an immediate command, RefCmdSN is the
     /// request's own CmdSN, which is the number of the next command. Counted as
     /// received, that command would be ignored as a duplicate.
+    ///
+    /// A command that is held has been received, under whatever tag: it stays so.
     pub fn plug_missing(&mut self, ref_cmd_sn: Sn, cmd_sn: Sn) -> bool {
-        ref_cmd_sn.lt(cmd_sn) && self.plug(ref_cmd_sn)
+        if !ref_cmd_sn.lt(cmd_sn) || !self.contains(ref_cmd_sn) {
+            return false;
+        }
+        self.is_marked(ref_cmd_sn) || self.plug(ref_cmd_sn)
     }
 
     /// Tells that `n` delivered, numbered commands have finished. True where
