@@ -318,7 +318,7 @@ mod tests {
                 for head in seen.take() {
                     let head = head.shared();
                     check(
-                        !head.is_lost() || head.is_silent() && !head.lose(),
+                        !head.is_lost() || head.is_silent() && !head.lose(true),
                         "what is lost stays lost",
                     )?;
                 }
