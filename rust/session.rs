@@ -394,6 +394,11 @@ impl Session {
         for _ in 0..slots {
             list.push(Slot::default(), GFP_KERNEL)?;
         }
+        // Room for those that have come too early, where any can.
+        let held = match identity.params.max_connections {
+            0 | 1 => KVec::new(),
+            _ => KVec::with_capacity(slots, GFP_KERNEL)?,
+        };
         let caps = match identity.acl.as_ref() {
             Some(acl) => acl.caps().clone(),
             None => Caps::new()?,
@@ -424,7 +429,7 @@ impl Session {
                         slots: list,
                         used: 0,
                         strays: 0,
-                        held: KVec::new(),
+                        held,
                         nexuses: KVec::new(),
                         lines,
                         suspended,
