@@ -16,7 +16,10 @@ use crate::{
         End,
         Times, //
     },
-    parcel::Parcel,
+    parcel::{
+        Found,
+        Parcel, //
+    },
     proto::{
         lane,
         scsi::{
@@ -137,7 +140,7 @@ pub(crate) trait Link: Send + Sync {
     fn take_over(self: Arc<Self>, parcel: Parcel);
     /// A TASK REASSIGN with the Initiator Task Tag `itt` has been carried out,
     /// or there is no such task. Any context but hardirq.
-    fn reassigned(self: Arc<Self>, itt: u32, found: bool, parcel: Option<Parcel>);
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found);
 }
 
 /// A TASK REASSIGN that is being carried out.

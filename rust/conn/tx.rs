@@ -461,17 +461,7 @@ impl Tx {
                 self.snack(conn, &snack);
                 return None;
             }
-            Answer::Resume(..) => {
-                if let Answer::Resume(entry, exp_data_sn) = note.answer {
-                    let stat_sn = self.next_stat_sn(conn);
-                    let max_data = self.max_data;
-                    if let Some(kept) = self.kept.as_mut() {
-                        let entry = KBox::into_inner(entry);
-                        self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
-                    }
-                }
-                return None;
-            }
+            Answer::Resume(pdu, ..) => stamp!(pdu, true).emit(&mut header),
             Answer::NopIn(pdu) => {
                 pdu.data_len = data_len;
                 taken = pdu.itt != RESERVED_TAG;
@@ -519,6 +509,14 @@ impl Tx {
                     (None, _) => Payload::None,
                 },
             });
+        }
+        if let Answer::Resume(_, entry, exp_data_sn) = note.answer {
+            let stat_sn = self.next_stat_sn(conn);
+            let max_data = self.max_data;
+            if let Some(kept) = self.kept.as_mut() {
+                let entry = KBox::into_inner(entry);
+                self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
+            }
         }
         None
     }

@@ -13,7 +13,10 @@ mod tests {
         Crowd, //
     };
     use crate::{
-        parcel::Parcel,
+        parcel::{
+            Found,
+            Parcel, //
+        },
         proto::{
             login::params::{
                 ConnParams,
@@ -118,7 +121,7 @@ mod tests {
         fn give_up(self: Arc<Self>) {}
         fn hand_over(self: Arc<Self>, _request: Reassignment) {}
         fn take_over(self: Arc<Self>, _parcel: Parcel) {}
-        fn reassigned(self: Arc<Self>, _itt: u32, _found: bool, _parcel: Option<Parcel>) {}
+        fn reassigned(self: Arc<Self>, _itt: u32, _found: Found) {}
     }
 
     /// A session with one connection.
