@@ -607,8 +607,10 @@ impl Host for Asker<'_> {
         })
         .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;
         if let Some(tpg) = &tpg {
-            tpg.add_session(&session)
-                .map_err(|_| LoginStatus::SERVICE_UNAVAILABLE)?;
+            tpg.add_session(&session).map_err(|e| match e {
+                ENOMEM => LoginStatus::OUT_OF_RESOURCES,
+                _ => LoginStatus::SERVICE_UNAVAILABLE,
+            })?;
         }
         self.found.session = Some(session);
         self.found.fresh = true;
