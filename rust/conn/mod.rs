@@ -795,6 +795,9 @@ impl Conn {
             return true;
         }
         let Some(session) = this.session.as_ref() else {
+            if this.starved.xchg(0, Relaxed) != 0 {
+                this.clone().kick();
+            }
             let limit = this.login_timeout_ms.now();
             if now_ms > this.started_ms.saturating_add(limit) {
                 this.clone().end(Why::LoginTimeout);
