@@ -230,6 +230,30 @@ pub(super) struct Rx {
     level: u32,
 }
 
+/// Memory that the full feature phase needs, made ahead of it.
+pub(super) struct Room {
+    ahs: KVec<u8>,
+    collecting: KVec<Place>,
+}
+
+impl Room {
+    /// Room for so many tasks. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(tasks: usize) -> Result<Self> {
+        let mut collecting = KVec::with_capacity(tasks, GFP_KERNEL)?;
+        for _ in 0..tasks {
+            collecting.push(Place::default(), GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ahs: KVec::with_capacity(MAX_TOTAL_AHS_LENGTH as usize, GFP_KERNEL)?,
+            collecting,
+        })
+    }
+}
+
 impl Rx {
     pub(super) fn new() -> Self {
         Self {
@@ -254,19 +278,10 @@ impl Rx {
         }
     }
 
-    /// Memory that the full feature phase needs, made ahead of it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn prepare(&mut self, tasks: usize) -> Result {
-        self.ahs = KVec::with_capacity(MAX_TOTAL_AHS_LENGTH as usize, GFP_ATOMIC)?;
-        let mut places = KVec::with_capacity(tasks, GFP_ATOMIC)?;
-        for _ in 0..tasks {
-            places.push(Place::default(), GFP_ATOMIC)?;
-        }
-        self.collecting = places;
-        Ok(())
+    /// Takes the memory that the full feature phase needs.
+    pub(super) fn prepare(&mut self, room: Room) {
+        self.ahs = room.ahs;
+        self.collecting = room.collecting;
     }
 
     /// The full feature phase begins.

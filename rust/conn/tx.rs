@@ -146,27 +146,23 @@ impl Tx {
     }
 
     /// What was negotiated holds for all PDUs from now on, save a Login
-    /// Response.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, at ErrorRecoveryLevel 1 and above only.
+    /// Response. With `kept` they can be sent again.
     pub(super) fn activate(
         &mut self,
+        kept: Option<KBox<Kept>>,
         header_digest: bool,
         data_digest: bool,
         max_data: u32,
         max_burst: u32,
-        level: u32,
-    ) -> Result {
-        if level > 0 {
-            self.kept = Some(Kept::new(self.stat_sn)?);
+    ) {
+        self.kept = kept;
+        if let Some(kept) = self.kept.as_mut() {
+            kept.begin(self.stat_sn);
         }
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data.min(MAX_SEGMENT);
         self.max_burst = max_burst;
-        Ok(())
     }
 
     /// The initiator takes longer or shorter data segments from now on.
