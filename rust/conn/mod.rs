@@ -127,7 +127,7 @@ const LOGIN_TIMEOUT_S: u64 = 15;
 const POSTED: usize = WAITERS + 16;
 
 /// Task management functions that may wait for tasks at once.
-const WAITERS: usize = 32;
+const WAITERS: usize = 128;
 
 /// Milliseconds after the end of a connection's last task before its memory is given back: an
 /// interrupt handler that still holds a pointer is long done then.
@@ -755,6 +755,13 @@ impl Conn {
             let session = task.shared().session.clone();
             session.retire(&mut task);
         }
+    }
+
+    /// Whether one more task management function can be watched.
+    fn may_watch(&self) -> bool {
+        let mut waiters = self.waiters.lock();
+        waiters.retain(|w| !w.is_answered());
+        waiters.len() < WAITERS && waiters.reserve(1, GFP_ATOMIC).is_ok()
     }
 
     /// Watches a task management function until it is answered. False when

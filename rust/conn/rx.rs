@@ -1158,6 +1158,11 @@ impl Rx {
             };
             return self.tell_function(conn, owner, pdu, release, response, [0; 3]);
         }
+        if !conn.may_watch() {
+            // They wait for a disk that hangs, and may yet be answered.
+            let rejected = TmResponse::FunctionRejected;
+            return self.tell_function(conn, owner, pdu, release, rejected, [0; 3]);
+        }
         let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
             Verdict::Told(response, additional) => (response, additional),
