@@ -9,8 +9,15 @@ use crate::{
         transfer::ReadPlan,
         wire::BHS_LEN, //
     },
-    sys::pages::PageBuf,
-    task::Task, //
+    sys::{
+        llist::Fifo,
+        pages::PageBuf, //
+    },
+    task::{
+        Body,
+        Head,
+        Task, //
+    }, //
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -23,8 +30,49 @@ pub(crate) enum Parcel {
     Collecting(Task),
     /// It has run.
     Finished(Task),
-    /// It has been answered there, and its data is to be sent from a DataSN on.
+}
+
+/// What a TASK REASSIGN has found.
+pub(crate) enum Found {
+    /// No such task.
+    Nothing,
+    /// It is on the disk, and comes when it has run.
+    Running,
+    /// The task.
+    Task(Parcel),
+    /// Its response, which has been sent; the data is to be sent again from a DataSN on.
     Answered(KBox<Entry>, u32),
+}
+
+/// Tasks that have come by other connections and wait to be taken in. To hand one on
+/// takes no memory: the initiator has been told that it is taken over.
+pub(crate) struct Coming {
+    collecting: Fifo<Head, Body>,
+    finished: Fifo<Head, Body>,
+}
+
+impl Coming {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self {
+            collecting: Fifo::new(),
+            finished: Fifo::new(),
+        }
+    }
+
+    /// One more.
+    pub(crate) fn push(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Collecting(task) => self.collecting.push(task),
+            Parcel::Finished(task) => self.finished.push(task),
+        }
+    }
+
+    /// Takes one.
+    pub(crate) fn pop(&mut self) -> Option<Parcel> {
+        let collecting = self.collecting.pop().map(Parcel::Collecting);
+        collecting.or_else(|| self.finished.pop().map(Parcel::Finished))
+    }
 }
 
 /// A response that was sent, and what belongs to it.

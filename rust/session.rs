@@ -394,6 +394,11 @@ impl Session {
         for _ in 0..slots {
             list.push(Slot::default(), GFP_KERNEL)?;
         }
+        // Room for those that have come too early, where any can.
+        let held = match identity.params.max_connections {
+            0 | 1 => KVec::new(),
+            _ => KVec::with_capacity(slots, GFP_KERNEL)?,
+        };
         let caps = match identity.acl.as_ref() {
             Some(acl) => acl.caps().clone(),
             None => Caps::new()?,
@@ -424,7 +429,7 @@ impl Session {
                         slots: list,
                         used: 0,
                         strays: 0,
-                        held: KVec::new(),
+                        held,
                         nexuses: KVec::new(),
                         lines,
                         suspended,
@@ -790,14 +795,18 @@ impl Session {
     fn lose_some(&self, link: &Arc<dyn Link>, which: &dyn Fn(&Head, bool) -> bool) {
         let mut lost = KVec::new();
         {
-            let mut inner = self.inner.lock();
+            let mut guard = self.inner.lock();
+            let inner = &mut *guard;
             let next = inner.window.exp_cmd_sn();
             for task in inner.slots.iter().filter_map(|s| s.task.as_ref()) {
                 let delivered = task.immediate || task.cmd_sn.lt(next);
-                if task.line() != link.id() || !which(task, delivered) || !task.lose() {
+                if task.line() != link.id() || !which(task, delivered) || !task.lose(delivered) {
                     continue;
                 }
-                if let (Some(nexus), true) = (task.nexus.as_ref(), delivered) {
+                if !delivered {
+                    // It may come again at once, by another connection.
+                    inner.window.forget(task.cmd_sn);
+                } else if let Some(nexus) = task.nexus.as_ref() {
                     nexus.post(Ua::CommandsClearedByProtocol);
                 }
             }
@@ -1132,7 +1141,12 @@ impl Session {
         let head: &Head = task.shared();
         let mut inner = self.inner.lock();
         if inner.find(head.itt).is_some() {
-            return Admission::InProgress;
+            // RFC 7143 7.2.1: if it is the same command again it is ignored.
+            let again = !head.immediate && inner.window.ignores(head.cmd_sn);
+            return match again {
+                true => Admission::Ignore,
+                false => Admission::InProgress,
+            };
         }
         let Some(slot) = inner.free_slot(head.itt) else {
             return Admission::Full;
@@ -1265,16 +1279,14 @@ impl Session {
             }
             if seen.is_some() {
                 inner.count_out(head.itt, slot);
-                if !head.immediate {
+                // What was never received has left the window (RFC 7143 11.14).
+                if !head.immediate && !head.never_came() {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
                         let closed = inner.window.is_closed();
                         if inner.window.release(1) && closed && head.is_silent() {
                             // Its own connection may be gone.
                             moved = inner.teller();
                         }
-                    } else if head.is_lost() {
-                        // RFC 7143 11.14: it was never received.
-                        inner.window.forget(head.cmd_sn);
                     } else {
                         // Held, and never delivered.
                         inner.window.plug(head.cmd_sn);
@@ -1426,6 +1438,13 @@ impl Session {
     /// Whether a task with this tag is under way.
     pub(crate) fn has_task(&self, itt: u32) -> bool {
         self.inner.lock().find(itt).is_some()
+    }
+
+    /// The same, also one that was lost with its connection.
+    pub(crate) fn knows_tag(&self, itt: u32) -> bool {
+        let inner = self.inner.lock();
+        let mut slots = inner.slots.iter();
+        slots.any(|s| s.itt == itt && s.task.is_some())
     }
 
     /// Whether a task with this tag is under way for the LUN.
@@ -1734,8 +1753,9 @@ impl Inner {
             .unwrap_or(0)
     }
 
+    /// The task of that tag; one that was lost with its connection has it no more.
     fn find(&self, itt: u32) -> Option<usize> {
-        let is_it = |s: &Slot| s.itt == itt && s.task.is_some();
+        let is_it = |s: &Slot| s.itt == itt && s.task.as_ref().is_some_and(|t| !t.is_lost());
         let home = self.home(itt);
         if self.slots.get(home).is_some_and(is_it) {
             return Some(home);

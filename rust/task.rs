@@ -16,7 +16,10 @@ use crate::{
         End,
         Times, //
     },
-    parcel::Parcel,
+    parcel::{
+        Found,
+        Parcel, //
+    },
     proto::{
         lane,
         scsi::{
@@ -137,7 +140,7 @@ pub(crate) trait Link: Send + Sync {
     fn take_over(self: Arc<Self>, parcel: Parcel);
     /// A TASK REASSIGN with the Initiator Task Tag `itt` has been carried out,
     /// or there is no such task. Any context but hardirq.
-    fn reassigned(self: Arc<Self>, itt: u32, found: bool, parcel: Option<Parcel>);
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found);
 }
 
 /// A TASK REASSIGN that is being carried out.
@@ -175,7 +178,7 @@ pub(crate) struct Head {
     pub(crate) kind: Option<Kind>,
     /// Its place in the session's list.
     place: Atomic<u32>,
-    /// 0, [`SILENT`], [`LOST`] or [`TOLD`].
+    /// 0, [`SILENT`], [`LOST`], [`NEVER_CAME`] or [`TOLD`].
     aborted: Atomic<i32>,
     /// Whether it waits for commands with lower CmdSNs, and is in no task set
     /// yet.
@@ -194,6 +197,9 @@ const SILENT: i32 = 1;
 
 /// Its connection is lost.
 const LOST: i32 = 2;
+
+/// The same, before it was delivered: it counts as never received.
+const NEVER_CAME: i32 = 4;
 
 /// Aborted by another I_T nexus, and the initiator is told by TASK ABORTED.
 const TOLD: i32 = 3;
@@ -258,14 +264,21 @@ impl Head {
         }
     }
 
-    /// Aborts it: its connection is lost. False when it was aborted before.
-    pub(crate) fn lose(&self) -> bool {
-        self.aborted.cmpxchg(0, LOST, Full).is_ok()
+    /// Aborts it: its connection is lost. If it was not `delivered` to its unit yet, it
+    /// counts as never received. False when it was aborted before.
+    pub(crate) fn lose(&self, delivered: bool) -> bool {
+        let how = if delivered { LOST } else { NEVER_CAME };
+        self.aborted.cmpxchg(0, how, Full).is_ok()
     }
 
-    /// Whether it was lost with its connection.
+    /// Whether it was lost with its connection: its tag may be used again.
     pub(crate) fn is_lost(&self) -> bool {
-        self.aborted.now() == LOST
+        matches!(self.aborted.now(), LOST | NEVER_CAME)
+    }
+
+    /// Whether it was lost before it was delivered: its CmdSN may be another one's.
+    pub(crate) fn never_came(&self) -> bool {
+        self.aborted.now() == NEVER_CAME
     }
 
     /// Aborts it; it will end TASK ABORTED (SAM-5, "Aborting commands").
@@ -276,7 +289,7 @@ impl Head {
 
     /// Whether it was aborted, and nobody is told.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self.aborted.now(), SILENT | LOST)
+        matches!(self.aborted.now(), SILENT | LOST | NEVER_CAME)
     }
 
     /// Whether it waits for commands with lower CmdSNs.

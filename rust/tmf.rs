@@ -303,7 +303,7 @@ fn abort_task(
     release: bool,
 ) -> Verdict {
     let tag = request.referenced_task_tag();
-    if !session.has_task(tag) {
+    if !session.knows_tag(tag) {
         // RFC 7143 11.5.1: a RefCmdSN not yet received means that the task
         // got lost on the way, and the function is complete; one that was
         // received means that the task has ended.

@@ -74,24 +74,29 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Nothing is kept yet.
+    /// Nothing is kept yet. Process context.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(next: Sn) -> Result<KBox<Self>> {
-        let mut entries = KVec::with_capacity(MAX_RETAINED as usize, GFP_ATOMIC)?;
+    pub(super) fn new() -> Result<KBox<Self>> {
+        let mut entries = KVec::with_capacity(MAX_RETAINED as usize, GFP_KERNEL)?;
         for _ in 0..MAX_RETAINED {
-            entries.push(None, GFP_ATOMIC)?;
+            entries.push(None, GFP_KERNEL)?;
         }
         Ok(KBox::new(
             Self {
-                numbers: Retained::new(next),
+                numbers: Retained::new(Sn(0)),
                 entries,
                 pages: 0,
             },
-            GFP_ATOMIC,
+            GFP_KERNEL,
         )?)
+    }
+
+    /// The first number will be `next`.
+    pub(super) fn begin(&mut self, next: Sn) {
+        self.numbers = Retained::new(next);
     }
 
     /// What to keep of a read that has been answered; its memory counts as the

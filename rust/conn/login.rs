@@ -7,11 +7,15 @@ use super::{
         self,
         Control, //
     },
+    kept::Kept,
     out::{
         Answer,
         Note, //
     },
-    rx::Inbound,
+    rx::{
+        Inbound,
+        Room, //
+    },
     text::AddressText,
     Conn, //
 };
@@ -283,21 +287,27 @@ fn finish(
     if !listed {
         return conn.clone().end(Why::Removed);
     }
-    let Ok(text) = super::text::TextState::new(params) else {
+    let level = conn
+        .session
+        .as_ref()
+        .map_or(0, |s| s.params().error_recovery_level);
+    let kept = match level {
+        0 => Ok(None),
+        _ => Kept::new().map(Some),
+    };
+    let text = super::text::TextState::new(params);
+    let (Ok(text), Ok(room), Ok(kept)) = (text, Room::new(tasks), kept) else {
         return conn.clone().end(Why::Lost);
     };
     *next = Some(text);
     let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
-    let mut ready = true;
     control::answer(conn, login_note(&reply, None), data, |owner| {
         let header = params.header_digest == Digest::Crc32c;
         let digest = params.data_digest == Digest::Crc32c;
         let max_send = params.max_xmit_data_segment_length;
         let shared = conn.session.as_ref().is_some_and(|s| s.is_shared());
-        let session = conn.session.as_ref();
-        let level = session.map_or(0, |s| s.params().error_recovery_level);
         if let Some(mut rx) = conn.rx.open(owner) {
-            ready = rx.prepare(tasks).is_ok();
+            rx.prepare(room);
             rx.activate(
                 header,
                 digest,
@@ -308,16 +318,11 @@ fn finish(
             );
         }
         if let Some(mut tx) = conn.tx.open(owner) {
-            ready &= tx
-                .activate(header, digest, max_send, max_burst, level)
-                .is_ok();
+            tx.activate(kept, header, digest, max_send, max_burst);
         }
         // What others have to say comes after the response, which is queued next.
         conn.full_feature.store(1, Relaxed);
     });
-    if !ready {
-        conn.clone().end(Why::Lost);
-    }
 }
 
 /// Answers the machine's questions.
@@ -607,8 +612,10 @@ impl Host for Asker<'_> {
         })
         .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;
         if let Some(tpg) = &tpg {
-            tpg.add_session(&session)
-                .map_err(|_| LoginStatus::SERVICE_UNAVAILABLE)?;
+            tpg.add_session(&session).map_err(|e| match e {
+                ENOMEM => LoginStatus::OUT_OF_RESOURCES,
+                _ => LoginStatus::SERVICE_UNAVAILABLE,
+            })?;
         }
         self.found.session = Some(session);
         self.found.fresh = true;

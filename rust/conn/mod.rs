@@ -21,7 +21,11 @@ mod tx;
 use crate::sys::atomic::InPlace;
 use crate::{
     exec,
-    parcel::Parcel,
+    parcel::{
+        Coming,
+        Found,
+        Parcel, //
+    },
     proto::serial::Sn,
     proto::{
         login::SessionType,
@@ -123,7 +127,7 @@ const LOGIN_TIMEOUT_S: u64 = 15;
 const POSTED: usize = WAITERS + 16;
 
 /// Task management functions that may wait for tasks at once.
-const WAITERS: usize = 32;
+const WAITERS: usize = 128;
 
 /// Milliseconds after the end of a connection's last task before its memory is given back: an
 /// interrupt handler that still holds a pointer is long done then.
@@ -217,7 +221,7 @@ pub(crate) struct Conn {
     #[pin]
     leaving: SpinLockBh<KVec<Reassignment>>,
     #[pin]
-    coming: SpinLockBh<KVec<Parcel>>,
+    coming: SpinLockBh<Coming>,
     /// There is something in `coming`.
     arrivals: Atomic<i32>,
     /// Numbered requests, commands left out, that have no answer yet: each has a place in the
@@ -310,7 +314,7 @@ impl Conn {
                 suspended: Atomic::new(0),
                 leaving <- new_spinlock_bh!(KVec::new(), "ferrite_leaving"),
                 arrivals: Atomic::new(0),
-                coming <- new_spinlock_bh!(KVec::new(), "ferrite_coming"),
+                coming <- new_spinlock_bh!(Coming::new(), "ferrite_coming"),
                 unanswered: Atomic::new(0),
                 moving: Atomic::new(0),
                 any_posted: Atomic::new(0),
@@ -536,7 +540,7 @@ impl Conn {
             let Some(request) = request else {
                 break;
             };
-            request.to.reassigned(request.itt, false, None);
+            request.to.reassigned(request.itt, Found::Nothing);
         }
         for mut task in this.done.take() {
             let session = task.shared().session.clone();
@@ -615,8 +619,11 @@ impl Conn {
             return;
         };
         this.arrivals.put(0);
-        let coming = core::mem::replace(&mut *this.coming.lock(), KVec::new());
-        for parcel in coming {
+        loop {
+            let parcel = this.coming.lock().pop();
+            let Some(parcel) = parcel else {
+                break;
+            };
             match parcel {
                 Parcel::Finished(task) => {
                     if let Some(mut out) = this.out.open(owner) {
@@ -628,8 +635,6 @@ impl Conn {
                         rx.park(task);
                     }
                 }
-                // Its session does not know it any more.
-                Parcel::Answered(..) => {}
             }
         }
         if let Some(mut out) = this.out.open(owner) {
@@ -679,26 +684,28 @@ impl Conn {
                 answered = tx.take_response(tag);
             }
         }
-        let coming = match (collecting, finished, answered) {
-            (Some(task), _, _) => Some(Parcel::Collecting(task)),
-            (_, Some(task), _) => Some(Parcel::Finished(task)),
-            (_, _, Some(entry)) => KBox::new(entry, GFP_ATOMIC)
-                .ok()
-                .map(|entry| Parcel::Answered(entry, request.exp_data_sn)),
-            _ => None,
-        };
         let to = request.to.id();
-        if coming.is_none() && !session.reassign(tag, this.id, to) {
+        let found = match (collecting, finished, answered) {
+            (Some(task), _, _) => {
+                task.shared().reassign(to);
+                Found::Task(Parcel::Collecting(task))
+            }
+            (_, Some(task), _) => {
+                task.shared().reassign(to);
+                Found::Task(Parcel::Finished(task))
+            }
+            (_, _, Some(entry)) => match KBox::new(entry, GFP_ATOMIC) {
+                Ok(entry) => Found::Answered(entry, request.exp_data_sn),
+                Err(_) => Found::Nothing,
+            },
+            _ if session.reassign(tag, this.id, to) => Found::Running,
             // Another one may have answered it.
-            return match session.find_for_reassignment(tag, this.id) {
-                Reassign::From(next) => next.hand_over(request),
-                _ => request.to.reassigned(request.itt, false, None),
-            };
-        }
-        if let Some(Parcel::Collecting(task) | Parcel::Finished(task)) = &coming {
-            task.shared().reassign(to);
-        }
-        request.to.reassigned(request.itt, true, coming);
+            _ => match session.find_for_reassignment(tag, this.id) {
+                Reassign::From(next) => return next.hand_over(request),
+                _ => Found::Nothing,
+            },
+        };
+        request.to.reassigned(request.itt, found);
     }
 
     /// Takes in the tasks that came by another connection. What is to be sent
@@ -716,43 +723,45 @@ impl Conn {
             }
             let parcel = {
                 let mut coming = this.coming.lock();
-                if coming.is_empty() {
+                let parcel = coming.pop();
+                if parcel.is_none() {
                     this.arrivals.put(0);
-                    return;
                 }
-                coming.remove(0)
+                parcel
             };
             match parcel {
-                Ok(Parcel::Collecting(task)) => {
+                Some(Parcel::Collecting(task)) => {
                     if let Some(mut rx) = this.rx.open(owner) {
                         rx.adopt(this, owner, task);
                     }
                 }
-                Ok(Parcel::Finished(task)) => {
+                Some(Parcel::Finished(task)) => {
                     if let Some(mut out) = this.out.open(owner) {
                         out.task(task);
                     }
                 }
-                Ok(Parcel::Answered(entry, exp_data_sn)) => {
-                    let note = Note::new(Answer::Resume(entry, exp_data_sn));
-                    if let Some(mut out) = this.out.open(owner) {
-                        let _ = out.note(note);
-                    }
-                }
-                Err(_) => return,
+                None => return,
             }
         }
     }
 
     /// Ends what came by other connections and was not taken in.
     fn drop_coming(&self) {
-        let coming = core::mem::replace(&mut *self.coming.lock(), KVec::new());
-        for parcel in coming {
-            if let Parcel::Collecting(mut task) | Parcel::Finished(mut task) = parcel {
-                let session = task.shared().session.clone();
-                session.retire(&mut task);
-            }
+        loop {
+            let parcel = self.coming.lock().pop();
+            let Some(Parcel::Collecting(mut task) | Parcel::Finished(mut task)) = parcel else {
+                return;
+            };
+            let session = task.shared().session.clone();
+            session.retire(&mut task);
         }
+    }
+
+    /// Whether one more task management function can be watched.
+    fn may_watch(&self) -> bool {
+        let mut waiters = self.waiters.lock();
+        waiters.retain(|w| !w.is_answered());
+        waiters.len() < WAITERS && waiters.reserve(1, GFP_ATOMIC).is_ok()
     }
 
     /// Watches a task management function until it is answered. False when
@@ -793,6 +802,9 @@ impl Conn {
             return true;
         }
         let Some(session) = this.session.as_ref() else {
+            if this.starved.xchg(0, Relaxed) != 0 {
+                this.clone().kick();
+            }
             let limit = this.login_timeout_ms.now();
             if now_ms > this.started_ms.saturating_add(limit) {
                 this.clone().end(Why::LoginTimeout);
@@ -1317,7 +1329,7 @@ impl Link for Conn {
             }
         };
         match refused {
-            Some(request) => request.to.reassigned(request.itt, false, None),
+            Some(request) => request.to.reassigned(request.itt, Found::Nothing),
             None => self.kick(),
         }
     }
@@ -1325,14 +1337,12 @@ impl Link for Conn {
     fn take_over(self: Arc<Self>, parcel: Parcel) {
         let refused = {
             let mut coming = self.coming.lock();
-            if self.closed_ms.now() != 0
-                || coming.len() >= MOVING
-                || coming.reserve(1, GFP_ATOMIC).is_err()
-            {
+            if self.closed_ms.now() != 0 {
                 Some(parcel)
             } else {
                 self.arrivals.put(1);
-                coming.push_within_capacity(parcel).err().map(|e| e.0)
+                coming.push(parcel);
+                None
             }
         };
         if let Some(Parcel::Collecting(mut task) | Parcel::Finished(mut task)) = refused {
@@ -1342,24 +1352,29 @@ impl Link for Conn {
         self.kick();
     }
 
-    fn reassigned(self: Arc<Self>, itt: u32, found: bool, parcel: Option<Parcel>) {
-        let note = Note::new(Answer::TaskMgmt(TaskMgmtResponse {
-            response: if found {
-                TmResponse::FunctionComplete
-            } else {
-                TmResponse::TaskDoesNotExist
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found) {
+        let pdu = TaskMgmtResponse {
+            response: match found {
+                Found::Nothing => TmResponse::TaskDoesNotExist,
+                _ => TmResponse::FunctionComplete,
             },
             additional: [0; 3],
             itt,
             stat_sn: Sn(0),
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
-        }));
+        };
+        let (answer, parcel) = match found {
+            Found::Answered(entry, exp_data_sn) => (Answer::Resume(pdu, entry, exp_data_sn), None),
+            Found::Task(parcel) => (Answer::TaskMgmt(pdu), Some(parcel)),
+            Found::Nothing | Found::Running => (Answer::TaskMgmt(pdu), None),
+        };
         // Before the answer, which lets it read on.
         self.moving.add(-1, Relaxed);
         // RFC 7143 7.2.2: the response comes first.
-        if !self.clone().post(note) {
-            self.clone().end(Why::Protocol);
+        if !self.clone().post(Note::new(answer)) {
+            // For want of memory: the task can be reassigned again.
+            self.clone().end(Why::Lost);
         }
         if let Some(parcel) = parcel {
             self.take_over(parcel);

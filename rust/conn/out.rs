@@ -65,8 +65,9 @@ pub(super) enum Answer {
     Scsi(ScsiResponse),
     /// No PDU: the header of a SNACK Request that asks for some again.
     Snack([u8; BHS_LEN]),
-    /// The response of another connection, and its data from a DataSN on.
-    Resume(KBox<Entry>, u32),
+    /// The response to a TASK REASSIGN, and then one of another connection, with its data from a
+    /// DataSN on.
+    Resume(TaskMgmtResponse, KBox<Entry>, u32),
 }
 
 /// An [`Answer`] and what goes with it.

@@ -230,6 +230,30 @@ pub(super) struct Rx {
     level: u32,
 }
 
+/// Memory that the full feature phase needs, made ahead of it.
+pub(super) struct Room {
+    ahs: KVec<u8>,
+    collecting: KVec<Place>,
+}
+
+impl Room {
+    /// Room for so many tasks. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(tasks: usize) -> Result<Self> {
+        let mut collecting = KVec::with_capacity(tasks, GFP_KERNEL)?;
+        for _ in 0..tasks {
+            collecting.push(Place::default(), GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ahs: KVec::with_capacity(MAX_TOTAL_AHS_LENGTH as usize, GFP_KERNEL)?,
+            collecting,
+        })
+    }
+}
+
 impl Rx {
     pub(super) fn new() -> Self {
         Self {
@@ -254,19 +278,10 @@ impl Rx {
         }
     }
 
-    /// Memory that the full feature phase needs, made ahead of it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn prepare(&mut self, tasks: usize) -> Result {
-        self.ahs = KVec::with_capacity(MAX_TOTAL_AHS_LENGTH as usize, GFP_ATOMIC)?;
-        let mut places = KVec::with_capacity(tasks, GFP_ATOMIC)?;
-        for _ in 0..tasks {
-            places.push(Place::default(), GFP_ATOMIC)?;
-        }
-        self.collecting = places;
-        Ok(())
+    /// Takes the memory that the full feature phase needs.
+    pub(super) fn prepare(&mut self, room: Room) {
+        self.ahs = room.ahs;
+        self.collecting = room.collecting;
     }
 
     /// The full feature phase begins.
@@ -664,7 +679,9 @@ impl Rx {
             }
             Ok(request) => match self.mode {
                 Mode::Login => match request {
-                    Request::Login(_) => self.pass_to_control(len),
+                    Request::Login(_) if self.pass_to_control(len) => {}
+                    // It is tried again.
+                    Request::Login(_) => return self.fail(conn, Why::Lost),
                     // RFC 7143 4.2.4: nothing else before the login is over.
                     _ => return self.break_login(conn, false),
                 },
@@ -724,14 +741,15 @@ impl Rx {
         }
     }
 
-    /// The data segment is for the control work.
-    fn pass_to_control(&mut self, len: u32) {
-        match KVec::from_elem(0u8, len as usize, GFP_ATOMIC) {
-            Ok(bytes) => self.sink = Sink::Bytes(bytes),
-            // It will be answered as if nothing had come; a login fails, and
-            // is tried again.
-            Err(_) => self.sink = Sink::Bytes(KVec::new()),
+    /// The data segment is for the control work. False without memory: as if nothing
+    /// had come a login would be refused for good, and discovery find no targets.
+    fn pass_to_control(&mut self, len: u32) -> bool {
+        let bytes = KVec::from_elem(0u8, len as usize, GFP_ATOMIC | __GFP_NOWARN);
+        let there = bytes.is_ok();
+        if let Ok(bytes) = bytes {
+            self.sink = Sink::Bytes(bytes);
         }
+        there
     }
 
     fn request(
@@ -771,7 +789,12 @@ impl Rx {
                     }
                 }
             }
-            Request::Text(_) if len <= MAX_TEXT => self.pass_to_control(len),
+            Request::Text(_) if len <= MAX_TEXT => {
+                if !self.pass_to_control(len) {
+                    // RFC 7143 11.17.1: out of resources, it can be sent again.
+                    self.reject(conn, owner, RejectReason::LongOperationReject);
+                }
+            }
             Request::Text(_) => self.reject(conn, owner, RejectReason::ProtocolError),
             // They have no data, and are worked on at the end of the PDU.
             Request::TaskMgmt(_) | Request::Logout(_) => {}
@@ -1134,6 +1157,11 @@ impl Rx {
                 Reassign::Unknown => TmResponse::TaskDoesNotExist,
             };
             return self.tell_function(conn, owner, pdu, release, response, [0; 3]);
+        }
+        if !conn.may_watch() {
+            // They wait for a disk that hangs, and may yet be answered.
+            let rejected = TmResponse::FunctionRejected;
+            return self.tell_function(conn, owner, pdu, release, rejected, [0; 3]);
         }
         let (response, additional) = match tmf::run(session, link, pdu, release) {
             Verdict::Now(response) => (response, [0; 3]),
@@ -1631,8 +1659,7 @@ fn write_params(session: &Session, pdu: &ScsiCommand, wanted: u32, len: u32) -> 
 fn copy_into(to: &mut [u8], at: usize, n: usize, slice: &SkbSlice<'_>) -> bool {
     match at.checked_add(n).and_then(|end| to.get_mut(at..end)) {
         Some(to) => slice.copy_to_slice(to).is_ok(),
-        // A buffer that could not be had: the bytes are dropped.
-        None => to.is_empty(),
+        None => false,
     }
 }
 

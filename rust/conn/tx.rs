@@ -146,27 +146,23 @@ impl Tx {
     }
 
     /// What was negotiated holds for all PDUs from now on, save a Login
-    /// Response.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, at ErrorRecoveryLevel 1 and above only.
+    /// Response. With `kept` they can be sent again.
     pub(super) fn activate(
         &mut self,
+        kept: Option<KBox<Kept>>,
         header_digest: bool,
         data_digest: bool,
         max_data: u32,
         max_burst: u32,
-        level: u32,
-    ) -> Result {
-        if level > 0 {
-            self.kept = Some(Kept::new(self.stat_sn)?);
+    ) {
+        self.kept = kept;
+        if let Some(kept) = self.kept.as_mut() {
+            kept.begin(self.stat_sn);
         }
         self.header_digest = header_digest;
         self.data_digest = data_digest;
         self.max_data = max_data.min(MAX_SEGMENT);
         self.max_burst = max_burst;
-        Ok(())
     }
 
     /// The initiator takes longer or shorter data segments from now on.
@@ -461,17 +457,7 @@ impl Tx {
                 self.snack(conn, &snack);
                 return None;
             }
-            Answer::Resume(..) => {
-                if let Answer::Resume(entry, exp_data_sn) = note.answer {
-                    let stat_sn = self.next_stat_sn(conn);
-                    let max_data = self.max_data;
-                    if let Some(kept) = self.kept.as_mut() {
-                        let entry = KBox::into_inner(entry);
-                        self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
-                    }
-                }
-                return None;
-            }
+            Answer::Resume(pdu, ..) => stamp!(pdu, true).emit(&mut header),
             Answer::NopIn(pdu) => {
                 pdu.data_len = data_len;
                 taken = pdu.itt != RESERVED_TAG;
@@ -519,6 +505,14 @@ impl Tx {
                     (None, _) => Payload::None,
                 },
             });
+        }
+        if let Answer::Resume(_, entry, exp_data_sn) = note.answer {
+            let stat_sn = self.next_stat_sn(conn);
+            let max_data = self.max_data;
+            if let Some(kept) = self.kept.as_mut() {
+                let entry = KBox::into_inner(entry);
+                self.again = Some(kept.adopt(stat_sn, entry, exp_data_sn, max_data));
+            }
         }
         None
     }

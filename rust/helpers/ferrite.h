@@ -45,8 +45,7 @@ struct sock *fer_sock_sk(struct socket *sock);
 void fer_sk_hold(struct sock *sk);
 void fer_sk_put(struct sock *sk);
 int fer_sock_name(struct socket *sock, bool peer, struct fer_addr *out);
-bool fer_sock_attach(struct socket *sock, void *user,
-		     const struct fer_sock_ops *ops);
+bool fer_sk_attach(struct sock *sk, void *user, const struct fer_sock_ops *ops);
 void fer_sock_detach(struct socket *sock);
 void fer_sk_trace_data_ready(struct sock *sk);
 void fer_sk_callback_lock(struct sock *sk);

@@ -147,6 +147,8 @@ void fer_sock_prepare(struct socket *sock)
 	/* Sends happen in softirq, on top of whatever task was interrupted. */
 	sk->sk_allocation = GFP_ATOMIC;
 	sk->sk_use_task_frag = false;
+	/* See fer_sk_read(). */
+	sock_set_flag(sk, SOCK_URGINLINE);
 	release_sock(sk);
 	sock_set_keepalive(sk);
 }
@@ -179,15 +181,16 @@ int fer_sock_name(struct socket *sock, bool peer, struct fer_addr *out)
 	return 0;
 }
 
-bool fer_sock_attach(struct socket *sock, void *user,
-		     const struct fer_sock_ops *ops)
+bool fer_sk_attach(struct sock *sk, void *user, const struct fer_sock_ops *ops)
 {
-	struct sock *sk = sock->sk;
 	bool ok = false;
 
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_CLOSE_WAIT) {
+	/* Not if it was detached meanwhile, and is about to be closed. */
+	if (sk->sk_data_ready != fer_noop_ready &&
+	    (sk->sk_state == TCP_ESTABLISHED ||
+	     sk->sk_state == TCP_CLOSE_WAIT)) {
 		sk->sk_user_data = user;
 		sk->sk_data_ready = ops->data_ready;
 		sk->sk_write_space = ops->write_space;
@@ -332,6 +335,12 @@ int fer_sk_read(struct sock *sk, void *ctx, sk_read_actor_t actor)
 {
 	read_descriptor_t desc = { .arg.data = ctx, .count = 1 };
 
+	/*
+	 * What a peer calls urgent is a part of its stream as all else is;
+	 * tcp_read_sock() would never get past it.
+	 */
+	if (unlikely(tcp_sk(sk)->urg_data))
+		WRITE_ONCE(tcp_sk(sk)->urg_data, 0);
 	return tcp_read_sock(sk, &desc, actor);
 }
 

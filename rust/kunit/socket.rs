@@ -171,9 +171,10 @@ mod tests {
         got
     }
 
-    fn pair(census: &Census, port: u16) -> Result<Pair> {
+    /// A connection that does not listen yet, and its other end.
+    fn ear(census: &Census, port: u16) -> Result<(Arc<Ear>, Peer)> {
         let listener = listen(port)?;
-        let peer = Arc::new(Peer::connect(port)?, GFP_KERNEL)?;
+        let peer = Peer::connect(port)?;
         let sock = accept(&listener)?;
         let ear = Arc::new(
             Ear {
@@ -190,6 +191,12 @@ mod tests {
             },
             GFP_KERNEL,
         )?;
+        Ok((ear, peer))
+    }
+
+    fn pair(census: &Census, port: u16) -> Result<Pair> {
+        let (ear, peer) = ear(census, port)?;
+        let peer = Arc::new(peer, GFP_KERNEL)?;
         let pair = Pair { ear, peer };
         check(pair.ear.sock.attach(pair.ear.clone()), "it stands")?;
         Ok(pair)
@@ -454,6 +461,32 @@ mod tests {
             )?;
             // The second time it does nothing.
             pair.ear.sock.release(true);
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// A connection may be ended before it listens to its socket, by those who have it
+    /// on their list, and while it begins to.
+    #[test]
+    fn one_that_is_released_does_not_listen() -> Result {
+        let census = Census::new()?;
+        for round in 0..40u16 {
+            let ear = ear(&census, PORT)?.0;
+            let crowd = Crowd::new()?;
+            let theirs = ear.clone();
+            crowd.spawn(move || theirs.sock.release(true))?;
+            if round % 4 == 0 {
+                crowd.join()?;
+                check(!ear.sock.attach(ear.clone()), "it stands no more")?;
+            } else {
+                misc::sleep_us(u32::from(round));
+                let _ = ear.sock.attach(ear.clone());
+                crowd.join()?;
+            }
+            check(
+                !ear.sock.attach(ear.clone()),
+                "nor does it begin to afterwards",
+            )?;
         }
         wait(|| census.living() == 0)
     }

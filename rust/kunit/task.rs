@@ -13,7 +13,11 @@ mod tests {
         Crowd, //
     };
     use crate::{
-        parcel::Parcel,
+        parcel::{
+            Coming,
+            Found,
+            Parcel, //
+        },
         proto::{
             login::params::{
                 ConnParams,
@@ -118,7 +122,7 @@ mod tests {
         fn give_up(self: Arc<Self>) {}
         fn hand_over(self: Arc<Self>, _request: Reassignment) {}
         fn take_over(self: Arc<Self>, _parcel: Parcel) {}
-        fn reassigned(self: Arc<Self>, _itt: u32, _found: bool, _parcel: Option<Parcel>) {}
+        fn reassigned(self: Arc<Self>, _itt: u32, _found: Found) {}
     }
 
     /// A session with one connection.
@@ -318,12 +322,71 @@ mod tests {
                 for head in seen.take() {
                     let head = head.shared();
                     check(
-                        !head.is_lost() || head.is_silent() && !head.lose(),
+                        !head.is_lost() || head.is_silent() && !head.lose(true),
                         "what is lost stays lost",
                     )?;
                 }
                 rig.check_idle(sn)?;
             }
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// The same command again is ignored. What was lost with its connection keeps neither
+    /// its tag nor, if it was not delivered, its number, and changes nothing when it ends.
+    #[test]
+    fn a_lost_task_makes_room_at_once() -> Result {
+        let census = Census::new()?;
+        {
+            let rig = Rig::new(&census, 10)?;
+            let mut disk = rig.admitted(0, Sn(10))?;
+            let again = rig.session.admit(&rig.task(0, Sn(10))?);
+            check(again == Admission::Ignore, "the same command again")?;
+            let other = rig.session.admit(&rig.task(0, Sn(11))?);
+            check(other == Admission::InProgress, "another one with its tag")?;
+            let mut early = rig.task(1, Sn(12))?;
+            let early_is = rig.session.admit(&early);
+            check(early_is == Admission::Hold, "one that is not due")?;
+            let again = rig.session.admit(&rig.task(1, Sn(12))?);
+            check(again == Admission::Ignore, "and again")?;
+            rig.session.lose(&rig.link);
+
+            let mut early_again = rig.task(1, Sn(12))?;
+            let again = rig.session.admit(&early_again);
+            check(again == Admission::Hold, "it comes again")?;
+            rig.session.retire(&mut early);
+            let mut due = rig.admitted(0, Sn(11))?;
+            let (exp, _) = rig.session.command_numbers();
+            check(exp == Sn(13), "both are delivered")?;
+            rig.session.retire(&mut disk);
+            rig.session.retire(&mut early_again);
+            rig.session.retire(&mut due);
+            rig.check_idle(Sn(13))?;
+        }
+        wait(|| census.living() == 0)
+    }
+
+    /// A task whose initiator was told that it goes to another connection gets there.
+    #[test]
+    fn tasks_are_handed_on_without_memory() -> Result {
+        let census = Census::new()?;
+        {
+            let rig = Rig::new(&census, 1)?;
+            let (a, b) = (rig.admitted(0, Sn(1))?, rig.admitted(1, Sn(2))?);
+            let mut coming = Coming::new();
+            let ((), failed) = kunit::failing(1, || {
+                coming.push(Parcel::Finished(a));
+                coming.push(Parcel::Collecting(b));
+            });
+            check(!failed, "nothing is allocated")?;
+            let mut count = 0;
+            while let Some(Parcel::Collecting(mut task) | Parcel::Finished(mut task)) = coming.pop()
+            {
+                rig.session.retire(&mut task);
+                count += 1;
+            }
+            check(count == 2, "both are there")?;
+            rig.check_idle(Sn(3))?;
         }
         wait(|| census.living() == 0)
     }

@@ -82,6 +82,10 @@ pub struct Retained {
 /// Responses that are kept of one connection.
 pub const MAX_RETAINED: u32 = 256;
 
+/// Responses that an initiator can have left without an acknowledgement; older ones count as
+/// acknowledged. Far from where numbers have no order any more (RFC 1982).
+const MAX_UNACKNOWLEDGED: u32 = 1 << 30;
+
 impl Retained {
     /// Nothing has been sent; the first number will be `next`.
     #[must_use]
@@ -106,6 +110,9 @@ impl Retained {
         self.next = sn.next();
         if self.next.distance(self.kept) > MAX_RETAINED {
             self.kept = self.kept.next();
+        }
+        if self.next.distance(self.acknowledged) > MAX_UNACKNOWLEDGED {
+            self.acknowledged = self.acknowledged.next();
         }
         sn
     }
@@ -208,6 +215,24 @@ mod tests {
         assert_eq!(Run::new(u32::MAX, 0, u32::MAX, 2), run(u32::MAX, 3));
         assert_eq!(Run::new(1, 1, u32::MAX, 2), run(1, 1));
         assert_eq!(Run::new(2, 1, u32::MAX, 2), PROTOCOL);
+    }
+
+    #[test]
+    fn who_never_acknowledges_gets_no_more_than_is_kept() {
+        let mut retained = Retained::new(Sn(1));
+        // As after so many responses.
+        retained.next = Sn(1).add(MAX_UNACKNOWLEDGED);
+        retained.kept = retained.next.add(MAX_RETAINED.wrapping_neg());
+        for _ in 0..3 {
+            retained.push();
+        }
+        assert_eq!(retained.acknowledged, Sn(4));
+        assert_eq!(retained.run(1, 1), PROTOCOL);
+        assert_eq!(retained.run(0, 0), Err(RejectReason::SnackReject));
+        assert_eq!(retained.run(4, 1), Err(RejectReason::SnackReject));
+        let last = retained.next.prev().0;
+        assert_eq!(retained.run(last, 0), run(last, 1));
+        assert_eq!(retained.all().count, MAX_RETAINED);
     }
 
     #[test]

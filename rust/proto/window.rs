@@ -79,7 +79,7 @@ impl CmdWindow {
         if immediate {
             return Admit::Now;
         }
-        if !self.contains(cmd_sn) || self.is_marked(cmd_sn) {
+        if self.ignores(cmd_sn) {
             return Admit::Ignore;
         }
         if cmd_sn == self.exp_cmd_sn {
@@ -90,6 +90,14 @@ impl CmdWindow {
         self.held.set(cmd_sn);
         self.marks = self.marks.saturating_add(1);
         Admit::Hold
+    }
+
+    /// Whether a command with this number, unless it is immediate, is to be
+    /// ignored: it is outside the window or a duplicate.
+    #[inline]
+    #[must_use]
+    pub fn ignores(&self, cmd_sn: Sn) -> bool {
+        !self.contains(cmd_sn) || self.is_marked(cmd_sn)
     }
 
     /// Whether a command with this number could be delivered or held: it is
@@ -175,8 +183,13 @@ impl CmdWindow {
     /// condition matters: to abort an immediate command, RefCmdSN is the
     /// request's own CmdSN, which is the number of the next command. Counted as
     /// received, that command would be ignored as a duplicate.
+    ///
+    /// A command that is held has been received, under whatever tag: it stays so.
     pub fn plug_missing(&mut self, ref_cmd_sn: Sn, cmd_sn: Sn) -> bool {
-        ref_cmd_sn.lt(cmd_sn) && self.plug(ref_cmd_sn)
+        if !ref_cmd_sn.lt(cmd_sn) || !self.contains(ref_cmd_sn) {
+            return false;
+        }
+        self.is_marked(ref_cmd_sn) || self.plug(ref_cmd_sn)
     }
 
     /// Tells that `n` delivered, numbered commands have finished. True where
@@ -457,6 +470,24 @@ mod tests {
         // Lost on the way.
         assert!(window.plug_missing(Sn(11), Sn(12)));
         assert_eq!((window.exp_cmd_sn(), window.unfinished()), (Sn(12), 1));
+        // Not lost: it waits for the one before it, under another tag than that
+        // of the abort, and counts as any other when it is delivered.
+        assert_eq!(window.admit(Sn(13), false), Admit::Hold);
+        assert!(window.plug_missing(Sn(13), Sn(14)) && window.plug_missing(Sn(13), Sn(14)));
+        assert_eq!(window.admit(Sn(12), false), Admit::Now);
+        assert!(window.advance());
+        assert_eq!((window.exp_cmd_sn(), window.unfinished()), (Sn(14), 3));
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_known() {
+        let mut window = CmdWindow::new(Sn(10), 8);
+        assert_eq!(window.admit(Sn(12), false), Admit::Hold);
+        assert!(window.plug(Sn(13)));
+        for sn in 0..40 {
+            let ignored = window.clone().admit(Sn(sn), false) == Admit::Ignore;
+            assert_eq!(window.ignores(Sn(sn)), ignored, "{sn}");
+        }
     }
 
     #[test]

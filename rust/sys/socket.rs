@@ -315,10 +315,6 @@ impl<H: Handler> Sock<H> {
     /// Sends the socket's callbacks to `user` from now on. To be called once.
     /// Returns whether the connection still stands.
     pub(crate) fn attach(&self, user: Arc<H>) -> bool {
-        let sock = self.sock.load(Acquire) as *mut bindings::socket;
-        if sock.is_null() {
-            return false;
-        }
         let ptr = Arc::into_raw(user);
         let ops = bindings::fer_sock_ops {
             data_ready: Some(Self::on_data_ready),
@@ -327,9 +323,10 @@ impl<H: Handler> Sock<H> {
         };
         // Before the first callback, which may have the socket released at once.
         self.user.store(ptr as usize, Release);
-        // SAFETY: The socket is alive; `ptr` stays valid until `release`; the
-        // functions do not go away while the module is loaded.
-        let ok = unsafe { bindings::fer_sock_attach(sock, ptr.cast_mut().cast(), &ops) };
+        // SAFETY: `sk` is alive by the type invariant, whoever may have ended the
+        // connection meanwhile: then it is refused. `ptr` stays valid until
+        // `release`; the functions do not go away while the module is loaded.
+        let ok = unsafe { bindings::fer_sk_attach(self.sk.as_ptr(), ptr.cast_mut().cast(), &ops) };
         if !ok && self.user.xchg(0, kernel::sync::atomic::Full) != 0 {
             // SAFETY: It came from `into_raw` above and was not attached; the
             // swap says that `release` has not dropped it.

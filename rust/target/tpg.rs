@@ -569,7 +569,11 @@ impl Tpg {
         if let Some(old) = replaced {
             old.end(Why::Reinstated);
         }
-        self.remap(session);
+        if !self.remap(session) {
+            // It would have no LUN, and nothing would tell it of any.
+            session.teardown();
+            return Err(ENOMEM);
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ import time
 from host import resume, suspend
 from iscsi import (ASYNC, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, NOP_IN, NOP_OUT, R2T,
                    RESERVED_TAG, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
-                   Refused, check, check_eq, header, read10, sense_code, write10)
+                   Refused, Rejected, check, check_eq, header, read10, sense_code, write10)
 
 TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
 ABORT_TASK, ABORT_TASK_SET, COLD_RESET = 1, 2, 7
@@ -361,6 +361,86 @@ pdu = second.comes(NOP_IN, RESERVED_TAG, 5)
 check("that it opens as its connection breaks is told on the other one",
       pdu and pdu.ttt == RESERVED_TAG and pdu.max_cmd_sn >= pdu.exp_cmd_sn, pdu)
 second.logout()
+
+# --- what comes again -------------------------------------------------------------------------
+
+
+def answer(line, itt, seconds=5):
+    """The status of a command, or what else became of it."""
+    try:
+        pdu = line.comes(SCSI_RESPONSE, itt, seconds)
+    except Rejected as rejected:
+        return f"rejected with {rejected.reason:#04x}"
+    return None if pdu is None else pdu.header[3]
+
+
+# On one connection: while it is carried out, and while it waits for its data.
+alone = Session("80feed000036")
+single = alone.add(0, InitialR2T="Yes")
+single.ready()
+suspend("slow")
+data = os.urandom(BLOCK)
+sn = alone.cmd_sn
+tag = single.command(write10(6000, 1), data)
+single.command(write10(6000, 1), data, itt=tag, cmd_sn=sn)
+try:
+    seen = single.ping()
+except Rejected as rejected:
+    seen = rejected
+check("a command that comes again while it is carried out is ignored", seen is True, seen)
+# Functions that all wait for the disk.
+reads = [single.command(read10(6000 + n, 1), expect=BLOCK) for n in range(64)]
+aborts = [single.function(ABORT_TASK, tag=read, ref=alone.cmd_sn - 64 + n) for n, read in enumerate(reads)]
+check("64 functions wait for a disk that hangs", single.ping())
+resume("slow")
+check_eq("the command is answered", 0, answer(single, tag))
+seen = [pdu.header[2] for pdu in (single.wait(TASK_MGMT_RESPONSE) for _ in aborts)]
+check_eq("and so are the functions", [COMPLETE] * 64, seen)
+check("and nothing else", single.ping() and not single.aside, single.aside)
+check_eq("it wrote", data, single.scsi(read10(6000, 1), expect=BLOCK)[1])
+single.logout()
+
+# On a connection that takes the place of the one it came by first.
+extra = session.add(5)
+suspend("slow")
+tag = extra.command(write10(6000, 1), data)
+end = time.monotonic() + 5
+while extra.progress() != session.cmd_sn and time.monotonic() < end:
+    time.sleep(0.05)
+newer = session.add(5)
+newer.command(bytes(6), itt=tag)
+seen = answer(newer, tag)
+check("the tag of a command that was lost on the disk can be used at once", seen in (0, 2), seen)
+resume("slow")
+for _ in range(5):
+    sn = session.cmd_sn
+    data = os.urandom(8 * BLOCK)
+    tag = newer.open_write(6000, cmd_sn=sn + 1)
+    newer.wait(R2T, tag)
+    newer = session.add(5)
+    newer.command(write10(6000, 8), data, immediate_data=data, itt=tag, cmd_sn=sn + 1)
+    one.command(bytes(6), cmd_sn=sn)
+    session.cmd_sn = sn + 2
+    seen = answer(newer, tag)
+    if seen != 0:
+        break
+check_eq("a command that was not due yet is taken when it comes again at once", 0, seen)
+check_eq("its data is there", data, one.scsi(read10(6000, 8), expect=8 * BLOCK)[1])
+# An abort that names its number under another tag leaves its place in the window as it is.
+whole = window()
+sn = session.cmd_sn
+for n in range(3):
+    tag = newer.command(write10(6000, 1), data[:BLOCK], immediate_data=data[:BLOCK], cmd_sn=sn + 1)
+    itt = newer.function(ABORT_TASK, tag=0x7fff0000, ref=sn + 1, cmd_sn=sn + 2)
+    newer.wait(TASK_MGMT_RESPONSE, itt)
+    one.command(bytes(6), cmd_sn=sn)
+    sn += 2
+    session.cmd_sn = sn
+    if (seen := answer(newer, tag)) != 0:
+        break
+check_eq("a command is carried out whatever tag an abort of its number has", 0, seen)
+check_eq("the window is as wide as before", whole, window())
+newer.reset()
 
 # --- silence ----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 """NOP-Out and NOP-In in detail (RFC 7143 sections 11.18 and 11.19)."""
 
 import os
+import socket
 import time
 
 from iscsi import (IMMEDIATE, NOP_IN, NOP_OUT, RESERVED_TAG, TARGET, Closed, Conn, check, check_eq, header)
@@ -21,6 +22,19 @@ sn = conn.cmd_sn
 itt = conn.request(NOP_OUT, data=b"numbered")
 pdu = conn.wait(NOP_IN, itt)
 check_eq("a numbered ping takes its CmdSN", (sn + 1) & 0xffffffff, pdu.exp_cmd_sn)
+# What TCP calls urgent is a part of the stream as all else is: in the middle of a PDU, twice in a row, at its end.
+for cuts in ((1,), (47, 48), (50, 51, 60), (60,)):
+    itt = conn.next_itt()
+    whole = conn.pack(header(NOP_OUT | IMMEDIATE, 0x80, 0, itt, RESERVED_TAG, conn.cmd_sn, conn.exp_stat_sn),
+                      b"urgent bytes")
+    for start, end in zip((0, *cuts), cuts):
+        conn.sock.send(whole[start:end], socket.MSG_OOB)
+    conn.send_raw(whole[cuts[-1]:])
+    try:
+        seen = conn.wait(NOP_IN, itt, 5).data
+    except TimeoutError:
+        seen = None
+    check_eq(f"a ping with an urgent byte behind {cuts} is answered", b"urgent bytes", seen)
 conn.request(NOP_OUT, itt=RESERVED_TAG, immediate=True)
 check("a NOP-Out that wants no answer gets none", conn.ping())
 check_eq("no other answer had come", [], conn.aside)
