@@ -335,17 +335,18 @@ fn host_groups() {
     let both = "iqn.2026-01.org.example:web* iqn.2026-01.org.example:db";
     assert_eq!(machine.value(&members), both);
     assert!(machine.run("acl list").ok().contains("@web"));
-    machine.run("save").ok();
+    let saved = machine.path("saved").display().to_string();
+    machine.run(&format!("save {saved}")).ok();
     machine
         .run(&format!(
             "acl set {TARGET} @web members=iqn.2026-01.org.example:db"
         ))
         .ok();
     assert_eq!(machine.value(&members), "iqn.2026-01.org.example:db");
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&members), both);
     machine.run(&format!("acl delete {TARGET} @web")).ok();
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&members), both);
 
     let before = machine.snapshot();
@@ -385,10 +386,11 @@ fn a_portal_can_send_initiators_elsewhere() {
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[0]["counters"]["reads"], 7);
     // It is saved with the portal, and restored.
-    machine.run("save").ok();
+    let saved = machine.path("saved").display().to_string();
+    machine.run(&format!("save {saved}")).ok();
     machine.run(&redirect("--none")).ok();
     assert_eq!(machine.value(&file), "none");
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&file), "temporary [2001:db8::7]:3260");
 
     let before = machine.snapshot();
