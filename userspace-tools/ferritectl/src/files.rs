@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::place;
 use crate::secret::Secret;
 use crate::state::Configuration;
 use crate::state::SavedConfiguration;
@@ -38,14 +39,38 @@ pub fn to_text(configuration: &Configuration) -> Zeroizing<String> {
     Zeroizing::new(text)
 }
 
+/// Reads JSON; what is wrong with it is told with the key and the line.
+pub fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let inner = error.inner();
+        with_key(error.path(), || {
+            // It says where it was found, unless it was found by a rule of ours.
+            match place::line_of_path(text, true, error.path()) {
+                Some(line) if inner.line() == 0 => format!("line {line}: {inner}"),
+                _ => inner.to_string(),
+            }
+        })
+    })?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(value)
+}
+
+/// Puts the key before what is wrong with it.
+pub fn with_key(path: &serde_path_to_error::Path, reason: impl FnOnce() -> String) -> String {
+    match path.to_string().as_str() {
+        "." | "" => reason(),
+        key => format!("{key}: {}", reason()),
+    }
+}
+
 /// Reads a configuration out of the text of a file.
 pub fn from_text(path: &Path, text: &str) -> Result<Configuration> {
     let bad = |reason: String| Error::BadFile {
         path: path.to_path_buf(),
         reason,
     };
-    let saved: SavedConfiguration =
-        serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let saved: SavedConfiguration = from_json(text).map_err(bad)?;
     if saved.format_version != FORMAT_VERSION {
         return Err(bad(format!(
             "format_version is {}, this program knows {FORMAT_VERSION}",

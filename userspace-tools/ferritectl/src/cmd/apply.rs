@@ -33,9 +33,8 @@ struct Wanted {
     interrupted: Vec<Vec<String>>,
 }
 
-fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
-    let text = files::read_text(file)?;
-    let declared = declared::parse(file, &text)?;
+fn compare(context: &Context<'_, '_>, file: &Path, text: &str) -> Result<Wanted> {
+    let declared = declared::parse(file, text)?;
     let configfs = context.configfs();
     let before = configfs.configuration()?;
     let dir = match file.parent() {
@@ -45,6 +44,7 @@ fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
     let sources = Sources {
         dir,
         env: &|name| std::env::var(name).ok(),
+        text,
     };
     let wanted = declared.resolve(file, &before, &sources)?;
     let mut plan = delta::plan(&before, &wanted, true);
@@ -265,7 +265,8 @@ fn plan_json(wanted: &Wanted) -> serde_json::Value {
 
 /// Compares a file with what there is.
 pub fn diff(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
-    let wanted = compare(context, file)?;
+    let text = files::read_text(file)?;
+    let wanted = compare(context, file, &text)?;
     if context.mode.json {
         context.json(&json!({"changes": plan_json(&wanted)}))?;
     } else if wanted.plan.deltas.is_empty() {
@@ -283,8 +284,10 @@ pub fn diff(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
 
 /// Makes the configuration what a file says.
 pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()> {
+    // Once: a pipe has it once, and what was shown is what is done.
+    let text = files::read_text(file)?;
     context.lock()?;
-    let mut wanted = compare(context, file)?;
+    let mut wanted = compare(context, file, &text)?;
     if wanted.plan.deltas.is_empty() {
         if context.mode.json {
             return context.json(&json!({"dry_run": context.mode.dry_run, "changes": []}));
@@ -323,7 +326,7 @@ pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()
             });
         }
         context.lock()?;
-        let again = compare(context, file)?;
+        let again = compare(context, file, &text)?;
         if again.plan != wanted.plan {
             return Err(Error::InUse {
                 object: "the configuration".into(),
