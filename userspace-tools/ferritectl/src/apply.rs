@@ -379,22 +379,22 @@ impl<'t> Applier<'t> {
     }
 }
 
-/// Adds to an error what had been removed before it.
-fn with_removed(mut error: Error, report: &Report) -> Error {
+/// Adds to an error what had been removed before it, and stays so.
+fn with_removed(error: Error, report: &Report) -> Error {
     let removed: Vec<String> = report
         .done
         .iter()
         .filter(|done| done.change == Change::Remove)
         .map(|done| done.object.to_string())
         .collect();
-    if let (Error::Refused { hint, .. }, false) = (&mut error, removed.is_empty()) {
-        let text = format!("removed before that: {}", removed.join("; "));
-        *hint = Some(match hint.take() {
-            Some(hint) => format!("{hint}; {text}"),
-            None => text,
-        });
+    if removed.is_empty() {
+        return error;
     }
-    error
+    Error::Ended {
+        error: Box::new(error),
+        state: format!("removed before that: {}", removed.join("; ")),
+        half: true,
+    }
 }
 
 /// What a delta did, if it did anything. Of values it names those that changed.

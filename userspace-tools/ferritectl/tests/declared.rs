@@ -356,6 +356,45 @@ fn nothing_may_stand_in_a_file_twice() {
 }
 
 #[test]
+fn what_is_not_as_it_was_is_told() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().hide_secrets = true;
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    let before = machine.snapshot();
+    // A signal after something was removed already.
+    let other = whole.replace("luns = [0]", "luns = []");
+    let other = other.replace("65536", "131072");
+    let file = machine.file("f.toml", &other);
+    machine.interrupt_at("rmdir", "acls/@web/lun_0");
+    let said = machine
+        .run(&format!("apply {file}"))
+        .fails(1, "everything is as it was before");
+    assert!(said.contains("interrupted"), "{said}");
+    assert_eq!(machine.snapshot(), before);
+    // Nobody knows a secret that another program has set.
+    machine.rules.borrow_mut().signal = None;
+    machine
+        .interrupted
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    std::fs::remove_dir_all(machine.path("run")).unwrap();
+    let other = other.replace(CLIENT, OTHER);
+    let file = machine.file("f.toml", &other);
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "param/MaxBurstLength", 22);
+    let said = machine
+        .run(&format!("apply {file} --yes"))
+        .fails(6, "not as it was before");
+    assert!(
+        said.contains(&format!("the secret of CHAP name bob of ACL {CLIENT}")),
+        "{said}"
+    );
+}
+
+#[test]
 fn json_is_taken_as_well() {
     let machine = Machine::new();
     let disk = machine.disk("a");

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::cmd::save::hidden_secrets;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::declared;
@@ -357,56 +358,47 @@ fn go_back(context: &mut Context<'_, '_>, before: &Configuration, error: Error) 
         .env
         .interrupted
         .store(false, std::sync::atomic::Ordering::Relaxed);
-    let towards = |context: &Context<'_, '_>| -> Result<Plan> {
+    // What is still different, and how the secrets are that nobody can read.
+    let towards = |context: &Context<'_, '_>| -> Result<(Plan, Vec<String>)> {
         let configfs = context.configfs();
         let now = configfs.configuration()?;
         let mut plan = delta::plan(&now, before, true);
         plan.deltas.retain(|delta| !is_so(&configfs, delta));
-        Ok(plan)
+        Ok((plan, hidden_secrets(&now)))
     };
-    let left = towards(context).and_then(|plan| {
+    let left = towards(context).and_then(|(plan, _)| {
         if !plan.deltas.is_empty() {
             context.apply_plan(&plan)?;
         }
         towards(context)
     });
-    let state = match left {
-        Ok(plan) if plan.deltas.is_empty() => "everything is as it was before".to_string(),
-        Ok(plan) => {
-            let objects: Vec<String> = plan
+    let (half, state) = match left {
+        Ok((plan, hidden)) => {
+            let mut differs: Vec<String> = plan
                 .deltas
                 .iter()
                 .map(|delta| format!("{} (to {})", delta.object, delta.change.verb()))
                 .collect();
-            format!("not as it was before: {}", objects.join("; "))
+            let mut lost = hidden_secrets(before);
+            lost.retain(|secret| !hidden.contains(secret));
+            differs.extend(lost);
+            match differs.is_empty() {
+                true => (false, "everything is as it was before".to_string()),
+                false => (
+                    true,
+                    format!("not as it was before: {}", differs.join("; ")),
+                ),
+            }
         }
-        Err(other) => format!("whether all is as it was before is not known: {other}"),
+        Err(other) => (
+            true,
+            format!("whether all is as it was before is not known: {other}"),
+        ),
     };
-    match error {
-        Error::Refused {
-            action,
-            source,
-            log,
-            hint,
-        } => Error::Refused {
-            action,
-            source,
-            log,
-            hint: Some(match hint {
-                // What was removed has been made again.
-                Some(hint) => format!(
-                    "{}; {state}",
-                    hint.split("removed before that")
-                        .next()
-                        .unwrap_or_default()
-                        .trim_end_matches("; ")
-                )
-                .trim_start_matches("; ")
-                .to_string(),
-                None => state,
-            }),
-        },
-        Error::Interrupted => Error::Usage(format!("interrupted; {state}")),
-        other => Error::Usage(format!("{other}; {state}")),
-    }
+    let error = match error {
+        // What was removed has been made again.
+        Error::Ended { error, .. } => error,
+        other => Box::new(other),
+    };
+    Error::Ended { error, state, half }
 }

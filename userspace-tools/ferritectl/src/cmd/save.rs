@@ -102,7 +102,7 @@ fn unrestorable(configuration: &mut Configuration) -> Vec<String> {
 }
 
 /// Secrets that cannot be read: a restore would lock these initiators out.
-fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
+pub fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
     let mut hidden = Vec::new();
     let mut look = |auth: &Auth, whose: String| {
         for credentials in [&auth.initiator, &auth.target] {
