@@ -395,6 +395,23 @@ fn what_is_not_as_it_was_is_told() {
 }
 
 #[test]
+fn a_way_that_closes_interrupts_those_who_take_it() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let open = whole.replace("alua_access_state = 2", "alua_access_state = 0");
+    let file = machine.file("f.toml", &open);
+    machine.run(&format!("apply {file}")).ok();
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    let slower = open.replace("alua_access_state = 0", "alua_access_state = 1");
+    let file = machine.file("f.toml", &slower);
+    machine.run(&format!("apply {file}")).ok();
+    let file = machine.file("f.toml", &whole);
+    let said = machine.run(&format!("apply {file}")).fails(5, "--yes");
+    assert!(said.contains(&format!("interrupts {CLIENT}")), "{said}");
+    machine.run(&format!("apply {file} --yes")).ok();
+}
+
+#[test]
 fn json_is_taken_as_well() {
     let machine = Machine::new();
     let disk = machine.disk("a");

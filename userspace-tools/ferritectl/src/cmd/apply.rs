@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::cmd::alua::AccessState;
 use crate::cmd::save::hidden_secrets;
 use crate::configfs::Configfs;
 use crate::context::Context;
@@ -22,9 +23,12 @@ use crate::delta::Step;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::names::BackstoreId;
 use crate::names::Name;
 use crate::output;
 use crate::state::Configuration;
+use crate::state::Lun;
+use crate::state::DEFAULT_GROUP;
 
 /// What a file asks for, compared with what there is.
 struct Wanted {
@@ -53,6 +57,7 @@ fn compare(context: &Context<'_, '_>, file: &Path, text: &str) -> Result<Wanted>
     plan.deltas.retain(|delta| !is_so(&configfs, delta));
     let mut live = Live {
         configfs: &configfs,
+        before: &before,
         known: BTreeMap::new(),
     };
     let interrupted = plan
@@ -86,6 +91,7 @@ type Login = (Option<Name>, String);
 /// Who is logged in, asked once for each portal group.
 struct Live<'c, 't> {
     configfs: &'c Configfs<'t>,
+    before: &'c Configuration,
     known: BTreeMap<(Name, u16), Vec<Login>>,
 }
 
@@ -110,6 +116,22 @@ impl Live<'_, '_> {
         Ok(self.known.get(&key).map_or(&[], Vec::as_slice))
     }
 
+    /// The portal groups that have a LUN in a target port group.
+    fn portal_groups(&self, id: &BackstoreId, group: &str) -> Vec<(Name, u16)> {
+        let mut found = Vec::new();
+        for (name, target) in &self.before.targets {
+            for (tag, tpg) in &target.tpgs {
+                let in_it = |lun: &Lun| {
+                    lun.backstore == *id && lun.group.as_deref().unwrap_or(DEFAULT_GROUP) == group
+                };
+                if tpg.luns.values().any(in_it) {
+                    found.push((name.clone(), *tag));
+                }
+            }
+        }
+        found
+    }
+
     /// The initiators whose sessions a change ends, or takes something from.
     fn interrupted(&mut self, delta: &Delta) -> Result<Vec<String>> {
         let sets = |name: &str| {
@@ -129,6 +151,14 @@ impl Live<'_, '_> {
             | (Object::TpgSwitch(target, tag), Change::Disable)
             | (Object::Lun(target, tag, _), Change::Remove) => {
                 pick(self.of_tpg(target, *tag)?, all)
+            }
+            // Of a way to a disk on which the disk is not to be had any more.
+            (Object::Group(id, group), Change::Modify) if delta.steps.iter().any(closes) => {
+                let mut names = Vec::new();
+                for (target, tag) in self.portal_groups(id, group) {
+                    names.extend(pick(self.of_tpg(&target, tag)?, all));
+                }
+                names
             }
             // Of a LUN that goes offline.
             (Object::Lun(target, tag, _), Change::Modify) if sets("alua_tg_pt_offline") => {
@@ -165,6 +195,17 @@ impl Live<'_, '_> {
         names.dedup();
         Ok(names)
     }
+}
+
+/// Sets a state of a target port group in which nothing is read or written.
+fn closes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Set { path, value, .. } if path.ends_with("alua_access_state")
+            && [AccessState::Standby, AccessState::Unavailable, AccessState::Offline]
+                .iter()
+                .any(|state| value.reads_as(&state.code().to_string()))
+    )
 }
 
 fn pick(sessions: &[Login], fits: impl Fn(&Option<Name>, &str) -> bool) -> Vec<String> {
