@@ -356,6 +356,24 @@ fn nothing_may_stand_in_a_file_twice() {
 }
 
 #[test]
+fn a_second_name_is_changed_in_place() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    for alias in ["one", "another"] {
+        let serial = "serial = \"serial-0\"";
+        let text = whole.replace(serial, &format!("{serial}\nalias = \"{alias}\""));
+        let file = machine.file("f.toml", &text);
+        let said = machine.run(&format!("apply {file}")).ok();
+        assert!(said.contains(&format!("alias={alias}")), "{said}");
+        assert_eq!(machine.value("core/iblock_0/disk0/alias"), alias);
+        let said = machine.run(&format!("apply {file}")).ok();
+        assert_eq!(said, "nothing to change\n");
+    }
+}
+
+#[test]
 fn what_is_not_as_it_was_is_told() {
     let machine = Machine::new();
     machine.rules.borrow_mut().hide_secrets = true;
