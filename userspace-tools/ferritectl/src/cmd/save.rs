@@ -20,6 +20,8 @@ use crate::state::Configuration;
 
 /// Writes the configuration to a file.
 pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
+    // Half of what another command is doing is no configuration.
+    context.lock()?;
     let configfs = context.configfs();
     let mut configuration = configfs.configuration()?;
     let mut missing = configfs.take_notes();
@@ -173,10 +175,14 @@ fn wait_for_devices(
     if late.is_empty() || seconds == 0 {
         return Ok(());
     }
-    context.say(&format!(
-        "waiting for {}, {seconds} s at most",
-        late.join(", ")
-    ))?;
+    let notice = format!("waiting for {}, {seconds} s at most", late.join(", "));
+    if context.mode.json {
+        context.warn(&notice)?;
+    } else {
+        context.say(&notice)?;
+        // It is read while it is true.
+        context.env.out.flush()?;
+    }
     let end = Instant::now() + Duration::from_secs(seconds.into());
     while Instant::now() < end && !missing().is_empty() {
         thread::sleep(Duration::from_millis(100));
