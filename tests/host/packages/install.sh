@@ -50,6 +50,9 @@ dkms build ferrite/0.1.0 -k 7.3.91-amd64
 says "and its log says why another one is not served" "cannot be served: it was built with" \
 	cat /var/lib/dkms/ferrite/0.1.0/build/make.log
 
+says "installing says it where DKMS fails, too" "7.3.91-amd64 cannot be served: it was built with" \
+	/var/lib/dpkg/info/ferrite-dkms.postinst configure ""
+
 # A key of one's own, by what DKMS signs with.
 cp build/ferrite.ko /tmp/ferrite.ko
 must key /tmp/key.priv /tmp/key.der "A key of my own"
