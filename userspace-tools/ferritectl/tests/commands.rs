@@ -840,6 +840,30 @@ fn a_dry_run_changes_nothing() {
     }
 }
 
+/// Whatever is asked for, the answer is JSON if it shall be.
+#[test]
+fn a_dry_run_is_json_if_asked() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.show(
+        &tpg("sessions"),
+        &format!("session 7\ninitiator {CLIENT}\nstate logged_in\n"),
+    );
+    let file = machine.path("new").display().to_string();
+    for line in [
+        format!("save {file}"),
+        format!("auth generate {file}"),
+        format!("session drain {TARGET}"),
+    ] {
+        let said = machine.run(&format!("{line} --dry-run --json")).json();
+        assert_eq!(said["dry_run"], true, "{line}");
+        assert!(!machine.path("new").exists(), "{line}");
+    }
+    let said = machine.run(&format!("save {file} --json")).json();
+    assert_eq!(said["dry_run"], false);
+    assert!(machine.path("new").exists());
+}
+
 #[test]
 fn a_signal_takes_back_what_was_made() {
     let machine = Machine::new();
@@ -860,6 +884,13 @@ fn a_signal_takes_back_what_was_made() {
         .fails(6, "interrupted after 2 changes");
     assert!(said.contains("removed portal"), "{said}");
     assert!(machine.exists(&tpg("lun/lun_0")));
+}
+
+#[test]
+fn a_time_that_no_clock_reaches_is_taken() {
+    let machine = Machine::new();
+    let line = format!("monitor --count 0 --seconds {}", u64::MAX);
+    machine.run(&line).ok();
 }
 
 #[test]
@@ -1215,7 +1246,7 @@ fn manuals_and_completions() {
     }
     let page = machine.run("man").ok();
     assert!(
-        page.contains(".TH") && page.contains("Exit status"),
+        page.contains(".TH") && page.contains("Exit status") && page.contains("lio_node"),
         "{page}"
     );
     let dir = machine.path("man");

@@ -35,20 +35,26 @@ pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
     );
     if file == Path::new("-") {
         context.print(&text)?;
-    } else if context.mode.dry_run {
-        context.say(&format!("would save {summary} to {}", file.display()))?;
     } else {
-        files::keep_old(file, &text)?;
-        files::replace(file, &text)?;
+        if !context.mode.dry_run {
+            files::keep_old(file, &text)?;
+            files::replace(file, &text)?;
+        }
         if context.mode.json {
             context.json(&serde_json::json!({
+                "dry_run": context.mode.dry_run,
                 "file": file,
                 "backstores": configuration.backstores.len(),
                 "targets": configuration.targets.len(),
                 "not_saved": missing,
             }))?;
         } else {
-            context.say(&format!("saved {summary} to {}", file.display()))?;
+            let verb = if context.mode.dry_run {
+                "would save"
+            } else {
+                "saved"
+            };
+            context.say(&format!("{verb} {summary} to {}", file.display()))?;
         }
     }
     if missing.is_empty() {
