@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 use crate::info;
 use crate::info::DeviceInfo;
 use crate::info::Session;
@@ -283,23 +284,40 @@ pub fn default_root(sys: &Path) -> Result<PathBuf> {
 /// Held while the configuration is being changed, so that two commands do not mix.
 #[derive(Debug)]
 pub struct Lock {
-    _root: fs::File,
+    _file: fs::File,
 }
 
 /// How long a command waits for another one.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Takes the lock on the directory `root`.
-pub fn lock(root: &Path) -> Result<Lock> {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::DIRECTORY.bits() as i32)
-        .open(root)
-        .map_err(|error| unavailable(root, &error))?;
+/// Takes the lock in the directory `run`, which others cannot open: whoever can open what is
+/// locked can hold the lock. A user who may not write there locks `root` itself.
+pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
+    let path = run.join("lock");
+    let file = files::make_private_dir(run).and_then(|()| {
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+    });
+    let (path, file) = match file {
+        Ok(file) => (path, file),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlags::DIRECTORY.bits() as i32)
+                .open(root)
+                .map_err(|error| unavailable(root, &error))?;
+            (root.to_path_buf(), file)
+        }
+        Err(error) => return Err(Error::file(path, error)),
+    };
     let start = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Lock { _root: file }),
+            Ok(()) => return Ok(Lock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -310,10 +328,10 @@ pub fn lock(root: &Path) -> Result<Lock> {
                         root.display(),
                         LOCK_TIMEOUT.as_secs()
                     ),
-                    hint: "see which one with `fuser`, and try again".into(),
+                    hint: format!("`fuser {}` says which one", path.display()),
                 });
             }
-            Err(error) => return Err(unavailable(root, &error.into())),
+            Err(error) => return Err(Error::file(path, error.into())),
         }
     }
 }
@@ -1163,11 +1181,19 @@ mod tests {
     #[test]
     fn lock_excludes() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock(dir.path()).unwrap();
-        let other = fs::File::open(dir.path()).unwrap();
+        let run = dir.path().join("run");
+        let held = lock(dir.path(), &run).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&run), mode(&run.join("lock"))), (0o700, 0o600));
+        let other = fs::File::open(run.join("lock")).unwrap();
         let again = rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive);
         assert_eq!(again, Err(rustix::io::Errno::WOULDBLOCK));
         drop(held);
         rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+        // What everybody may open holds up nobody.
+        let root = fs::File::open(dir.path()).unwrap();
+        rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).unwrap();
+        rustix::fs::flock(&other, FlockOperation::Unlock).unwrap();
+        lock(dir.path(), &run).unwrap();
     }
 }

@@ -491,7 +491,7 @@ fn a_dry_restore_changes_nothing() {
 fn a_save_waits_for_who_is_changing() {
     let machine = Machine::new();
     machine.typical();
-    let held = ferritectl::configfs::lock(&machine.path("root")).unwrap();
+    let held = ferritectl::configfs::lock(&machine.path("root"), &machine.path("run")).unwrap();
     let time = std::time::Duration::from_millis(300);
     let begin = std::time::Instant::now();
     std::thread::scope(|scope| {
