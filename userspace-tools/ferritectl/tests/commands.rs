@@ -186,6 +186,20 @@ fn unknown_attributes_get_a_suggestion() {
     assert_eq!(all["authentication"], "1");
 }
 
+/// ENOENT may be about the value.
+#[test]
+fn what_a_value_names_is_no_missing_attribute() {
+    let machine = Machine::new();
+    machine.typical();
+    let line = "backstore set disk0 write_through=1";
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "attrib/write_through", 2);
+    let said = machine.run(line).fails(1, "No such file or directory");
+    assert!(!said.contains("no such attribute"), "{said}");
+}
+
 #[test]
 fn existing_missing_and_ambiguous_objects() {
     let machine = Machine::new();
