@@ -187,8 +187,13 @@ impl Tree for KernelTree {
         let mut part = [0; 4096];
         loop {
             match file.read(&mut part) {
-                Ok(0) => break,
-                Ok(length) => bytes.extend_from_slice(&part[..length]),
+                Ok(length) => {
+                    bytes.extend_from_slice(&part[..length]);
+                    // The kernel gives as much as there is.
+                    if length < part.len() {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -414,6 +419,7 @@ fn parse_kmsg(text: &str) -> Vec<String> {
 /// Reads the configuration.
 pub struct Configfs<'t> {
     tree: &'t dyn Tree,
+    brief: bool,
     notes: RefCell<Vec<String>>,
 }
 
@@ -422,7 +428,17 @@ impl<'t> Configfs<'t> {
     pub fn new(tree: &'t dyn Tree) -> Self {
         Configfs {
             tree,
+            brief: false,
             notes: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Reads of objects only what there is, and how it hangs together: enough to remove it. A
+    /// thousand LUNs have a hundred thousand settings.
+    pub fn brief(self) -> Self {
+        Configfs {
+            brief: true,
+            ..self
         }
     }
 
@@ -527,6 +543,9 @@ impl<'t> Configfs<'t> {
 
     /// Every setting in a directory.
     pub fn settings(&self, dir: &Path) -> Result<Attributes> {
+        if self.brief {
+            return Ok(Attributes::default());
+        }
         self.files(dir, Kind::is_setting)
     }
 
@@ -608,6 +627,15 @@ impl<'t> Configfs<'t> {
 
     /// A backstore.
     pub fn backstore(&self, id: &BackstoreId) -> Result<Backstore> {
+        if self.brief {
+            let names = self.group_names(id)?.into_iter();
+            return Ok(Backstore {
+                target_port_groups: names
+                    .map(|name| (name, TargetPortGroup::default()))
+                    .collect(),
+                ..Backstore::default()
+            });
+        }
         let dir = layout::backstore(id);
         let info = self.device_info(id)?;
         let path = self
@@ -759,6 +787,9 @@ impl<'t> Configfs<'t> {
 
     /// An attribute of a LUN. Without a backstore it may have no value.
     fn lun_value(&self, name: &Name, tag: u16, number: u64, file: &str) -> Option<String> {
+        if self.brief {
+            return None;
+        }
         let path = layout::lun(name, tag, number).join(file);
         let text = self.tree.read(&path).ok()?;
         Some(shown(&path, &text))
@@ -815,7 +846,8 @@ impl<'t> Configfs<'t> {
         };
         Ok(Some(MappedLun {
             lun,
-            write_protect: self.value(&dir.join("write_protect"))?.as_deref() == Some("1"),
+            write_protect: !self.brief
+                && self.value(&dir.join("write_protect"))?.as_deref() == Some("1"),
             link: Some(link),
         }))
     }
@@ -823,17 +855,20 @@ impl<'t> Configfs<'t> {
     /// An ACL.
     pub fn acl(&self, name: &Name, tag: u16, initiator: &Name) -> Result<Acl> {
         let dir = layout::acl(name, tag, initiator);
-        let mut acl = Acl {
-            cmdsn_depth: self
-                .value_or_note(&dir.join("cmdsn_depth"))
-                .and_then(|value| value.parse().ok()),
-            tag: self
-                .value_or_note(&dir.join("tag"))
-                .filter(|tag| !tag.is_empty()),
-            attributes: self.settings(&dir.join("attrib"))?,
-            auth: self.auth(&dir.join("auth")),
-            ..Acl::default()
-        };
+        let mut acl = Acl::default();
+        if !self.brief {
+            acl = Acl {
+                cmdsn_depth: self
+                    .value_or_note(&dir.join("cmdsn_depth"))
+                    .and_then(|value| value.parse().ok()),
+                tag: self
+                    .value_or_note(&dir.join("tag"))
+                    .filter(|tag| !tag.is_empty()),
+                attributes: self.settings(&dir.join("attrib"))?,
+                auth: self.auth(&dir.join("auth")),
+                ..acl
+            };
+        }
         for mapped in self.mapped_numbers(name, tag, initiator)? {
             match self.mapped_lun(name, tag, initiator, mapped)? {
                 Some(lun) => {

@@ -457,6 +457,11 @@ fn many_luns_are_no_matter() {
     let file = machine.file("f.toml", &text);
     machine.run(&format!("apply {file}")).ok();
     assert!(machine.exists(&tpg("lun/lun_99/d99")));
+    // Nothing is read of what is removed.
+    machine.rules.borrow_mut().reads = 0;
+    machine.run("clear --yes").ok();
+    assert!(!machine.exists(&tpg("")));
+    assert!(machine.rules.borrow().reads < 100);
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {

@@ -48,6 +48,8 @@ pub struct Rules {
     pub hangs: bool,
     /// What was done, in order.
     pub journal: Vec<String>,
+    /// How many attributes were read.
+    pub reads: usize,
 }
 
 impl Rules {
@@ -62,6 +64,7 @@ impl Rules {
             replaces: false,
             hangs: false,
             journal: Vec::new(),
+            reads: 0,
         }
     }
 
@@ -646,6 +649,7 @@ impl Tree for Fake {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
+        self.rules.borrow_mut().reads += 1;
         let text = self.inner.read(path)?;
         if self.rules.borrow().hide_secrets && path.to_string_lossy().contains("/password") {
             let name = path.file_name().unwrap().to_string_lossy();
