@@ -228,6 +228,9 @@ pub enum Command {
         /// Leave out the metrics of single sessions
         #[arg(long)]
         no_sessions: bool,
+        /// Leave out the stages of latencies, and tell the whole alone
+        #[arg(long)]
+        no_stages: bool,
     },
     /// Make the configuration what a file says
     #[command(
