@@ -296,7 +296,7 @@ pub struct Lock {
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes the lock in the directory `run`, which others cannot open: whoever can open what is
-/// locked can hold the lock. A user who may not write there locks `root` itself.
+/// locked can hold the lock. Where that cannot be made, `root` itself is locked.
 pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
     let path = run.join("lock");
     let file = files::make_private_dir(run).and_then(|()| {
@@ -309,7 +309,7 @@ pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
     });
     let (path, file) = match file {
         Ok(file) => (path, file),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        Err(_) => {
             let file = fs::OpenOptions::new()
                 .read(true)
                 .custom_flags(OFlags::DIRECTORY.bits() as i32)
@@ -317,7 +317,6 @@ pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
                 .map_err(|error| unavailable(root, &error))?;
             (root.to_path_buf(), file)
         }
-        Err(error) => return Err(Error::file(path, error)),
     };
     let start = Instant::now();
     loop {
