@@ -576,6 +576,8 @@ impl<'t> Configfs<'t> {
                 let path = dir.join(&name);
                 return match self.tree.link_target(&path) {
                     Ok(target) => Ok(Some((name, target))),
+                    // Removed since the directory was read.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(self.failed(&path, error)),
                 };
             }

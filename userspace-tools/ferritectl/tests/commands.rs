@@ -186,6 +186,21 @@ fn unknown_attributes_get_a_suggestion() {
     assert_eq!(all["authentication"], "1");
 }
 
+/// Another program removes while this one reads.
+#[test]
+fn what_goes_meanwhile_is_left_out() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .rules
+        .borrow_mut()
+        .fail("readlink", "lun/lun_0/disk0", 2);
+    let listed = machine.run("lun list --json").json();
+    assert!(listed[0]["backstore"].is_null());
+    machine.run("status").ok();
+    machine.run("metrics").ok();
+}
+
 /// ENOENT may be about the value.
 #[test]
 fn what_a_value_names_is_no_missing_attribute() {
