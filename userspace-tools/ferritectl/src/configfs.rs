@@ -118,7 +118,10 @@ impl Closing {
     pub fn name(&self, sys: &Path) -> String {
         let number = self.0.rsplit(' ').next().unwrap_or_default();
         match fs::read_link(sys.join("dev/block").join(number)) {
-            Ok(link) => format!("/dev/{}", link.file_name().unwrap_or_default().display()),
+            Ok(link) => {
+                let name = link.file_name().unwrap_or_default();
+                format!("/dev/{}", name.to_string_lossy())
+            }
             Err(_) => format!("the block device {number}"),
         }
     }
