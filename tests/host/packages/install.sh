@@ -50,13 +50,16 @@ dkms build ferrite/0.1.0 -k 7.3.91-amd64
 says "and its log says why another one is not served" "cannot be served: it was built with" \
 	cat /var/lib/dkms/ferrite/0.1.0/build/make.log
 
+says "installing says it where DKMS fails, too" "7.3.91-amd64 cannot be served: it was built with" \
+	/var/lib/dpkg/info/ferrite-dkms.postinst configure ""
+
 # A key of one's own, by what DKMS signs with.
 cp build/ferrite.ko /tmp/ferrite.ko
 must key /tmp/key.priv /tmp/key.der "A key of my own"
 must "$1/scripts/sign-file" sha256 /tmp/key.priv /tmp/key.der /tmp/ferrite.ko
 says "a module can be signed with a key of one's own" "^A key of my own" modinfo -F signer /tmp/ferrite.ko
 
-mkdir -p /etc/ferrite && echo '{}' >/etc/ferrite/config.json
+mkdir -p /etc/ferrite /run/ferrite && echo '{}' | tee /run/ferrite/secrets.json >/etc/ferrite/config.json
 says "both packages are removed" "^Removing ferrite-dkms" apt-get -q -y remove ferrite ferrite-dkms
 check "what was saved stays" test -e /etc/ferrite/config.json
 check "DKMS has the module no more" test -z "$(dkms status)"
@@ -64,3 +67,4 @@ says "and purged" "^Purging configuration files for ferrite" apt-get -q -y purge
 after=$(traces)
 diff <(echo "$before") <(echo "$after")
 check "and nothing is left" test "$before" = "$after"
+check "no secret either" test ! -e /run/ferrite

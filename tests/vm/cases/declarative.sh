@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # One file describes everything: ferritectl makes it so, once, and keeps sessions alive.
-# time: 25
+# time: 40
 
 t_load
 dir=$(mktemp -d)
@@ -64,5 +64,27 @@ check_eq "the session is still the same" "$session" "$(i_sessions)"
 i_logout
 : >"$dir/file.toml"
 check "an empty file removes all" tool apply "$dir/file.toml"
-check_eq "nothing is left" "" "$(find "$ROOT/core" "$ISCSI" -maxdepth 1 -name 'iblock_*' -o -maxdepth 1 -name 'iqn*')"
+left() {
+	find "$ROOT/core" "$ISCSI" -maxdepth 1 -name 'iblock_*' -o -maxdepth 1 -name 'iqn*'
+}
+check_eq "nothing is left" "" "$(left)"
+
+# --- many, and how far it is ------------------------------------------------------------------
+many=100
+[ "$T_FULL" = 0 ] || many=1000
+for ((n = 0; n < many; n++)); do
+	printf '[backstore.d%d]\ndevice = "/dev/vda"\nshared = true\n' $n
+done >"$dir/many.toml"
+printf '[target."%s".tpg.1.luns]\n' "$IQN" >>"$dir/many.toml"
+for ((n = 0; n < many; n++)); do
+	printf '%d = "d%d"\n' $n $n
+done >>"$dir/many.toml"
+took=$(took_ms script -qec "ferritectl apply $dir/many.toml" "$dir/shown")
+check_eq "$many LUNs are applied at a terminal" 0 $?
+check_eq "and are there" $many "$(find "$(t_tpg)/lun" -mindepth 1 -maxdepth 1 | wc -l)"
+check_match "meanwhile a bar grew" '\[#+ +\] +[1-9][0-9]? % of' "$(tr '\r' '\n' <"$dir/shown")"
+check_le "it has taken seconds, in ms" "$took" $((100 * many * T_SLOWER))
+took=$(took_ms tool clear --yes)
+check_eq "they are removed" "" "$(left)"
+echo "+ removed in $took ms"
 rm -rf "$dir"

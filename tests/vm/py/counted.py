@@ -3,6 +3,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import time
 
@@ -256,3 +257,17 @@ check("for LUNs as for sessions", next(s for s in view["sessions"] if s["name"].
       ["reads"] > 0 and view["total"]["reads"] > 0, view["sessions"])
 once = tool("top", "--once", "--interval", "100")
 check("and for people", "IOPS" in once and "P99" in once and IQN in once, once)
+# As they see it: a terminal, until q is pressed.
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp("ferritectl", ["ferritectl", "top"])
+seen = b""
+try:
+    while chunk := os.read(terminal, 65536):
+        if b"IOPS" not in seen and b"IOPS" in seen + chunk:
+            os.write(terminal, b"q")
+        seen += chunk
+except OSError:
+    pass
+check("the live view is shown until it is left, and the terminal is as it was",
+      os.waitpid(child, 0)[1] == 0 and b"IOPS" in seen and seen.endswith(b"\x1b[?25h\x1b[?1049l"), seen)

@@ -348,27 +348,35 @@ impl<'t> Applier<'t> {
                 hint: None,
             };
         }
+        let missing = self.is_missing(step, &error);
         Error::Refused {
             action: action(delta, step),
-            hint: hint(delta, step, &error),
+            hint: hint(delta, step, &error, missing),
             log: self.log.take(),
             source: plain(error),
         }
     }
 
+    /// The attribute is not there. A store may say the same of what it was given.
+    fn is_missing(&self, step: &Step, error: &io::Error) -> bool {
+        matches!(step, Step::Set { .. } | Step::Write(..))
+            && error.kind() == io::ErrorKind::NotFound
+            && matches!(self.tree.kind(step.path()), Ok(None))
+    }
+
     fn problem(&mut self, delta: &Delta, step: &Step, error: &io::Error) -> Problem {
-        let mut reason =
-            if error.kind() == io::ErrorKind::NotFound && matches!(step, Step::Set { .. }) {
-                let name = step.path().file_name().unwrap_or_default();
-                format!("the kernel has no {} here", name.to_string_lossy())
-            } else {
-                format!(
-                    "the kernel refused to {}: {}",
-                    action(delta, step),
-                    errno_text(error)
-                )
-            };
-        if let Some(hint) = hint(delta, step, error) {
+        let missing = self.is_missing(step, error);
+        let mut reason = if missing && matches!(step, Step::Set { .. }) {
+            let name = step.path().file_name().unwrap_or_default();
+            format!("the kernel has no {} here", name.to_string_lossy())
+        } else {
+            format!(
+                "the kernel refused to {}: {}",
+                action(delta, step),
+                errno_text(error)
+            )
+        };
+        if let Some(hint) = hint(delta, step, error, missing) {
             reason.push_str(&format!(" ({hint})"));
         }
         Problem {
@@ -379,22 +387,22 @@ impl<'t> Applier<'t> {
     }
 }
 
-/// Adds to an error what had been removed before it.
-fn with_removed(mut error: Error, report: &Report) -> Error {
+/// Adds to an error what had been removed before it, and stays so.
+fn with_removed(error: Error, report: &Report) -> Error {
     let removed: Vec<String> = report
         .done
         .iter()
         .filter(|done| done.change == Change::Remove)
         .map(|done| done.object.to_string())
         .collect();
-    if let (Error::Refused { hint, .. }, false) = (&mut error, removed.is_empty()) {
-        let text = format!("removed before that: {}", removed.join("; "));
-        *hint = Some(match hint.take() {
-            Some(hint) => format!("{hint}; {text}"),
-            None => text,
-        });
+    if removed.is_empty() {
+        return error;
     }
-    error
+    Error::Ended {
+        error: Box::new(error),
+        state: format!("removed before that: {}", removed.join("; ")),
+        half: true,
+    }
 }
 
 /// What a delta did, if it did anything. Of values it names those that changed.
@@ -453,7 +461,7 @@ fn action(delta: &Delta, step: &Step) -> String {
 }
 
 /// What the administrator may do about an errno.
-fn hint(delta: &Delta, step: &Step, error: &io::Error) -> Option<String> {
+fn hint(delta: &Delta, step: &Step, error: &io::Error, missing: bool) -> Option<String> {
     let hint = match (&delta.object, step, error.kind()) {
         (_, _, io::ErrorKind::PermissionDenied) => "run this as root".to_string(),
         (Object::Backstore(_), Step::Write(path, _), kind) if path.ends_with("enable") => {
@@ -488,9 +496,7 @@ fn hint(delta: &Delta, step: &Step, error: &io::Error) -> Option<String> {
         (Object::Portal(..), Step::Make(_), io::ErrorKind::AddrNotAvailable) => {
             "no interface has this address: see `ip address`".to_string()
         }
-        (_, Step::Set { .. } | Step::Write(..), io::ErrorKind::NotFound) => {
-            "this kernel has no such attribute".to_string()
-        }
+        _ if missing => "this kernel has no such attribute".to_string(),
         (_, Step::Remove(_), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
             "something is still in it, or refers to it: see `ferritectl status`".to_string()
         }

@@ -96,6 +96,10 @@ fn assignment(text: &str) -> Result<Assignment, String> {
                   Changes take effect at once and last until the module is unloaded; `save` \
                   and `restore` keep them beyond that.",
     after_help = ExitCode::table(),
+    after_long_help = format!(
+        "{}\nCalled as lio_node or tcm_node it takes the verbs of lio-utils, which --help lists then.",
+        ExitCode::table()
+    ),
     disable_help_subcommand = true,
     max_term_width = 80
 )]
@@ -224,6 +228,9 @@ pub enum Command {
         /// Leave out the metrics of single sessions
         #[arg(long)]
         no_sessions: bool,
+        /// Leave out the stages of latencies, and tell the whole alone
+        #[arg(long)]
+        no_stages: bool,
     },
     /// Make the configuration what a file says
     #[command(

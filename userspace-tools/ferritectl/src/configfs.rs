@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 use crate::info;
 use crate::info::DeviceInfo;
 use crate::info::Session;
@@ -117,7 +118,10 @@ impl Closing {
     pub fn name(&self, sys: &Path) -> String {
         let number = self.0.rsplit(' ').next().unwrap_or_default();
         match fs::read_link(sys.join("dev/block").join(number)) {
-            Ok(link) => format!("/dev/{}", link.file_name().unwrap_or_default().display()),
+            Ok(link) => {
+                let name = link.file_name().unwrap_or_default();
+                format!("/dev/{}", name.to_string_lossy())
+            }
             Err(_) => format!("the block device {number}"),
         }
     }
@@ -186,8 +190,13 @@ impl Tree for KernelTree {
         let mut part = [0; 4096];
         loop {
             match file.read(&mut part) {
-                Ok(0) => break,
-                Ok(length) => bytes.extend_from_slice(&part[..length]),
+                Ok(length) => {
+                    bytes.extend_from_slice(&part[..length]);
+                    // The kernel gives as much as there is.
+                    if length < part.len() {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -283,23 +292,39 @@ pub fn default_root(sys: &Path) -> Result<PathBuf> {
 /// Held while the configuration is being changed, so that two commands do not mix.
 #[derive(Debug)]
 pub struct Lock {
-    _root: fs::File,
+    _file: fs::File,
 }
 
 /// How long a command waits for another one.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Takes the lock on the directory `root`.
-pub fn lock(root: &Path) -> Result<Lock> {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::DIRECTORY.bits() as i32)
-        .open(root)
-        .map_err(|error| unavailable(root, &error))?;
+/// Takes the lock in the directory `run`, which others cannot open: whoever can open what is
+/// locked can hold the lock. Where that cannot be made, `root` itself is locked.
+pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
+    let path = run.join("lock");
+    let file = files::make_private_dir(run).and_then(|()| {
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+    });
+    let (path, file) = match file {
+        Ok(file) => (path, file),
+        Err(_) => {
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlags::DIRECTORY.bits() as i32)
+                .open(root)
+                .map_err(|error| unavailable(root, &error))?;
+            (root.to_path_buf(), file)
+        }
+    };
     let start = Instant::now();
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Lock { _root: file }),
+            Ok(()) => return Ok(Lock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -310,10 +335,10 @@ pub fn lock(root: &Path) -> Result<Lock> {
                         root.display(),
                         LOCK_TIMEOUT.as_secs()
                     ),
-                    hint: "see which one with `fuser`, and try again".into(),
+                    hint: format!("`fuser {}` says which one", path.display()),
                 });
             }
-            Err(error) => return Err(unavailable(root, &error.into())),
+            Err(error) => return Err(Error::file(path, error.into())),
         }
     }
 }
@@ -396,6 +421,7 @@ fn parse_kmsg(text: &str) -> Vec<String> {
 /// Reads the configuration.
 pub struct Configfs<'t> {
     tree: &'t dyn Tree,
+    brief: bool,
     notes: RefCell<Vec<String>>,
 }
 
@@ -404,7 +430,17 @@ impl<'t> Configfs<'t> {
     pub fn new(tree: &'t dyn Tree) -> Self {
         Configfs {
             tree,
+            brief: false,
             notes: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Reads of objects only what there is, and how it hangs together: enough to remove it. A
+    /// thousand LUNs have a hundred thousand settings.
+    pub fn brief(self) -> Self {
+        Configfs {
+            brief: true,
+            ..self
         }
     }
 
@@ -509,6 +545,9 @@ impl<'t> Configfs<'t> {
 
     /// Every setting in a directory.
     pub fn settings(&self, dir: &Path) -> Result<Attributes> {
+        if self.brief {
+            return Ok(Attributes::default());
+        }
         self.files(dir, Kind::is_setting)
     }
 
@@ -540,6 +579,8 @@ impl<'t> Configfs<'t> {
                 let path = dir.join(&name);
                 return match self.tree.link_target(&path) {
                     Ok(target) => Ok(Some((name, target))),
+                    // Removed since the directory was read.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(self.failed(&path, error)),
                 };
             }
@@ -590,6 +631,15 @@ impl<'t> Configfs<'t> {
 
     /// A backstore.
     pub fn backstore(&self, id: &BackstoreId) -> Result<Backstore> {
+        if self.brief {
+            let names = self.group_names(id)?.into_iter();
+            return Ok(Backstore {
+                target_port_groups: names
+                    .map(|name| (name, TargetPortGroup::default()))
+                    .collect(),
+                ..Backstore::default()
+            });
+        }
         let dir = layout::backstore(id);
         let info = self.device_info(id)?;
         let path = self
@@ -741,6 +791,9 @@ impl<'t> Configfs<'t> {
 
     /// An attribute of a LUN. Without a backstore it may have no value.
     fn lun_value(&self, name: &Name, tag: u16, number: u64, file: &str) -> Option<String> {
+        if self.brief {
+            return None;
+        }
         let path = layout::lun(name, tag, number).join(file);
         let text = self.tree.read(&path).ok()?;
         Some(shown(&path, &text))
@@ -797,7 +850,8 @@ impl<'t> Configfs<'t> {
         };
         Ok(Some(MappedLun {
             lun,
-            write_protect: self.value(&dir.join("write_protect"))?.as_deref() == Some("1"),
+            write_protect: !self.brief
+                && self.value(&dir.join("write_protect"))?.as_deref() == Some("1"),
             link: Some(link),
         }))
     }
@@ -805,17 +859,20 @@ impl<'t> Configfs<'t> {
     /// An ACL.
     pub fn acl(&self, name: &Name, tag: u16, initiator: &Name) -> Result<Acl> {
         let dir = layout::acl(name, tag, initiator);
-        let mut acl = Acl {
-            cmdsn_depth: self
-                .value_or_note(&dir.join("cmdsn_depth"))
-                .and_then(|value| value.parse().ok()),
-            tag: self
-                .value_or_note(&dir.join("tag"))
-                .filter(|tag| !tag.is_empty()),
-            attributes: self.settings(&dir.join("attrib"))?,
-            auth: self.auth(&dir.join("auth")),
-            ..Acl::default()
-        };
+        let mut acl = Acl::default();
+        if !self.brief {
+            acl = Acl {
+                cmdsn_depth: self
+                    .value_or_note(&dir.join("cmdsn_depth"))
+                    .and_then(|value| value.parse().ok()),
+                tag: self
+                    .value_or_note(&dir.join("tag"))
+                    .filter(|tag| !tag.is_empty()),
+                attributes: self.settings(&dir.join("attrib"))?,
+                auth: self.auth(&dir.join("auth")),
+                ..acl
+            };
+        }
         for mapped in self.mapped_numbers(name, tag, initiator)? {
             match self.mapped_lun(name, tag, initiator, mapped)? {
                 Some(lun) => {
@@ -1163,11 +1220,19 @@ mod tests {
     #[test]
     fn lock_excludes() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock(dir.path()).unwrap();
-        let other = fs::File::open(dir.path()).unwrap();
+        let run = dir.path().join("run");
+        let held = lock(dir.path(), &run).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&run), mode(&run.join("lock"))), (0o700, 0o600));
+        let other = fs::File::open(run.join("lock")).unwrap();
         let again = rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive);
         assert_eq!(again, Err(rustix::io::Errno::WOULDBLOCK));
         drop(held);
         rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+        // What everybody may open holds up nobody.
+        let root = fs::File::open(dir.path()).unwrap();
+        rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).unwrap();
+        rustix::fs::flock(&other, FlockOperation::Unlock).unwrap();
+        lock(dir.path(), &run).unwrap();
     }
 }

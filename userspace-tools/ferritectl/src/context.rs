@@ -126,7 +126,7 @@ impl<'e, 'a> Context<'e, 'a> {
     /// it calls this before it reads what it decides by.
     pub fn lock(&mut self) -> Result<()> {
         if self.lock.is_none() && !self.mode.dry_run {
-            self.lock = Some(configfs::lock(self.tree.root())?);
+            self.lock = Some(configfs::lock(self.tree.root(), &self.env.run)?);
         }
         Ok(())
     }

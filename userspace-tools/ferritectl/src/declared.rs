@@ -25,7 +25,9 @@ use crate::names;
 use crate::names::BackstoreId;
 use crate::names::Name;
 use crate::names::Portal;
+use crate::place;
 use crate::secret::Secret;
+use crate::state::unique;
 use crate::state::Acl;
 use crate::state::Attributes;
 use crate::state::Auth;
@@ -37,19 +39,28 @@ use crate::state::MappedLun;
 use crate::state::Target;
 use crate::state::TargetPortGroup;
 use crate::state::Tpg;
+use crate::state::DEFAULT_GROUP;
 
 /// A whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Declared {
     /// The block devices by name, or by `iblock_<n>/<name>`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub backstore: BTreeMap<String, Disk>,
     /// Authentication of discovery sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
     /// The targets.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub target: BTreeMap<Name, DeclaredTarget>,
 }
 
@@ -90,7 +101,11 @@ pub struct Disk {
     #[serde(default, skip_serializing_if = "Values::is_empty")]
     pub attributes: Values,
     /// Target port groups.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub port_groups: BTreeMap<String, PortGroup>,
 }
 
@@ -159,7 +174,7 @@ pub struct DeclaredTarget {
     #[serde(default, skip_serializing_if = "Values::is_empty")]
     pub parameters: Values,
     /// The target portal groups by tag.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     pub tpg: BTreeMap<Tag, DeclaredTpg>,
 }
 
@@ -186,13 +201,25 @@ pub struct DeclaredTpg {
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
     /// The LUNs by number.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub luns: BTreeMap<Number, DeclaredLun>,
     /// Who may log in.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub initiator: BTreeMap<Name, Initiator>,
     /// Groups of initiators, by a name without the `@`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub group: BTreeMap<String, Initiator>,
 }
 
@@ -224,19 +251,24 @@ pub struct Initiator {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(
     untagged,
-    expecting = "an address, or a table with `address`, is needed"
+    expecting = "an address, or a table with `address` and `attributes`, is needed"
 )]
 pub enum Address {
     /// The address alone.
     Plain(String),
     /// With attributes.
-    Full {
-        /// The address.
-        address: String,
-        /// Its attributes.
-        #[serde(default)]
-        attributes: Values,
-    },
+    Full(FullAddress),
+}
+
+/// A portal with all that may be said of it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FullAddress {
+    /// The address.
+    pub address: String,
+    /// Its attributes.
+    #[serde(default)]
+    pub attributes: Values,
 }
 
 /// A LUN: the name of its backstore, or a table.
@@ -321,9 +353,15 @@ pub type Number = Keyed<16383>;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Keyed<const MAX: u64>(pub u64);
 
+impl<const MAX: u64> fmt::Display for Keyed<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl<const MAX: u64> Serialize for Keyed<MAX> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_string())
+        serializer.collect_str(self)
     }
 }
 
@@ -481,70 +519,77 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Reads a file's text: JSON if its name ends so or it begins with a brace, else TOML.
+/// JSON if the file's name ends so or it begins with a brace, else TOML.
+fn is_json(path: &Path, text: &str) -> bool {
+    path.extension().is_some_and(|ext| ext == "json")
+        || (path.extension().is_none_or(|ext| ext != "toml") && text.trim_start().starts_with('{'))
+}
+
+/// Reads a file's text.
 pub fn parse(path: &Path, text: &str) -> Result<Declared> {
     let bad = |reason: String| Error::BadFile {
         path: path.to_path_buf(),
         reason,
     };
-    let is_json = path.extension().is_some_and(|ext| ext == "json")
-        || (path.extension().is_none_or(|ext| ext != "toml") && text.trim_start().starts_with('{'));
-    if is_json {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let declared = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| bad(with_key(&error, error.inner().to_string())))?;
-        json.end().map_err(|error| bad(error.to_string()))?;
-        return Ok(declared);
+    if is_json(path, text) {
+        return files::from_json(text).map_err(bad);
     }
     // Neither of the messages may show the line itself: a secret may stand there by mistake.
-    let place = |error: &toml::de::Error| match error.span() {
-        Some(span) => {
-            let before = text.get(..span.start).unwrap_or(text);
-            let line = before.matches('\n').count() + 1;
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            format!("line {line} column {column}: {}", error.message())
-        }
-        None => error.message().to_string(),
+    let place = |error: &toml::de::Error| {
+        let span = error.span()?;
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Some(format!("line {line} column {column}: {}", error.message()))
     };
-    let toml = toml::Deserializer::parse(text).map_err(|error| bad(place(&error)))?;
-    serde_path_to_error::deserialize(toml)
-        .map_err(|error| bad(with_key(&error, place(error.inner()))))
+    let told = |error: &toml::de::Error| place(error).unwrap_or(error.message().to_string());
+    let toml = toml::Deserializer::parse(text).map_err(|error| bad(told(&error)))?;
+    serde_path_to_error::deserialize(toml).map_err(|error| {
+        let inner = error.inner();
+        bad(files::with_key(error.path(), || {
+            match (place(inner), place::line_of_path(text, false, error.path())) {
+                (Some(told), _) => told,
+                (None, Some(line)) => format!("line {line}: {}", inner.message()),
+                (None, None) => inner.message().to_string(),
+            }
+        }))
+    })
 }
 
-fn with_key<E>(error: &serde_path_to_error::Error<E>, reason: String) -> String {
-    match error.path().to_string().as_str() {
-        "." | "" => reason,
-        key => format!("{key}: {reason}"),
-    }
-}
-
-/// Where secrets come from.
+/// What a file is resolved with.
 pub struct Sources<'a> {
     /// The directory of the file, which paths in it are relative to.
     pub dir: &'a Path,
     /// Looks up an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The file's text, to say in which line something is wrong.
+    pub text: &'a str,
 }
 
-/// What is wrong with an entry of the file: its key and the rule.
+/// What is wrong with an entry of the file: its key, the line and the rule.
 struct Entry<'a> {
     path: &'a Path,
-    key: String,
+    text: &'a str,
+    keys: Vec<String>,
 }
 
 impl Entry<'_> {
     fn bad(&self, reason: impl fmt::Display) -> Error {
+        let key = self.keys.join(".").replace(".[", "[");
+        let line = place::line(self.text, is_json(self.path, self.text), &self.keys);
         Error::BadFile {
             path: self.path.to_path_buf(),
-            reason: format!("{}: {reason}", self.key),
+            reason: match line {
+                Some(line) => format!("{key}: line {line}: {reason}"),
+                None => format!("{key}: {reason}"),
+            },
         }
     }
 
     fn below(&self, key: impl fmt::Display) -> Self {
-        Entry {
-            path: self.path,
-            key: format!("{}.{key}", self.key),
-        }
+        let mut keys = self.keys.clone();
+        keys.push(key.to_string());
+        Entry { keys, ..*self }
     }
 
     fn check<T>(&self, result: Result<T>) -> Result<T> {
@@ -564,19 +609,23 @@ impl Declared {
         sources: &Sources<'_>,
     ) -> Result<Configuration> {
         let mut wanted = Configuration::default();
-        let root = |key: String| Entry { path, key };
+        let root = Entry {
+            path,
+            text: sources.text,
+            keys: Vec::new(),
+        };
         let mut ids: BTreeMap<&str, BackstoreId> = BTreeMap::new();
         let mut used: BTreeSet<u32> = current.backstores.keys().map(|id| id.hba).collect();
         for name in self.backstore.keys() {
             if name.contains('/') {
-                let entry = root(format!("backstore.{name}"));
+                let entry = root.below("backstore").below(name);
                 let id = entry.check(BackstoreId::parse(name))?;
                 used.insert(id.hba);
                 ids.insert(name, id);
             }
         }
         for (name, disk) in &self.backstore {
-            let entry = root(format!("backstore.{name}"));
+            let entry = root.below("backstore").below(name);
             let id = match ids.get(name.as_str()) {
                 Some(id) => id.clone(),
                 None => {
@@ -600,20 +649,20 @@ impl Declared {
             wanted.backstores.insert(id, backstore);
         }
         let discovery = self.discovery.clone().unwrap_or_default();
-        let entry = root("discovery".into());
+        let entry = root.below("discovery");
         wanted.discovery_auth.enforce = discovery.enforce;
         wanted.discovery_auth.auth = discovery.chap.resolve(&entry, sources)?;
         wanted.discovery_auth.attributes = Attributes(discovery.attributes.0);
         for (name, target) in &self.target {
-            let entry = root(format!("target.{name}"));
+            let entry = root.below("target").below(name);
             if name.is_group() {
                 return Err(entry.bad("a target needs an iSCSI name"));
             }
             let mut tpgs = BTreeMap::new();
             for (tag, tpg) in &target.tpg {
-                let entry = entry.below(format_args!("tpg.{}", tag.0));
+                let entry = entry.below("tpg").below(tag);
                 let tag = u16::try_from(tag.0).map_err(|error| entry.bad(error))?;
-                tpgs.insert(tag, tpg.resolve(&entry, &ids, sources)?);
+                tpgs.insert(tag, tpg.resolve(&entry, &ids, &wanted.backstores, sources)?);
             }
             wanted.targets.insert(
                 name.clone(),
@@ -656,8 +705,11 @@ impl Disk {
         }
         let mut groups = BTreeMap::new();
         for (name, group) in &self.port_groups {
-            let entry = entry.below(format_args!("port_groups.{name}"));
+            let entry = entry.below("port_groups").below(name);
             entry.check(names::check_group_name(name))?;
+            if name == DEFAULT_GROUP && group.id.is_some_and(|id| id != 0) {
+                return Err(entry.below("id").bad("the identifier of this one is 0"));
+            }
             groups.insert(
                 name.clone(),
                 TargetPortGroup {
@@ -750,6 +802,7 @@ impl DeclaredTpg {
         &self,
         entry: &Entry<'_>,
         ids: &BTreeMap<&str, BackstoreId>,
+        backstores: &BTreeMap<BackstoreId, Backstore>,
         sources: &Sources<'_>,
     ) -> Result<Tpg> {
         let mut tpg = Tpg {
@@ -763,15 +816,12 @@ impl DeclaredTpg {
         if self.rtpi == Some(0) {
             return Err(entry.below("rtpi").bad("0 is not from 1 to 65535"));
         }
-        for portal in &self.portals {
+        for (index, portal) in self.portals.iter().enumerate() {
             let (address, attributes) = match portal {
                 Address::Plain(address) => (address, Values::default()),
-                Address::Full {
-                    address,
-                    attributes,
-                } => (address, attributes.clone()),
+                Address::Full(full) => (&full.address, full.attributes.clone()),
             };
-            let entry = entry.below("portals");
+            let entry = entry.below("portals").below(format_args!("[{index}]"));
             let portal = entry.check(Portal::parse(address))?;
             if tpg
                 .portals
@@ -782,7 +832,7 @@ impl DeclaredTpg {
             }
         }
         for (number, lun) in &self.luns {
-            let entry = entry.below(format_args!("luns.{}", number.0));
+            let entry = entry.below("luns").below(number);
             let full = match lun {
                 DeclaredLun::Plain(backstore) => FullLun {
                     backstore: backstore.clone(),
@@ -795,7 +845,16 @@ impl DeclaredTpg {
                 return Err(entry.bad(format!("the file has no backstore {name:?}")));
             };
             if let Some(link) = &full.link {
-                entry.check(names::check_link_name(link))?;
+                entry.below("link").check(names::check_link_name(link))?;
+            }
+            if let Some(group) = &full.port_group {
+                let backstore = backstores.get(backstore);
+                if backstore.is_some_and(|b| !b.target_port_groups.contains_key(group)) {
+                    return Err(entry.below("port_group").bad(format!(
+                        "the file has no target port group {group} of backstore {:?}",
+                        full.backstore
+                    )));
+                }
             }
             tpg.luns.insert(
                 number.0,
@@ -809,7 +868,7 @@ impl DeclaredTpg {
             );
         }
         for (name, initiator) in &self.initiator {
-            let entry = entry.below(format_args!("initiator.{name}"));
+            let entry = entry.below("initiator").below(name);
             if !initiator.members.is_empty() {
                 return Err(entry.bad("only a `group` has members"));
             }
@@ -817,7 +876,7 @@ impl DeclaredTpg {
             tpg.acls.insert(name.clone(), acl);
         }
         for (name, group) in &self.group {
-            let entry = entry.below(format_args!("group.{name}"));
+            let entry = entry.below("group").below(name);
             let name = entry.check(Name::parse_acl(&format!("@{name}")))?;
             let mut acl = group.resolve(&entry, &tpg, sources)?;
             let members: Vec<&str> = group.members.iter().map(|m| m.0.as_str()).collect();
@@ -868,7 +927,7 @@ impl Initiator {
                 .collect(),
         };
         for (number, full) in table {
-            let entry = entry.below(format_args!("luns.{number}"));
+            let entry = entry.below("luns").below(number);
             if !tpg.luns.contains_key(&full.lun) {
                 return Err(entry.bad(format!("the portal group has no LUN {}", full.lun)));
             }
@@ -1083,10 +1142,10 @@ impl DeclaredTpg {
             declared.portals.push(if attributes.is_empty() {
                 Address::Plain(address)
             } else {
-                Address::Full {
+                Address::Full(FullAddress {
                     address,
                     attributes: Values(attributes.0.clone()),
-                }
+                })
             });
         }
         for (number, lun) in &tpg.luns {

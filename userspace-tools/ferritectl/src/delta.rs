@@ -440,12 +440,16 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
 /// Changes the values of a backstore that is there.
 pub fn modify_backstore(
     id: &BackstoreId,
+    alias: Option<&String>,
     lba_map: Option<&String>,
     wwn: &Attributes,
     attributes: &Attributes,
 ) -> Delta {
     let dir = layout::backstore(id);
     let mut delta = Delta::new(Object::Backstore(id.clone()), Change::Modify);
+    if let Some(alias) = alias {
+        delta = delta.set(dir.join("alias"), Value::Text(alias.clone()), true);
+    }
     if let Some(map) = lba_map {
         delta = delta.set(dir.join("lba_map"), Value::Text(map.clone()), true);
     }
@@ -1298,9 +1302,11 @@ fn add(base: &Configuration, wanted: &Configuration, replace: bool, deltas: &mut
                             .collect(),
                     )
                 };
+                let alias = want.alias.as_ref();
                 let map = want.lba_map.as_ref();
                 push(modify_backstore(
                     id,
+                    alias.filter(|alias| have.alias.as_ref() != Some(alias)),
                     map.filter(|map| have.lba_map.as_ref() != Some(map)),
                     &only(have.wwn.changes(&want.wwn)),
                     &only(have.attributes.changes(&want.attributes)),

@@ -116,6 +116,17 @@ pub enum Error {
     #[error("interrupted; what this command had made is removed again")]
     Interrupted,
 
+    /// What ended a command in the middle, and what it left.
+    #[error("{error}; {state}")]
+    Ended {
+        /// What ended it.
+        error: Box<Error>,
+        /// What is as it was, or is not.
+        state: String,
+        /// Something is not as it was.
+        half: bool,
+    },
+
     /// Output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -168,7 +179,8 @@ impl Error {
             | Error::Output(_) => ExitCode::Failure,
             Error::Unavailable { .. } => ExitCode::Unavailable,
             Error::File { .. } | Error::BadFile { .. } => ExitCode::BadFile,
-            Error::Partial(_) => ExitCode::Partial,
+            Error::Partial(_) | Error::Ended { half: true, .. } => ExitCode::Partial,
+            Error::Ended { error, .. } => error.exit_code(),
             Error::Differs(_) => ExitCode::Differs,
         }
     }
@@ -184,6 +196,7 @@ impl Error {
                 "it is removed; let no other host use the disk before it is gone from the file \
                  `closing` in configfs, or this host is fenced",
             ),
+            Error::Ended { error, .. } => error.hint(),
             _ => None,
         }
     }
@@ -192,6 +205,7 @@ impl Error {
     pub fn kernel_log(&self) -> &[String] {
         match self {
             Error::Refused { log, .. } => log,
+            Error::Ended { error, .. } => error.kernel_log(),
             _ => &[],
         }
     }

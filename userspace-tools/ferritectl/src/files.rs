@@ -10,11 +10,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::place;
 use crate::secret::Secret;
 use crate::state::Configuration;
 use crate::state::SavedConfiguration;
@@ -38,14 +40,38 @@ pub fn to_text(configuration: &Configuration) -> Zeroizing<String> {
     Zeroizing::new(text)
 }
 
+/// Reads JSON; what is wrong with it is told with the key and the line.
+pub fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let inner = error.inner();
+        with_key(error.path(), || {
+            // It says where it was found, unless it was found by a rule of ours.
+            match place::line_of_path(text, true, error.path()) {
+                Some(line) if inner.line() == 0 => format!("line {line}: {inner}"),
+                _ => inner.to_string(),
+            }
+        })
+    })?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(value)
+}
+
+/// Puts the key before what is wrong with it.
+pub fn with_key(path: &serde_path_to_error::Path, reason: impl FnOnce() -> String) -> String {
+    match path.to_string().as_str() {
+        "." | "" => reason(),
+        key => format!("{key}: {}", reason()),
+    }
+}
+
 /// Reads a configuration out of the text of a file.
 pub fn from_text(path: &Path, text: &str) -> Result<Configuration> {
     let bad = |reason: String| Error::BadFile {
         path: path.to_path_buf(),
         reason,
     };
-    let saved: SavedConfiguration =
-        serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let saved: SavedConfiguration = from_json(text).map_err(bad)?;
     if saved.format_version != FORMAT_VERSION {
         return Err(bad(format!(
             "format_version is {}, this program knows {FORMAT_VERSION}",
@@ -130,7 +156,7 @@ fn replace_by(path: &Path, text: &str, mode: u32) -> Result<()> {
         return Err(fail(io::Error::other("it is a directory")));
     }
     // A link stays a link: what it leads to is replaced.
-    let real = match fs::canonicalize(path) {
+    let real = match resolved(path) {
         Ok(real) => real,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_path_buf(),
         Err(error) => return Err(fail(error)),
@@ -152,6 +178,32 @@ fn replace_by(path: &Path, text: &str, mode: u32) -> Result<()> {
         .map_err(fail)
 }
 
+/// Where a path leads. A link that somebody else has laid in a directory like `/tmp` leads
+/// nowhere, as for the kernel with `fs.protected_symlinks`: root would replace what they like.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    const STICKY_AND_OPEN: u32 = 0o1002;
+    let link = fs::symlink_metadata(path)?;
+    if link.file_type().is_symlink() {
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let dir = fs::metadata(dir)?;
+        let open = dir.permissions().mode() & STICKY_AND_OPEN == STICKY_AND_OPEN;
+        let ours = link.uid() == rustix::process::geteuid().as_raw() || link.uid() == dir.uid();
+        if open && !ours {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "it is a link of user {}, in a directory that everybody may write to",
+                    link.uid()
+                ),
+            ));
+        }
+    }
+    fs::canonicalize(path)
+}
+
 /// How many earlier versions of a saved configuration are kept.
 pub const KEPT: u32 = 10;
 
@@ -159,7 +211,7 @@ pub const KEPT: u32 = 10;
 /// [`KEPT`]. Nothing is done if there is no such file, if it has this text already, or
 /// if `FILE.1` has what it has. The file itself stays as it is.
 pub fn keep_old(path: &Path, text: &str) -> Result<()> {
-    let real = match fs::canonicalize(path) {
+    let real = match resolved(path) {
         Ok(real) if real.is_file() => real,
         _ => return Ok(()),
     };
@@ -172,7 +224,7 @@ pub fn keep_old(path: &Path, text: &str) -> Result<()> {
     let numbered = |number: u32| {
         let mut name = real.clone().into_os_string();
         name.push(format!(".{number}"));
-        std::path::PathBuf::from(name)
+        PathBuf::from(name)
     };
     // It was kept, and then could not be replaced: the earlier ones shall not be
     // pushed out by as many of the same.
@@ -301,6 +353,28 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         assert!(replace(dir.path(), "x").is_err());
         assert!(replace(&dir.path().join("none/x"), "x").is_err());
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("theirs"), dir.path().join("link"));
+        fs::write(&path, "theirs").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        if std::os::unix::fs::lchown(&link, Some(12345), None).is_err() {
+            // Only root can make such a link.
+            return;
+        }
+        let set = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        set(0o1777);
+        let error = replace(&link, "ours").unwrap_err();
+        assert!(error.to_string().contains("link of user 12345"), "{error}");
+        keep_old(&link, "ours").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        set(0o755);
+        replace(&link, "ours").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
     }
 
     #[test]

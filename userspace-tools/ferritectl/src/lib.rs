@@ -27,6 +27,7 @@ pub mod lio_utils;
 pub mod names;
 pub mod observe;
 pub mod output;
+pub mod place;
 pub mod remember;
 pub mod secret;
 pub mod state;

@@ -9,11 +9,13 @@
 //! secret that was set by other means reads as an error of the kind `Unsupported`.
 //! With a kernel that shows secrets nothing is kept.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -34,9 +36,14 @@ type Secrets = BTreeMap<PathBuf, Secret>;
 pub struct Remembering {
     inner: Box<dyn Tree>,
     dir: PathBuf,
-    /// What the file holds, once it has been read.
-    known: RefCell<Option<Secrets>>,
+    /// What the file holds, once it has been read, and which file that was.
+    known: RefCell<(Option<Stamp>, Secrets)>,
+    /// What belongs to objects that are gone has been looked for.
+    swept: Cell<bool>,
 }
+
+/// Tells a file from the one that takes its place: its inode, and when it was written.
+type Stamp = (u64, i64, i64);
 
 impl Remembering {
     /// Keeps the secrets of `inner` in the directory `dir`.
@@ -44,7 +51,8 @@ impl Remembering {
         Remembering {
             inner,
             dir: dir.into(),
-            known: RefCell::new(None),
+            known: RefCell::default(),
+            swept: Cell::new(false),
         }
     }
 
@@ -65,28 +73,40 @@ impl Remembering {
         self.inner.root().join(path)
     }
 
-    fn load(&self) -> Secrets {
-        let mut known = self.known.borrow_mut();
-        known
-            .get_or_insert_with(|| {
-                let text = fs::read_to_string(self.dir.join(FILE)).unwrap_or_default();
-                let text = Zeroizing::new(text);
-                serde_json::from_str(&text).unwrap_or_default()
-            })
-            .clone()
+    fn file(&self) -> PathBuf {
+        self.dir.join(FILE)
     }
 
-    fn store(&self, mut secrets: Secrets) -> io::Result<()> {
-        // Objects that are gone need no secrets.
-        secrets.retain(|path, _| path.exists());
+    fn stamp(&self) -> Option<Stamp> {
+        let metadata = fs::metadata(self.file()).ok()?;
+        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    }
+
+    /// Looks at the secrets. Another command may have changed them while this one held no lock.
+    fn look<R>(&self, look: impl FnOnce(&mut Secrets) -> R) -> R {
+        let mut known = self.known.borrow_mut();
+        let stamp = self.stamp();
+        if stamp.is_none() || known.0 != stamp {
+            let text = Zeroizing::new(fs::read_to_string(self.file()).unwrap_or_default());
+            *known = (stamp, serde_json::from_str(&text).unwrap_or_default());
+        }
+        look(&mut known.1)
+    }
+
+    /// Writes what is known to the file.
+    fn store(&self) -> io::Result<()> {
+        let mut known = self.known.borrow_mut();
+        // Objects that are gone need no secrets. Once is enough: there may be thousands.
+        if !self.swept.replace(true) {
+            known.1.retain(|path, _| path.exists());
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.dir)?;
-        let text = Zeroizing::new(serde_json::to_string(&secrets)?);
-        files::replace(&self.dir.join(FILE), &text)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        *self.known.borrow_mut() = Some(secrets);
+        let text = Zeroizing::new(serde_json::to_string(&known.1)?);
+        files::replace(&self.file(), &text).map_err(|error| io::Error::other(error.to_string()))?;
+        known.0 = self.stamp();
         Ok(())
     }
 }
@@ -118,7 +138,8 @@ impl Tree for Remembering {
         if !text.trim().is_empty() || !self.is_hidden(path) {
             return Ok(text);
         }
-        match self.load().get(&self.key(path)) {
+        let key = self.key(path);
+        match self.look(|secrets| secrets.get(&key).cloned()) {
             Some(secret) => Ok(secret.expose().to_string()),
             None => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -137,15 +158,14 @@ impl Tree for Remembering {
         }
         // An older secret must not outlive this write, whatever comes of it.
         let key = self.key(path);
-        let mut secrets = self.load();
-        if secrets.remove(&key).is_some() {
-            self.store(secrets.clone())?;
+        if self.look(|secrets| secrets.remove(&key)).is_some() {
+            self.store()?;
         }
         self.inner.write(path, text)?;
         if text != "NULL" {
-            secrets.insert(key, Secret::new(text));
+            self.look(|secrets| secrets.insert(key, Secret::new(text)));
             // Without it, saving will say that the secret is missing.
-            let _ = self.store(secrets);
+            let _ = self.store();
         }
         Ok(())
     }
@@ -241,6 +261,24 @@ mod tests {
         assert!(tree(&dir, &root).write(path, "the second").is_err());
         let text = fs::read_to_string(dir.path().join("run/secrets.json")).unwrap();
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn what_another_command_wrote_meanwhile_stays() {
+        let (dir, root) = machine();
+        let mutual = root.join("auth/password_mutual");
+        fs::write(&mutual, "\n").unwrap();
+        fs::write(root.join("auth/password_mutual_set"), "1\n").unwrap();
+        let first = tree(&dir, &root);
+        first.write(Path::new(PASSWORD), "the first one").unwrap();
+        let other = Path::new("auth/password_mutual");
+        tree(&dir, &root).write(other, "the other one").unwrap();
+        first.write(Path::new(PASSWORD), "a second one").unwrap();
+        hide(&root, "1\n");
+        fs::write(&mutual, "\n").unwrap();
+        let third = tree(&dir, &root);
+        assert_eq!(third.read(Path::new(PASSWORD)).unwrap(), "a second one");
+        assert_eq!(third.read(other).unwrap(), "the other one");
     }
 
     #[test]

@@ -186,6 +186,35 @@ fn unknown_attributes_get_a_suggestion() {
     assert_eq!(all["authentication"], "1");
 }
 
+/// Another program removes while this one reads.
+#[test]
+fn what_goes_meanwhile_is_left_out() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .rules
+        .borrow_mut()
+        .fail("readlink", "lun/lun_0/disk0", 2);
+    let listed = machine.run("lun list --json").json();
+    assert!(listed[0]["backstore"].is_null());
+    machine.run("status").ok();
+    machine.run("metrics").ok();
+}
+
+/// ENOENT may be about the value.
+#[test]
+fn what_a_value_names_is_no_missing_attribute() {
+    let machine = Machine::new();
+    machine.typical();
+    let line = "backstore set disk0 write_through=1";
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "attrib/write_through", 2);
+    let said = machine.run(line).fails(1, "No such file or directory");
+    assert!(!said.contains("no such attribute"), "{said}");
+}
+
 #[test]
 fn existing_missing_and_ambiguous_objects() {
     let machine = Machine::new();
@@ -335,17 +364,18 @@ fn host_groups() {
     let both = "iqn.2026-01.org.example:web* iqn.2026-01.org.example:db";
     assert_eq!(machine.value(&members), both);
     assert!(machine.run("acl list").ok().contains("@web"));
-    machine.run("save").ok();
+    let saved = machine.path("saved").display().to_string();
+    machine.run(&format!("save {saved}")).ok();
     machine
         .run(&format!(
             "acl set {TARGET} @web members=iqn.2026-01.org.example:db"
         ))
         .ok();
     assert_eq!(machine.value(&members), "iqn.2026-01.org.example:db");
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&members), both);
     machine.run(&format!("acl delete {TARGET} @web")).ok();
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&members), both);
 
     let before = machine.snapshot();
@@ -385,10 +415,11 @@ fn a_portal_can_send_initiators_elsewhere() {
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[0]["counters"]["reads"], 7);
     // It is saved with the portal, and restored.
-    machine.run("save").ok();
+    let saved = machine.path("saved").display().to_string();
+    machine.run(&format!("save {saved}")).ok();
     machine.run(&redirect("--none")).ok();
     assert_eq!(machine.value(&file), "none");
-    machine.run("restore").ok();
+    machine.run(&format!("restore {saved}")).ok();
     assert_eq!(machine.value(&file), "temporary [2001:db8::7]:3260");
 
     let before = machine.snapshot();
@@ -838,6 +869,30 @@ fn a_dry_run_changes_nothing() {
     }
 }
 
+/// Whatever is asked for, the answer is JSON if it shall be.
+#[test]
+fn a_dry_run_is_json_if_asked() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.show(
+        &tpg("sessions"),
+        &format!("session 7\ninitiator {CLIENT}\nstate logged_in\n"),
+    );
+    let file = machine.path("new").display().to_string();
+    for line in [
+        format!("save {file}"),
+        format!("auth generate {file}"),
+        format!("session drain {TARGET}"),
+    ] {
+        let said = machine.run(&format!("{line} --dry-run --json")).json();
+        assert_eq!(said["dry_run"], true, "{line}");
+        assert!(!machine.path("new").exists(), "{line}");
+    }
+    let said = machine.run(&format!("save {file} --json")).json();
+    assert_eq!(said["dry_run"], false);
+    assert!(machine.path("new").exists());
+}
+
 #[test]
 fn a_signal_takes_back_what_was_made() {
     let machine = Machine::new();
@@ -858,6 +913,13 @@ fn a_signal_takes_back_what_was_made() {
         .fails(6, "interrupted after 2 changes");
     assert!(said.contains("removed portal"), "{said}");
     assert!(machine.exists(&tpg("lun/lun_0")));
+}
+
+#[test]
+fn a_time_that_no_clock_reaches_is_taken() {
+    let machine = Machine::new();
+    let line = format!("monitor --count 0 --seconds {}", u64::MAX);
+    machine.run(&line).ok();
 }
 
 #[test]
@@ -1213,7 +1275,7 @@ fn manuals_and_completions() {
     }
     let page = machine.run("man").ok();
     assert!(
-        page.contains(".TH") && page.contains("Exit status"),
+        page.contains(".TH") && page.contains("Exit status") && page.contains("lio_node"),
         "{page}"
     );
     let dir = machine.path("man");

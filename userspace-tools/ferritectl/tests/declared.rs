@@ -239,12 +239,12 @@ fn bad_files_name_key_line_and_rule() {
         (
             "0 = \"disk0\"",
             "0 = \"disk5\"",
-            "luns.0: the file has no backstore \"disk5\"",
+            "luns.0: line 18: the file has no backstore \"disk5\"",
         ),
         (
             "lun = 9,",
             "lun = 8,",
-            "luns.3: the portal group has no LUN 8",
+            "luns.3: line 22: the portal group has no LUN 8",
         ),
         (
             "secret_file = \"s1\"",
@@ -267,7 +267,12 @@ fn bad_files_name_key_line_and_rule() {
         (
             "port_group = \"second\"",
             "port_group = \"none\"",
-            "target port group none",
+            "luns.9.port_group: line 19: the file has no target port group none",
+        ),
+        (
+            "portals = [\"192.0.2.1\", ",
+            "portals = [{ address = \"192.0.2.1\", atributes = {} }, ",
+            "a table with `address` and `attributes`, is needed",
         ),
         ("id = 16", "id = ", "line 10"),
     ] {
@@ -275,6 +280,10 @@ fn bad_files_name_key_line_and_rule() {
         let file = machine.file("f.toml", &whole.replacen(from, to, 1));
         let said = machine.run(&format!("apply {file}")).fails(8, says);
         assert!(said.contains("f.toml"), "{said}");
+        // The line of what was put there, or of what it is missing in.
+        let at = whole.find(from).unwrap() + (from.len() - from.trim_start().len());
+        let line = whole[..at].matches('\n').count() + 1;
+        assert!(said.contains(&format!("line {line}")), "{line}: {said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
     assert_eq!(machine.snapshot(), before);
@@ -283,11 +292,141 @@ fn bad_files_name_key_line_and_rule() {
         .run(&format!("apply {file}"))
         .fails(8, "backstore.a.device");
     assert!(said.contains("line 1 column"), "{said}");
+    // By rules of ours, of what JSON itself has nothing against.
+    for (text, says) in [
+        (
+            "{\"backstore\": {\n\"a\": {\n\"device\": \"vda\"}}}",
+            "backstore.a.device: line 3: device path \"vda\"",
+        ),
+        (
+            "{\"target\": {\n\"iqn.2026-01.a:b\": {\"tpg\": {\n\"70000\": {}}}}}",
+            "line 3",
+        ),
+        (
+            "{\"target\": {\n\"iqn.2026-01.a:b\": {\"tpg\": {\"1\":\n{\"portals\": [\n\"::\",\n\"x\"]}}}}}",
+            "tpg.1.portals[1]: line 5: portal \"x\"",
+        ),
+    ] {
+        let file = machine.file("f.json", text);
+        machine.run(&format!("apply {file}")).fails(8, says);
+    }
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(machine.path("s1"), mode).unwrap();
     let file = machine.file("f.toml", &whole);
     machine.run(&format!("apply {file}")).fails(8, "chmod 600");
+}
+
+/// The second would silently win.
+#[test]
+fn nothing_may_stand_in_a_file_twice() {
+    let machine = Machine::new();
+    let upper = TARGET.replace("iqn", "IQN");
+    for (name, text, says) in [
+        (
+            "f.toml",
+            format!("[target.\"{TARGET}\".tpg.1]\n[target.\"{upper}\".tpg.2]\n"),
+            format!("{TARGET} stands here twice"),
+        ),
+        (
+            "f.toml",
+            format!(
+                "[target.\"{TARGET}\".tpg.1.initiator]\n\"{CLIENT}\" = {{}}\n\"{}\" = {{}}\n",
+                CLIENT.to_ascii_uppercase()
+            ),
+            format!("{CLIENT} stands here twice"),
+        ),
+        (
+            "f.json",
+            "{\"backstore\": {\"a\": {\"device\": \"/a\"},\n\"a\": {\"device\": \"/b\"}}}".into(),
+            "a stands here twice".into(),
+        ),
+        (
+            "f.json",
+            format!(
+                "{{\"target\": {{\"{TARGET}\": {{\"tpg\": {{\"1\": {{}}, \"2\": {{}},\n\"1\": {{}}}}}}}}}}"
+            ),
+            "1 stands here twice".into(),
+        ),
+    ] {
+        let file = machine.file(name, &text);
+        let said = machine.run(&format!("apply {file}")).fails(8, &says);
+        assert!(said.contains("line "), "{said}");
+    }
+}
+
+#[test]
+fn a_second_name_is_changed_in_place() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    for alias in ["one", "another"] {
+        let serial = "serial = \"serial-0\"";
+        let text = whole.replace(serial, &format!("{serial}\nalias = \"{alias}\""));
+        let file = machine.file("f.toml", &text);
+        let said = machine.run(&format!("apply {file}")).ok();
+        assert!(said.contains(&format!("alias={alias}")), "{said}");
+        assert_eq!(machine.value("core/iblock_0/disk0/alias"), alias);
+        let said = machine.run(&format!("apply {file}")).ok();
+        assert_eq!(said, "nothing to change\n");
+    }
+}
+
+#[test]
+fn what_is_not_as_it_was_is_told() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().hide_secrets = true;
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    let before = machine.snapshot();
+    // A signal after something was removed already.
+    let other = whole.replace("luns = [0]", "luns = []");
+    let other = other.replace("65536", "131072");
+    let file = machine.file("f.toml", &other);
+    machine.interrupt_at("rmdir", "acls/@web/lun_0");
+    let said = machine
+        .run(&format!("apply {file}"))
+        .fails(1, "everything is as it was before");
+    assert!(said.contains("interrupted"), "{said}");
+    assert_eq!(machine.snapshot(), before);
+    // Nobody knows a secret that another program has set.
+    machine.rules.borrow_mut().signal = None;
+    machine
+        .interrupted
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    std::fs::remove_dir_all(machine.path("run")).unwrap();
+    let other = other.replace(CLIENT, OTHER);
+    let file = machine.file("f.toml", &other);
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "param/MaxBurstLength", 22);
+    let said = machine
+        .run(&format!("apply {file} --yes"))
+        .fails(6, "not as it was before");
+    assert!(
+        said.contains(&format!("the secret of CHAP name bob of ACL {CLIENT}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_way_that_closes_interrupts_those_who_take_it() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let open = whole.replace("alua_access_state = 2", "alua_access_state = 0");
+    let file = machine.file("f.toml", &open);
+    machine.run(&format!("apply {file}")).ok();
+    machine.log_in(&tpg(&format!("acls/{CLIENT}")));
+    let slower = open.replace("alua_access_state = 0", "alua_access_state = 1");
+    let file = machine.file("f.toml", &slower);
+    machine.run(&format!("apply {file}")).ok();
+    let file = machine.file("f.toml", &whole);
+    let said = machine.run(&format!("apply {file}")).fails(5, "--yes");
+    assert!(said.contains(&format!("interrupts {CLIENT}")), "{said}");
+    machine.run(&format!("apply {file} --yes")).ok();
 }
 
 #[test]
@@ -318,6 +457,11 @@ fn many_luns_are_no_matter() {
     let file = machine.file("f.toml", &text);
     machine.run(&format!("apply {file}")).ok();
     assert!(machine.exists(&tpg("lun/lun_99/d99")));
+    // Nothing is read of what is removed.
+    machine.rules.borrow_mut().reads = 0;
+    machine.run("clear --yes").ok();
+    assert!(!machine.exists(&tpg("")));
+    assert!(machine.rules.borrow().reads < 100);
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {
@@ -428,7 +572,7 @@ proptest! {
     fn files_round_trip(made in configuration()) {
         let text = Declared::of(&made, &mut |_, _| Ok(None)).unwrap().to_toml().unwrap();
         let path = Path::new("f.toml");
-        let sources = Sources { dir: Path::new("."), env: &|_| None };
+        let sources = Sources { dir: Path::new("."), env: &|_| None, text: &text };
         let declared = declared::parse(path, &text).unwrap();
         // Where the backstores are is said by what there is.
         let again = declared.resolve(path, &made, &sources).unwrap();

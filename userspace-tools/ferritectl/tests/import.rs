@@ -231,6 +231,7 @@ fn has(text: &str, all: &[&str]) {
 fn applies(machine: &Machine, text: &str) -> Configuration {
     let path = machine.path("out.toml");
     let sources = Sources {
+        text,
         dir: machine.dir.path(),
         env: &|_| None,
     };

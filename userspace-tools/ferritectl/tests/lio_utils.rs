@@ -248,14 +248,25 @@ fn what_is_not_here_is_refused() {
         "--addlungp g",
         "--setlugp iblock_0/disk0 g",
         "--listlugps",
-        "--praptpl iblock_0/disk0",
     ] {
         tcm(&machine, line).fails(1, "this target has no");
     }
+    tcm(&machine, "--praptpl iblock_0/disk0").fails(1, "ferritectl reservation show");
     tcm(&machine, "--createdev fileio_0/x /dev/a").fails(1, "block devices only");
     let line = format!("--aluasecmd {TARGET} 1 0");
     lio(&machine, &line).fails(1, "this target has no");
     assert_eq!(machine.snapshot(), before);
+}
+
+/// As `ferritectl backstore create` does: a cluster that is made by agents alone has it as well.
+#[test]
+fn the_directory_for_reservations_is_made() {
+    let machine = Machine::new();
+    let dir = machine.path("state/pr");
+    machine.show("pr_dir", &format!("{}\n", dir.display()));
+    let disk = machine.disk("sdx");
+    tcm(&machine, &format!("--block iblock_0/disk0 {disk}")).ok();
+    assert!(dir.is_dir());
 }
 
 #[test]

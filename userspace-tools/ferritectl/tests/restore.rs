@@ -214,6 +214,12 @@ fn a_disk_that_does_not_come_is_given_up() {
         .fails(6, "disk1");
     assert!(begin.elapsed() >= std::time::Duration::from_secs(1));
     assert!(machine.exists(&tpg("lun/lun_0")));
+    // The notice is no part of the answer.
+    let ran = machine.run(&format!("restore {file} --wait 1 --json"));
+    assert_eq!(ran.code, 6, "{ran:?}");
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(answer["problems"].is_array());
+    assert!(ran.err.contains("waiting for"), "{}", ran.err);
     // Nobody waits for what is only to be shown.
     machine
         .run(&format!("--dry-run restore {file} --wait 3600"))
@@ -478,6 +484,26 @@ fn a_dry_restore_changes_nothing() {
     );
     assert!(said.contains("echo '(secret)' >"), "{said}");
     assert_eq!(machine.snapshot(), before);
+}
+
+/// Half of what another command is doing is no configuration.
+#[test]
+fn a_save_waits_for_who_is_changing() {
+    let machine = Machine::new();
+    machine.typical();
+    let held = ferritectl::configfs::lock(&machine.path("root"), &machine.path("run")).unwrap();
+    let time = std::time::Duration::from_millis(300);
+    let begin = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(time);
+            drop(held);
+        });
+        machine
+            .run(&format!("save {}", machine.path("saved").display()))
+            .ok();
+    });
+    assert!(begin.elapsed() >= time);
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn delete(
     let initiator = find_acl(&configfs, &target, tag, initiator)?;
     let object = Object::Acl(target.clone(), tag, initiator.clone());
     refuse_if_live(&object, &live(&configfs, &target, tag, &initiator)?, force)?;
-    let acl = configfs.acl(&target, tag, &initiator)?;
+    let acl = configfs.brief().acl(&target, tag, &initiator)?;
     context.change(&delta::remove_acl_tree(&target, tag, &initiator, &acl))
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::cmd::alua::AccessState;
+use crate::cmd::save::hidden_secrets;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::declared;
@@ -21,9 +23,12 @@ use crate::delta::Step;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::names::BackstoreId;
 use crate::names::Name;
 use crate::output;
 use crate::state::Configuration;
+use crate::state::Lun;
+use crate::state::DEFAULT_GROUP;
 
 /// What a file asks for, compared with what there is.
 struct Wanted {
@@ -33,9 +38,8 @@ struct Wanted {
     interrupted: Vec<Vec<String>>,
 }
 
-fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
-    let text = files::read_text(file)?;
-    let declared = declared::parse(file, &text)?;
+fn compare(context: &Context<'_, '_>, file: &Path, text: &str) -> Result<Wanted> {
+    let declared = declared::parse(file, text)?;
     let configfs = context.configfs();
     let before = configfs.configuration()?;
     let dir = match file.parent() {
@@ -45,6 +49,7 @@ fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
     let sources = Sources {
         dir,
         env: &|name| std::env::var(name).ok(),
+        text,
     };
     let wanted = declared.resolve(file, &before, &sources)?;
     let mut plan = delta::plan(&before, &wanted, true);
@@ -52,6 +57,7 @@ fn compare(context: &Context<'_, '_>, file: &Path) -> Result<Wanted> {
     plan.deltas.retain(|delta| !is_so(&configfs, delta));
     let mut live = Live {
         configfs: &configfs,
+        before: &before,
         known: BTreeMap::new(),
     };
     let interrupted = plan
@@ -85,6 +91,7 @@ type Login = (Option<Name>, String);
 /// Who is logged in, asked once for each portal group.
 struct Live<'c, 't> {
     configfs: &'c Configfs<'t>,
+    before: &'c Configuration,
     known: BTreeMap<(Name, u16), Vec<Login>>,
 }
 
@@ -109,6 +116,22 @@ impl Live<'_, '_> {
         Ok(self.known.get(&key).map_or(&[], Vec::as_slice))
     }
 
+    /// The portal groups that have a LUN in a target port group.
+    fn portal_groups(&self, id: &BackstoreId, group: &str) -> Vec<(Name, u16)> {
+        let mut found = Vec::new();
+        for (name, target) in &self.before.targets {
+            for (tag, tpg) in &target.tpgs {
+                let in_it = |lun: &Lun| {
+                    lun.backstore == *id && lun.group.as_deref().unwrap_or(DEFAULT_GROUP) == group
+                };
+                if tpg.luns.values().any(in_it) {
+                    found.push((name.clone(), *tag));
+                }
+            }
+        }
+        found
+    }
+
     /// The initiators whose sessions a change ends, or takes something from.
     fn interrupted(&mut self, delta: &Delta) -> Result<Vec<String>> {
         let sets = |name: &str| {
@@ -128,6 +151,14 @@ impl Live<'_, '_> {
             | (Object::TpgSwitch(target, tag), Change::Disable)
             | (Object::Lun(target, tag, _), Change::Remove) => {
                 pick(self.of_tpg(target, *tag)?, all)
+            }
+            // Of a way to a disk on which the disk is not to be had any more.
+            (Object::Group(id, group), Change::Modify) if delta.steps.iter().any(closes) => {
+                let mut names = Vec::new();
+                for (target, tag) in self.portal_groups(id, group) {
+                    names.extend(pick(self.of_tpg(&target, tag)?, all));
+                }
+                names
             }
             // Of a LUN that goes offline.
             (Object::Lun(target, tag, _), Change::Modify) if sets("alua_tg_pt_offline") => {
@@ -164,6 +195,17 @@ impl Live<'_, '_> {
         names.dedup();
         Ok(names)
     }
+}
+
+/// Sets a state of a target port group in which nothing is read or written.
+fn closes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Set { path, value, .. } if path.ends_with("alua_access_state")
+            && [AccessState::Standby, AccessState::Unavailable, AccessState::Offline]
+                .iter()
+                .any(|state| value.reads_as(&state.code().to_string()))
+    )
 }
 
 fn pick(sessions: &[Login], fits: impl Fn(&Option<Name>, &str) -> bool) -> Vec<String> {
@@ -265,7 +307,8 @@ fn plan_json(wanted: &Wanted) -> serde_json::Value {
 
 /// Compares a file with what there is.
 pub fn diff(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
-    let wanted = compare(context, file)?;
+    let text = files::read_text(file)?;
+    let wanted = compare(context, file, &text)?;
     if context.mode.json {
         context.json(&json!({"changes": plan_json(&wanted)}))?;
     } else if wanted.plan.deltas.is_empty() {
@@ -283,8 +326,10 @@ pub fn diff(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
 
 /// Makes the configuration what a file says.
 pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()> {
+    // Once: a pipe has it once, and what was shown is what is done.
+    let text = files::read_text(file)?;
     context.lock()?;
-    let mut wanted = compare(context, file)?;
+    let mut wanted = compare(context, file, &text)?;
     if wanted.plan.deltas.is_empty() {
         if context.mode.json {
             return context.json(&json!({"dry_run": context.mode.dry_run, "changes": []}));
@@ -323,7 +368,7 @@ pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()
             });
         }
         context.lock()?;
-        let again = compare(context, file)?;
+        let again = compare(context, file, &text)?;
         if again.plan != wanted.plan {
             return Err(Error::InUse {
                 object: "the configuration".into(),
@@ -354,56 +399,47 @@ fn go_back(context: &mut Context<'_, '_>, before: &Configuration, error: Error) 
         .env
         .interrupted
         .store(false, std::sync::atomic::Ordering::Relaxed);
-    let towards = |context: &Context<'_, '_>| -> Result<Plan> {
+    // What is still different, and how the secrets are that nobody can read.
+    let towards = |context: &Context<'_, '_>| -> Result<(Plan, Vec<String>)> {
         let configfs = context.configfs();
         let now = configfs.configuration()?;
         let mut plan = delta::plan(&now, before, true);
         plan.deltas.retain(|delta| !is_so(&configfs, delta));
-        Ok(plan)
+        Ok((plan, hidden_secrets(&now)))
     };
-    let left = towards(context).and_then(|plan| {
+    let left = towards(context).and_then(|(plan, _)| {
         if !plan.deltas.is_empty() {
             context.apply_plan(&plan)?;
         }
         towards(context)
     });
-    let state = match left {
-        Ok(plan) if plan.deltas.is_empty() => "everything is as it was before".to_string(),
-        Ok(plan) => {
-            let objects: Vec<String> = plan
+    let (half, state) = match left {
+        Ok((plan, hidden)) => {
+            let mut differs: Vec<String> = plan
                 .deltas
                 .iter()
                 .map(|delta| format!("{} (to {})", delta.object, delta.change.verb()))
                 .collect();
-            format!("not as it was before: {}", objects.join("; "))
+            let mut lost = hidden_secrets(before);
+            lost.retain(|secret| !hidden.contains(secret));
+            differs.extend(lost);
+            match differs.is_empty() {
+                true => (false, "everything is as it was before".to_string()),
+                false => (
+                    true,
+                    format!("not as it was before: {}", differs.join("; ")),
+                ),
+            }
         }
-        Err(other) => format!("whether all is as it was before is not known: {other}"),
+        Err(other) => (
+            true,
+            format!("whether all is as it was before is not known: {other}"),
+        ),
     };
-    match error {
-        Error::Refused {
-            action,
-            source,
-            log,
-            hint,
-        } => Error::Refused {
-            action,
-            source,
-            log,
-            hint: Some(match hint {
-                // What was removed has been made again.
-                Some(hint) => format!(
-                    "{}; {state}",
-                    hint.split("removed before that")
-                        .next()
-                        .unwrap_or_default()
-                        .trim_end_matches("; ")
-                )
-                .trim_start_matches("; ")
-                .to_string(),
-                None => state,
-            }),
-        },
-        Error::Interrupted => Error::Usage(format!("interrupted; {state}")),
-        other => Error::Usage(format!("{other}; {state}")),
-    }
+    let error = match error {
+        // What was removed has been made again.
+        Error::Ended { error, .. } => error,
+        other => Box::new(other),
+    };
+    Error::Ended { error, state, half }
 }

@@ -263,16 +263,15 @@ fn show(context: &mut Context<'_, '_>, scope: &AuthScope) -> Result<()> {
 
 /// Writes a random secret to a new file.
 pub fn generate(env: &mut Env<'_>, file: &Path, mode: Mode) -> Result<()> {
-    if mode.dry_run {
-        writeln!(env.out, "would write a new secret to {}", file.display())?;
-        return Ok(());
+    if !mode.dry_run {
+        files::write_secret(file, &Secret::generate()?)?;
     }
-    files::write_secret(file, &Secret::generate()?)?;
     if mode.json {
-        let value = serde_json::json!({ "file": file });
+        let value = serde_json::json!({ "dry_run": mode.dry_run, "file": file });
         writeln!(env.out, "{value}")?;
     } else {
-        writeln!(env.out, "wrote a new secret to {}", file.display())?;
+        let verb = if mode.dry_run { "would write" } else { "wrote" };
+        writeln!(env.out, "{verb} a new secret to {}", file.display())?;
     }
     Ok(())
 }

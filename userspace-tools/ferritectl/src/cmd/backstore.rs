@@ -223,12 +223,13 @@ fn replace(context: &mut Context<'_, '_>, name: &str, path: &str) -> Result<()> 
 
 /// The LUNs that are backed by a backstore.
 fn luns_of(configfs: &Configfs<'_>, id: &BackstoreId) -> Result<Vec<(Name, u16, u64)>> {
+    let wanted = id.to_string();
     let mut luns = Vec::new();
     for target in configfs.target_names()? {
         for tag in configfs.tags(&target)? {
             for number in configfs.lun_numbers(&target, tag)? {
-                let lun = configfs.lun(&target, tag, number)?;
-                if lun.is_some_and(|lun| lun.backstore == *id) {
+                let backstore = configfs.lun_backstore(&target, tag, number);
+                if backstore.as_ref() == Some(&wanted) {
                     luns.push((target.clone(), tag, number));
                 }
             }

@@ -18,7 +18,7 @@ pub fn run(context: &mut Context<'_, '_>, yes: bool, keep_backstores: bool) -> R
         });
     }
     context.lock()?;
-    let configfs = context.configfs();
+    let configfs = context.configfs().brief();
     let configuration = configfs.configuration()?;
     let plan = Plan {
         deltas: delta::clear(&configuration, keep_backstores),

@@ -14,10 +14,19 @@ use crate::observe::Counters;
 use crate::observe::Histogram;
 use crate::observe::Snapshot;
 
+/// What there shall be besides: each of it is many series.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The metrics of single sessions.
+    pub sessions: bool,
+    /// The latencies of stages.
+    pub stages: bool,
+}
+
 /// Prints the metrics, or replaces a file by them.
-pub fn run(context: &mut Context<'_, '_>, output: Option<&Path>, sessions: bool) -> Result<()> {
+pub fn run(context: &mut Context<'_, '_>, output: Option<&Path>, wanted: Wanted) -> Result<()> {
     let snapshot = observe::snapshot(&context.configfs())?;
-    let text = text(&snapshot, sessions);
+    let text = text(&snapshot, wanted);
     match output {
         Some(path) => files::publish(path, &text),
         None => context.print(&text),
@@ -160,7 +169,7 @@ impl Traffic {
 }
 
 /// The metrics of a snapshot.
-pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
+pub fn text(snapshot: &Snapshot, wanted: Wanted) -> String {
     let mut text = String::new();
     let mut of_luns = Traffic::new("lun", "a LUN");
     let mut latency = Metric::new(
@@ -176,7 +185,8 @@ pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
             ("backstore", lun.backstore.as_deref().unwrap_or("")),
         ]);
         of_luns.add(&labels, &lun.counters);
-        for (stage, histogram) in &lun.latency {
+        let stages = lun.latency.iter();
+        for (stage, histogram) in stages.filter(|(s, _)| wanted.stages || *s == observe::WHOLE) {
             latency.add_histogram(&format!("{labels},stage=\"{stage}\""), histogram);
         }
     }
@@ -212,7 +222,7 @@ pub fn text(snapshot: &Snapshot, sessions: bool) -> String {
         count.add(&labels(&[("target", target), ("tpg", &tpg)]), number);
     }
     text.push_str(&count.text);
-    if sessions {
+    if wanted.sessions {
         text.push_str(&session_text(snapshot));
     }
 
@@ -307,6 +317,15 @@ mod tests {
     use crate::observe::Record;
     use crate::observe::Session;
 
+    const ALL: Wanted = Wanted {
+        sessions: true,
+        stages: true,
+    };
+    const FEW: Wanted = Wanted {
+        sessions: false,
+        stages: false,
+    };
+
     fn snapshot() -> Snapshot {
         let histogram = Histogram {
             below_us: vec![Some(1), Some(2), None],
@@ -328,7 +347,9 @@ mod tests {
                 lun: 0,
                 backstore: Some("iblock_0/a\"b\\".into()),
                 counters: counters.clone(),
-                latency: [(observe::WHOLE.to_string(), histogram.clone())].into(),
+                latency: [observe::WHOLE, "completed_sent"]
+                    .map(|stage| (stage.to_string(), histogram.clone()))
+                    .into(),
             }],
             portals: vec![Portal {
                 target: "iqn.2026-01.org.example:a".into(),
@@ -355,7 +376,7 @@ mod tests {
 
     #[test]
     fn metrics_are_in_the_text_format() {
-        let text = text(&snapshot(), true);
+        let text = text(&snapshot(), ALL);
         let of_lun = "target=\"iqn.2026-01.org.example:a\",tpg=\"1\",lun=\"0\",\
                       backstore=\"iblock_0/a\\\"b\\\\\"";
         let of_portal =
@@ -385,7 +406,7 @@ mod tests {
 
     #[test]
     fn each_metric_is_announced_once_and_before_its_samples() {
-        let text = text(&snapshot(), true);
+        let text = text(&snapshot(), ALL);
         let mut announced = Vec::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -402,7 +423,11 @@ mod tests {
     }
 
     #[test]
-    fn sessions_can_be_left_out() {
-        assert!(!text(&snapshot(), false).contains("ferrite_session_"));
+    fn sessions_and_stages_can_be_left_out() {
+        let all = text(&snapshot(), ALL);
+        assert!(all.contains("ferrite_session_") && all.contains("stage=\"completed_sent\""));
+        let few = text(&snapshot(), FEW);
+        assert!(!few.contains("ferrite_session_") && !few.contains("completed_sent"));
+        assert!(few.contains("stage=\"received_sent\""));
     }
 }

@@ -99,7 +99,14 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> Result<()> {
                 Command::Metrics {
                     output,
                     no_sessions,
-                } => metrics::run(context, output.as_deref(), !no_sessions),
+                    no_stages,
+                } => {
+                    let wanted = metrics::Wanted {
+                        sessions: !no_sessions,
+                        stages: !no_stages,
+                    };
+                    metrics::run(context, output.as_deref(), wanted)
+                }
                 Command::Apply { file, yes } => apply::apply(context, &file, yes),
                 Command::Diff { file } => apply::diff(context, &file),
                 Command::Save { file } => save::save(context, &file),

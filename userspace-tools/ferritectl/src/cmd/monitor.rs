@@ -198,7 +198,8 @@ pub fn run(
         rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0)).map_err(|e| fail(e.into()))?;
     }
     (context.env.catch_signals)(&context.env.interrupted);
-    let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    // A time that no clock reaches is none.
+    let until = seconds.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let mut left = most;
     let mut record = [0u8; 8192];
     while !context.env.interrupted.load(Ordering::Relaxed) && left != Some(0) {

@@ -20,6 +20,8 @@ use crate::state::Configuration;
 
 /// Writes the configuration to a file.
 pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
+    // Half of what another command is doing is no configuration.
+    context.lock()?;
     let configfs = context.configfs();
     let mut configuration = configfs.configuration()?;
     let mut missing = configfs.take_notes();
@@ -33,20 +35,26 @@ pub fn save(context: &mut Context<'_, '_>, file: &Path) -> Result<()> {
     );
     if file == Path::new("-") {
         context.print(&text)?;
-    } else if context.mode.dry_run {
-        context.say(&format!("would save {summary} to {}", file.display()))?;
     } else {
-        files::keep_old(file, &text)?;
-        files::replace(file, &text)?;
+        if !context.mode.dry_run {
+            files::keep_old(file, &text)?;
+            files::replace(file, &text)?;
+        }
         if context.mode.json {
             context.json(&serde_json::json!({
+                "dry_run": context.mode.dry_run,
                 "file": file,
                 "backstores": configuration.backstores.len(),
                 "targets": configuration.targets.len(),
                 "not_saved": missing,
             }))?;
         } else {
-            context.say(&format!("saved {summary} to {}", file.display()))?;
+            let verb = if context.mode.dry_run {
+                "would save"
+            } else {
+                "saved"
+            };
+            context.say(&format!("{verb} {summary} to {}", file.display()))?;
         }
     }
     if missing.is_empty() {
@@ -102,7 +110,7 @@ fn unrestorable(configuration: &mut Configuration) -> Vec<String> {
 }
 
 /// Secrets that cannot be read: a restore would lock these initiators out.
-fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
+pub fn hidden_secrets(configuration: &Configuration) -> Vec<String> {
     let mut hidden = Vec::new();
     let mut look = |auth: &Auth, whose: String| {
         for credentials in [&auth.initiator, &auth.target] {
@@ -173,10 +181,14 @@ fn wait_for_devices(
     if late.is_empty() || seconds == 0 {
         return Ok(());
     }
-    context.say(&format!(
-        "waiting for {}, {seconds} s at most",
-        late.join(", ")
-    ))?;
+    let notice = format!("waiting for {}, {seconds} s at most", late.join(", "));
+    if context.mode.json {
+        context.warn(&notice)?;
+    } else {
+        context.say(&notice)?;
+        // It is read while it is true.
+        context.env.out.flush()?;
+    }
     let end = Instant::now() + Duration::from_secs(seconds.into());
     while Instant::now() < end && !missing().is_empty() {
         thread::sleep(Duration::from_millis(100));

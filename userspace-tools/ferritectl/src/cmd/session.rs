@@ -351,10 +351,16 @@ fn drain(
         ));
     }
     if context.mode.dry_run {
-        let configured = asked.len();
+        if context.mode.json {
+            let asked: Vec<u32> = asked.iter().map(|(_, id, _)| *id).collect();
+            return context.json(&serde_json::json!({
+                "dry_run": true, "target": target, "asked": asked, "within": within,
+            }));
+        }
+        let number = asked.len();
         return context.say(&format!(
             "would ask {} to log out within {within} s",
-            output::count(configured, "session")
+            output::count(number, "session")
         ));
     }
     let start = Instant::now();

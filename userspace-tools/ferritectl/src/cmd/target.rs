@@ -83,7 +83,7 @@ fn delete(context: &mut Context<'_, '_>, name: &Name, force: bool) -> Result<()>
         logged_in.extend(configfs.logged_in(&name, tag)?);
     }
     refuse_if_live(&Object::Target(name.clone()), &logged_in, force)?;
-    let target = configfs.target(&name)?;
+    let target = configfs.brief().target(&name)?;
     context.change(&delta::remove_target_tree(&name, &target))
 }
 

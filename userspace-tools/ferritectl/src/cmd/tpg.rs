@@ -74,7 +74,7 @@ fn delete(
     let (target, tag) = find_tpg(&configfs, target, tag)?;
     let logged_in = configfs.logged_in(&target, tag)?;
     refuse_if_live(&Object::Tpg(target.clone(), tag), &logged_in, force)?;
-    let tpg = configfs.tpg(&target, tag)?;
+    let tpg = configfs.brief().tpg(&target, tag)?;
     context.change(&delta::remove_tpg_tree(&target, tag, &tpg))
 }
 

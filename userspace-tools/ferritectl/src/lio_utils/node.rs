@@ -490,7 +490,7 @@ fn add_node_acl(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
 fn del_node_acl(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     context.lock()?;
     let (target, tag, initiator) = acl(context, words)?;
-    let acl = context.configfs().acl(&target, tag, &initiator)?;
+    let acl = context.configfs().brief().acl(&target, tag, &initiator)?;
     context.change(&delta::remove_acl_tree(&target, tag, &initiator, &acl))
 }
 
@@ -558,7 +558,7 @@ fn protect(context: &mut Context<'_, '_>, words: &[String], protect: bool) -> Re
 fn del_tpg(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     context.lock()?;
     let (target, tag) = tpg(context, words)?;
-    let tpg = context.configfs().tpg(&target, tag)?;
+    let tpg = context.configfs().brief().tpg(&target, tag)?;
     context.change(&delta::remove_tpg_tree(&target, tag, &tpg))
 }
 
@@ -566,7 +566,7 @@ fn del_iqn(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     context.lock()?;
     let configfs = context.configfs();
     let name = find_target(&configfs, &Name::parse(word(words, 0))?)?;
-    let target = configfs.target(&name)?;
+    let target = configfs.brief().target(&name)?;
     context.change(&delta::remove_target_tree(&name, &target))
 }
 
@@ -796,7 +796,7 @@ fn list_node_acls(context: &mut Context<'_, '_>, words: &[String]) -> Result<()>
 
 fn unload(context: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     context.lock()?;
-    let configfs = context.configfs();
+    let configfs = context.configfs().brief();
     let mut deltas = Vec::new();
     for name in configfs.target_names()? {
         let target = configfs.target(&name)?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::cmd::alua;
 use crate::cmd::backstore;
+use crate::cmd::reservation;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::context::Env;
@@ -275,7 +276,11 @@ fn lu_groups(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
 }
 
 fn aptpl(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
-    refused("saved persistent reservations (APTPL metadata)")
+    Err(Error::Usage(
+        "saved persistent reservations are read by the kernel itself; \
+         `ferritectl reservation show` shows them"
+            .into(),
+    ))
 }
 
 /// The storage object in the first argument; other kinds than iblock are refused.
@@ -321,6 +326,7 @@ fn create(context: &mut Context<'_, '_>, words: &[String], new_serial: bool) -> 
         wwn: Attributes(wwn),
         ..Backstore::default()
     };
+    reservation::make_dir(context)?;
     context.change(&[delta::create_backstore(&id, &backstore)])
 }
 

@@ -48,6 +48,8 @@ pub struct Rules {
     pub hangs: bool,
     /// What was done, in order.
     pub journal: Vec<String>,
+    /// How many attributes were read.
+    pub reads: usize,
 }
 
 impl Rules {
@@ -62,6 +64,7 @@ impl Rules {
             replaces: false,
             hangs: false,
             journal: Vec::new(),
+            reads: 0,
         }
     }
 
@@ -183,7 +186,10 @@ impl Fake {
     fn fails(&self, operation: &str, path: &Path) -> io::Result<()> {
         let text = path.display().to_string();
         let mut rules = self.rules.borrow_mut();
-        rules.journal.push(format!("{operation} {text}"));
+        // Reading does nothing.
+        if operation != "readlink" {
+            rules.journal.push(format!("{operation} {text}"));
+        }
         if let Some((signal, end, flag)) = &rules.signal {
             if *signal == operation && text.ends_with(end.as_str()) {
                 flag.store(true, Ordering::Relaxed);
@@ -646,6 +652,7 @@ impl Tree for Fake {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
+        self.rules.borrow_mut().reads += 1;
         let text = self.inner.read(path)?;
         if self.rules.borrow().hide_secrets && path.to_string_lossy().contains("/password") {
             let name = path.file_name().unwrap().to_string_lossy();
@@ -660,6 +667,7 @@ impl Tree for Fake {
     }
 
     fn link_target(&self, path: &Path) -> io::Result<PathBuf> {
+        self.fails("readlink", path)?;
         // The kernel shows a way up to the mount point and down again.
         let target = self.inner.link_target(path)?;
         let inside = target.strip_prefix(&self.root).unwrap();
