@@ -212,19 +212,6 @@ pub(crate) fn run_held(session: &Session) {
     session.wake_deferred();
 }
 
-/// Whether a unit still takes a command: its data may have been long in coming.
-fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
-    match nexus {
-        Some(nexus) if command.needs_medium() && nexus.is_gone() => {
-            Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
-        }
-        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
-            Err(Sense::WRITE_PROTECTED)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Takes a place among the commands that the device takes at once.
 ///
 /// # Errors
@@ -299,7 +286,7 @@ fn go(mut task: Task) {
             return task::finish(task, outcome);
         }
     };
-    if let Err(sense) = still_there(head.nexus.as_ref(), command) {
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
         return task::finish(task, sense.into());
     }
     if caps::any() {
@@ -536,7 +523,7 @@ impl submit::Submit for Disk {
             return task::finish(task, Outcome::GOOD);
         }
         if let Verb::Command(command) = &task.peek().verb {
-            if let Err(sense) = still_there(task.shared().nexus.as_ref(), command) {
+            if let Err(sense) = task::still_there(task.shared().nexus.as_ref(), command) {
                 return task::finish(task, sense.into());
             }
         }
@@ -545,13 +532,26 @@ impl submit::Submit for Disk {
 }
 
 /// Commands that may wait for the disk.
-fn slow(mut task: Task) {
+fn slow(task: Task) {
     stats::one(Stat::Slow);
-    if task.shared().is_aborted() {
+    slowly(task);
+}
+
+fn slowly(mut task: Task) {
+    let (head, body) = task.both();
+    if head.is_aborted() {
         return task::finish(task, Outcome::GOOD);
     }
-    let outcome = backend::carry_out(&mut task);
-    task::finish(task, outcome);
+    if let Verb::Command(command) = &body.verb {
+        // It may have waited in line for long.
+        if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
+            return task::finish(task, sense.into());
+        }
+    }
+    match backend::carry_out(&mut task) {
+        Some(outcome) => task::finish(task, outcome),
+        None => task::again(task, slowly),
+    }
 }
 
 /// Commands that are answered from what we know.
