@@ -65,13 +65,12 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The longest answer that is built in memory, in bytes: REPORT LUNS of 2000
-/// units takes 16 KiB.
-const MAX_ANSWER: usize = 32 << 10;
-
-/// The longest of all other answers, in bytes: the list of commands takes less
-/// than 2 KiB.
+/// The longest answer that is built in softirq, in bytes: the list of commands takes
+/// less than 2 KiB.
 const MAX_PAGE: usize = 4 << 10;
+
+/// Units that REPORT LUNS has room for in that; more are told in process context.
+const MAX_LUNS: usize = (MAX_PAGE - 8) / 8;
 
 /// Block size where there is no device to ask.
 const NO_DEVICE_SHIFT: u32 = 9;
@@ -407,6 +406,9 @@ fn go(mut task: Task) {
             }
             task::finish(task, Outcome::GOOD);
         }
+        Command::ReportLuns { .. } if head.session.lun_count() > MAX_LUNS => {
+            task::aside(task, report_many_luns);
+        }
         _ => answer(task, command),
     }
 }
@@ -557,11 +559,8 @@ fn slowly(mut task: Task) {
 /// Commands that are answered from what we know.
 fn answer(mut task: Task, command: Command) {
     let (head, body) = task.both();
-    let most = match command {
-        Command::ReportLuns { .. } => MAX_ANSWER,
-        _ => MAX_PAGE,
-    };
-    let want = usize::try_from(body.asked).unwrap_or(usize::MAX).min(most);
+    let want = usize::try_from(body.asked).unwrap_or(usize::MAX);
+    let want = want.min(MAX_PAGE);
     let built = build(head, command, want);
     let outcome = match built {
         Ok(bytes) => return answer_with(task, &bytes, Gfp::Atomic),
@@ -629,6 +628,41 @@ fn report_luns(head: &task::Head, select: SelectReport, out: &mut [u8]) -> Resul
     }
     let luns = numbers.iter().map(|n| lun::encode(*n));
     Ok(report::luns(luns, select, out))
+}
+
+/// REPORT LUNS of a session with many. Slow workqueue.
+fn report_many_luns(task: Task) {
+    if task.shared().is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    match many_luns(&task) {
+        Some(bytes) => answer_with(task, &bytes, Gfp::Sleep),
+        None => {
+            stats::one(Stat::Busy);
+            task::finish(task, Outcome::status(Status::Busy));
+        }
+    }
+}
+
+/// None without memory, or when many more have come meanwhile.
+fn many_luns(task: &Task) -> Option<KVVec<u8>> {
+    let session = &task.shared().session;
+    let Verb::Command(Command::ReportLuns { select, .. }) = task.peek().verb else {
+        return None;
+    };
+    // As long as it can be, as nothing is allocated under a spin lock.
+    let room = session.lun_count().saturating_add(MAX_LUNS);
+    let mut numbers: KVVec<u16> = KVVec::with_capacity(room, GFP_KERNEL).ok()?;
+    if !session.tell_luns(&mut |n| numbers.push_within_capacity(n).is_ok()) {
+        return None;
+    }
+    let whole = numbers.len().saturating_add(1).saturating_mul(8);
+    let want = usize::try_from(task.peek().asked).unwrap_or(usize::MAX);
+    let mut out = KVVec::from_elem(0u8, want.min(whole), GFP_KERNEL).ok()?;
+    let luns = numbers.iter().map(|n| lun::encode(*n));
+    let len = report::luns(luns, select, &mut out);
+    out.truncate(len);
+    Some(out)
 }
 
 /// Commands for a LUN that names no unit (SPC-4 4.6.4).
