@@ -781,12 +781,18 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     }
     let list = body.parameter_list(usize::from(list_len))?;
     let device = nexus.device();
-    let (before, new) =
-        nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;
-    if new == before {
-        return Ok(());
-    }
-    device.set_mode(&before, new);
+    let (before, new) = loop {
+        let (before, new) =
+            nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;
+        if new == before {
+            return Ok(());
+        }
+        if device.set_mode(&before, new) {
+            break (before, new);
+        }
+        // Somebody else has changed them since: what the list does not change is to
+        // stay as that one wants it.
+    };
     device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
     if before.write_cache && !new.write_cache {
         // What was acknowledged while there was a cache is not on the medium

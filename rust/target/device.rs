@@ -1114,9 +1114,18 @@ impl Device {
     }
 
     /// Changes what MODE SELECT may change. `before` is what the initiator saw:
-    /// a cache that there is not cannot be switched off.
-    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
+    /// a cache that there is not cannot be switched off. False, and nothing is done,
+    /// when that is not so any more.
+    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) -> bool {
         let mut inner = self.inner.lock();
+        // WCE is what `cache_off`, the administrator and the disk make of it.
+        let now = ModeState {
+            write_cache: before.write_cache,
+            ..inner.mode
+        };
+        if now != *before {
+            return false;
+        }
         inner.mode = mode;
         self.publish(&mode);
         if before.write_cache != mode.write_cache {
@@ -1124,7 +1133,14 @@ impl Device {
             self.cache_off.put(off);
         }
         drop(inner);
-        self.order.restrict(mode.restricted_reordering);
+        self.restrict_order();
+        true
+    }
+
+    /// Lets the task set know whether SIMPLE commands keep their order, as it is now.
+    fn restrict_order(&self) {
+        self.order
+            .restrict(|| self.inner.lock().mode.restricted_reordering);
     }
 
     /// Mode parameters are as after a power cycle: what a logical unit reset
@@ -1134,9 +1150,8 @@ impl Device {
         inner.mode = inner.default_mode();
         self.cache_off.put(0);
         self.publish(&inner.mode);
-        let restricted = inner.mode.restricted_reordering;
         drop(inner);
-        self.order.restrict(restricted);
+        self.restrict_order();
     }
 
     /// What READ and WRITE are checked against: the same as
