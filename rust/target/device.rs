@@ -791,6 +791,13 @@ impl Device {
                 self.alua_switched();
                 return Ok(());
             }
+            DeviceAttrib::WriteThrough => {
+                drop(inner);
+                if limits.is_some_and(|limits| limits.write_cache) {
+                    self.cache_switched(value != 0);
+                }
+                return Ok(());
+            }
             _ => return Ok(()),
         }
         self.publish(&inner.mode);
@@ -799,6 +806,23 @@ impl Device {
             self.post_all(Ua::ModeParametersChanged, None);
         }
         Ok(())
+    }
+
+    /// The administrator has switched the write cache, and with it WCE. Initiators are
+    /// told, as who believes that there is none does not flush it.
+    fn cache_switched(&self, through: bool) {
+        if let Some(bdev) = self.bdev().filter(|_| through) {
+            // What was acknowledged before is to be as durable as what is from now on.
+            let flushed = errand::run(PATIENCE_MS, move || bdev.flush());
+            if !matches!(flushed, Ok(Ok(()))) {
+                pr_warn!(
+                    "core/iblock_{}/{}: what was written before write_through was set could not be flushed\n",
+                    self.hba,
+                    BStr::from_bytes(&self.name)
+                );
+            }
+        }
+        self.post_all(Ua::ModeParametersChanged, None);
     }
 
     /// Sets an INQUIRY string.
