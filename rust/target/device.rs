@@ -703,8 +703,16 @@ impl Device {
         u32::try_from(self.exports.now()).unwrap_or(0)
     }
 
+    /// A LUN is going to export it, or does no more. What must not change meanwhile
+    /// is changed with `settings` held, and so not between a look and the change.
     pub(super) fn exported(&self, on: bool) {
+        let _settings = self.settings.lock();
         self.exports.add(if on { 1 } else { -1 }, Relaxed);
+    }
+
+    /// Whether a command is under way, maybe of a LUN that has been taken away.
+    fn is_busy(&self) -> bool {
+        self.ranges.under_way() || self.traffic.has_others()
     }
 
     /// Reads an attribute.
@@ -721,7 +729,8 @@ impl Device {
     /// enabling where the value depends on the block device.
     pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
         let limits = self.limits();
-        let exported = self.export_count() > 0;
+        // No LUN comes to export it meanwhile.
+        let _settings = (which == DeviceAttrib::BlockSize).then(|| self.settings.lock());
         let mut inner = self.inner.lock();
         if inner.attrib(which) == value {
             return Ok(());
@@ -735,7 +744,7 @@ impl Device {
             }
             DeviceAttrib::BlockSize => {
                 let limits = limits.ok_or(ENODEV)?;
-                if exported {
+                if self.export_count() > 0 || self.is_busy() {
                     return Err(EBUSY);
                 }
                 if !value.is_power_of_two()
@@ -835,10 +844,10 @@ impl Device {
         if self.wwn(field, |v| v == value) {
             return Ok(());
         }
+        let mut serial = copy(value)?;
         if self.export_count() > 0 {
             return Err(EBUSY);
         }
-        let mut serial = copy(value)?;
         // Enabling takes up the reservations of the serial number that there
         // is at that moment; another serial number has others.
         let mut turn = None;
@@ -857,6 +866,10 @@ impl Device {
             }
         }
         let settings = self.settings.lock();
+        // It may have been exported meanwhile.
+        if self.export_count() > 0 {
+            return Err(EBUSY);
+        }
         if field == WwnField::UnitSerial {
             match persist {
                 Some(persist) => self.restore_persist(persist),
@@ -900,14 +913,7 @@ impl Device {
     ///
     /// `EBUSY` while exported, unless it is the same.
     pub(crate) fn set_company_id(&self, id: u32) -> Result {
-        if self.company_id() == id {
-            return Ok(());
-        }
-        if self.export_count() > 0 {
-            return Err(EBUSY);
-        }
-        self.inner.lock().company_id = id;
-        Ok(())
+        self.set_designator(self.company_id() == id, |inner| inner.company_id = id)
     }
 
     /// The NAA designator.
@@ -960,6 +966,7 @@ impl Device {
         if same {
             return Ok(());
         }
+        let _settings = self.settings.lock();
         if self.export_count() > 0 {
             return Err(EBUSY);
         }

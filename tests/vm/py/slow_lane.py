@@ -5,11 +5,13 @@ LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm de
 "second", LUN 3 takes 60 ms for each I/O.
 """
 
+import errno
+import os
 import struct
 import subprocess
 import time
 
-from host import resume, suspend, tpg, until, write
+from host import resume, store, suspend, tpg, until, write
 from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
                    read10)
 
@@ -133,3 +135,29 @@ ends = [conn.wait(SCSI_RESPONSE) for _ in tags]
 check_eq("those that wait when the LUN may only be read are refused", 4, sum(
     answer.header[3] == 2 and answer.data[4] & 0xf == 7 for answer in ends))
 write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
+
+# A LUN is taken away with a READ under way: the device keeps its block size until that has ended.
+path = f"{tpg()}/lun/lun_0"
+name = next(name for name in os.listdir(path) if os.path.islink(f"{path}/{name}"))
+size = f"{store('disk0')}/attrib/block_size"
+
+
+def resized(to):
+    try:
+        write(size, to)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+before = counter("bio_slow")
+suspend("slow")
+tag = conn.command(read10(0, 8), expect=4096)
+check("a READ is under way", until(lambda: counter("bio_slow") > before))
+os.unlink(f"{path}/{name}")
+check_eq("the block size of its device cannot be changed", errno.EBUSY, resized("4096"))
+resume("slow")
+check_eq("the READ is done", 0, conn.result(tag)[0])
+check("and then it can", until(lambda: resized("4096") == 0))
+check_eq("and back", 0, resized("512"))
+os.symlink(store("disk0"), f"{path}/{name}")
