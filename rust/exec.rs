@@ -65,13 +65,12 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The longest answer that is built in memory, in bytes: REPORT LUNS of 2000
-/// units takes 16 KiB.
-const MAX_ANSWER: usize = 32 << 10;
-
-/// The longest of all other answers, in bytes: the list of commands takes less
-/// than 2 KiB.
+/// The longest answer that is built in softirq, in bytes: the list of commands takes
+/// less than 2 KiB.
 const MAX_PAGE: usize = 4 << 10;
+
+/// Units that REPORT LUNS has room for in that; more are told in process context.
+const MAX_LUNS: usize = (MAX_PAGE - 8) / 8;
 
 /// Block size where there is no device to ask.
 const NO_DEVICE_SHIFT: u32 = 9;
@@ -212,19 +211,6 @@ pub(crate) fn run_held(session: &Session) {
     session.wake_deferred();
 }
 
-/// Whether a unit still takes a command: its data may have been long in coming.
-fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
-    match nexus {
-        Some(nexus) if command.needs_medium() && nexus.is_gone() => {
-            Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
-        }
-        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
-            Err(Sense::WRITE_PROTECTED)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Takes a place among the commands that the device takes at once.
 ///
 /// # Errors
@@ -299,7 +285,7 @@ fn go(mut task: Task) {
             return task::finish(task, outcome);
         }
     };
-    if let Err(sense) = still_there(head.nexus.as_ref(), command) {
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
         return task::finish(task, sense.into());
     }
     if caps::any() {
@@ -420,6 +406,9 @@ fn go(mut task: Task) {
             }
             task::finish(task, Outcome::GOOD);
         }
+        Command::ReportLuns { .. } if head.session.lun_count() > MAX_LUNS => {
+            task::aside(task, report_many_luns);
+        }
         _ => answer(task, command),
     }
 }
@@ -536,7 +525,7 @@ impl submit::Submit for Disk {
             return task::finish(task, Outcome::GOOD);
         }
         if let Verb::Command(command) = &task.peek().verb {
-            if let Err(sense) = still_there(task.shared().nexus.as_ref(), command) {
+            if let Err(sense) = task::still_there(task.shared().nexus.as_ref(), command) {
                 return task::finish(task, sense.into());
             }
         }
@@ -545,23 +534,33 @@ impl submit::Submit for Disk {
 }
 
 /// Commands that may wait for the disk.
-fn slow(mut task: Task) {
+fn slow(task: Task) {
     stats::one(Stat::Slow);
-    if task.shared().is_aborted() {
+    slowly(task);
+}
+
+fn slowly(mut task: Task) {
+    let (head, body) = task.both();
+    if head.is_aborted() {
         return task::finish(task, Outcome::GOOD);
     }
-    let outcome = backend::carry_out(&mut task);
-    task::finish(task, outcome);
+    if let Verb::Command(command) = &body.verb {
+        // It may have waited in line for long.
+        if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
+            return task::finish(task, sense.into());
+        }
+    }
+    match backend::carry_out(&mut task) {
+        Some(outcome) => task::finish(task, outcome),
+        None => task::again(task, slowly),
+    }
 }
 
 /// Commands that are answered from what we know.
 fn answer(mut task: Task, command: Command) {
     let (head, body) = task.both();
-    let most = match command {
-        Command::ReportLuns { .. } => MAX_ANSWER,
-        _ => MAX_PAGE,
-    };
-    let want = usize::try_from(body.asked).unwrap_or(usize::MAX).min(most);
+    let want = usize::try_from(body.asked).unwrap_or(usize::MAX);
+    let want = want.min(MAX_PAGE);
     let built = build(head, command, want);
     let outcome = match built {
         Ok(bytes) => return answer_with(task, &bytes, Gfp::Atomic),
@@ -629,6 +628,41 @@ fn report_luns(head: &task::Head, select: SelectReport, out: &mut [u8]) -> Resul
     }
     let luns = numbers.iter().map(|n| lun::encode(*n));
     Ok(report::luns(luns, select, out))
+}
+
+/// REPORT LUNS of a session with many. Slow workqueue.
+fn report_many_luns(task: Task) {
+    if task.shared().is_aborted() {
+        return task::finish(task, Outcome::GOOD);
+    }
+    match many_luns(&task) {
+        Some(bytes) => answer_with(task, &bytes, Gfp::Sleep),
+        None => {
+            stats::one(Stat::Busy);
+            task::finish(task, Outcome::status(Status::Busy));
+        }
+    }
+}
+
+/// None without memory, or when many more have come meanwhile.
+fn many_luns(task: &Task) -> Option<KVVec<u8>> {
+    let session = &task.shared().session;
+    let Verb::Command(Command::ReportLuns { select, .. }) = task.peek().verb else {
+        return None;
+    };
+    // As long as it can be, as nothing is allocated under a spin lock.
+    let room = session.lun_count().saturating_add(MAX_LUNS);
+    let mut numbers: KVVec<u16> = KVVec::with_capacity(room, GFP_KERNEL).ok()?;
+    if !session.tell_luns(&mut |n| numbers.push_within_capacity(n).is_ok()) {
+        return None;
+    }
+    let whole = numbers.len().saturating_add(1).saturating_mul(8);
+    let want = usize::try_from(task.peek().asked).unwrap_or(usize::MAX);
+    let mut out = KVVec::from_elem(0u8, want.min(whole), GFP_KERNEL).ok()?;
+    let luns = numbers.iter().map(|n| lun::encode(*n));
+    let len = report::luns(luns, select, &mut out);
+    out.truncate(len);
+    Some(out)
 }
 
 /// Commands for a LUN that names no unit (SPC-4 4.6.4).
@@ -747,12 +781,18 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     }
     let list = body.parameter_list(usize::from(list_len))?;
     let device = nexus.device();
-    let (before, new) =
-        nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;
-    if new == before {
-        return Ok(());
-    }
-    device.set_mode(&before, new);
+    let (before, new) = loop {
+        let (before, new) =
+            nexus.with_info(|info| mode::select(&list, six, info).map(|new| (info.mode, new)))?;
+        if new == before {
+            return Ok(());
+        }
+        if device.set_mode(&before, new) {
+            break (before, new);
+        }
+        // Somebody else has changed them since: what the list does not change is to
+        // stay as that one wants it.
+    };
     device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
     if before.write_cache && !new.write_cache {
         // What was acknowledged while there was a cache is not on the medium

@@ -26,6 +26,7 @@ use crate::{
         },
         name::IscsiName,
         scsi::{
+            device::UaInterlock,
             lun,
             ua::Ua,
             Sense, //
@@ -1120,10 +1121,16 @@ impl Session {
         inner.nexuses.get(at).cloned()
     }
 
+    /// How many LUNs it has.
+    pub(crate) fn lun_count(&self) -> usize {
+        self.inner.lock().nexuses.len()
+    }
+
     /// Calls `each` with the number of every LUN, in ascending order, until it
     /// returns false. If it does not, the initiator is told of all of them: no unit
-    /// need tell it any more that they have changed (SAM-5, "Unit attention
-    /// conditions"). `each` must not sleep.
+    /// need tell it any more that they have changed, unless UA_INTLCK_CTRL says that
+    /// what is pending stays (SAM-5, "Unit attention conditions"). `each` must not
+    /// sleep.
     pub(crate) fn tell_luns(&self, each: &mut dyn FnMut(u16) -> bool) -> bool {
         let inner = self.inner.lock();
         let told = inner.nexuses.iter().all(|nexus| each(nexus.number()));
@@ -1131,6 +1138,7 @@ impl Session {
             let nexuses = inner.nexuses.iter();
             nexuses
                 .filter(|nexus| nexus.has_attention())
+                .filter(|nexus| nexus.device().ua_interlock() == UaInterlock::Clear)
                 .for_each(|nexus| nexus.clear_attention(Ua::ReportedLunsChanged));
         }
         told

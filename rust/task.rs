@@ -415,6 +415,8 @@ pub(crate) struct Body {
     pub(crate) times: Times,
     /// How far an EXTENDED COPY is.
     pub(crate) copying: Option<KBox<Copying>>,
+    /// Blocks that a VERIFY has read.
+    pub(crate) verified: u64,
     /// Whether it must wait for commands with lower CmdSNs.
     pub(crate) hold: bool,
     /// How long it is to wait before it is carried out, in ms.
@@ -448,6 +450,7 @@ impl Body {
             may_block: false,
             pass: None,
             copying: None,
+            verified: 0,
             started: 0,
             times: Times::begin(),
             hold: false,
@@ -666,6 +669,20 @@ impl Drop for Turn {
         if let Some(task) = next {
             work::slow(task, run_next);
         }
+    }
+}
+
+/// Whether a unit still takes a command: its data may have been long in coming, or
+/// it may have waited in line.
+pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
+    match nexus {
+        Some(nexus) if command.needs_medium() && nexus.is_gone() => {
+            Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
+        }
+        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
+            Err(Sense::WRITE_PROTECTED)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -160,6 +160,10 @@ fn start_waiting(mut task: Task) {
     let Verb::Command(command) = body.verb else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
+    // It may have waited in line for long.
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
+        return task::finish(task, sense.into());
+    }
     let Some(io) = io_of(&command, device, &body.data) else {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
@@ -419,24 +423,34 @@ pub(super) fn failed(error: BlkError, lba: u64, reading: bool) -> Outcome {
     }
 }
 
-/// Carries out what needs more than one step, waiting for the device. Slow
+/// Carries out what needs more than one step, waiting for the device. None when
+/// others of the device are to have their turn before the rest of it. Slow
 /// workqueue.
-pub(crate) fn carry_out(task: &mut Task) -> Outcome {
+pub(crate) fn carry_out(task: &mut Task) -> Option<Outcome> {
     let (head, body) = task.both();
     let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
-        return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
+        return Some(Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
     };
-    body.started = device.begin_other();
-    body.times.submit();
+    let now = device.begin_other();
+    if body.verified == 0 {
+        body.started = now;
+        body.times.submit();
+    }
     let outcome = carry_out_on(head, device, &command, body);
     device.end_other();
+    let outcome = outcome?;
     count(head, device, body, &outcome);
-    outcome
+    Some(outcome)
 }
 
-fn carry_out_on(head: &Head, device: &Device, command: &Command, body: &mut Body) -> Outcome {
+fn carry_out_on(
+    head: &Head,
+    device: &Device,
+    command: &Command,
+    body: &mut Body,
+) -> Option<Outcome> {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
-    match *command {
+    Some(match *command {
         Command::Unmap { list_len, .. } => {
             unmap_all(head, device, read_only, usize::from(list_len), body)
         }
@@ -449,9 +463,9 @@ fn carry_out_on(head: &Head, device: &Device, command: &Command, body: &mut Body
         | Command::WriteAndVerify { .. }
         | Command::CompareAndWrite { .. }
         | Command::OrWrite { .. }
-        | Command::PreFetch { .. } => medium::carry_out(head, device, command, body),
+        | Command::PreFetch { .. } => return medium::carry_out(head, device, command, body),
         _ => Sense::INVALID_COMMAND_OPERATION_CODE.into(),
-    }
+    })
 }
 
 /// Uses blocks beside others; waits while somebody has them to himself.
@@ -500,6 +514,9 @@ fn unmap_all(
     }
     let shift = device.block_shift().saturating_sub(9);
     for (lba, blocks) in extents {
+        if head.is_aborted() {
+            return Outcome::GOOD;
+        }
         let end = lba.saturating_add(u64::from(blocks));
         let _used = match share(head, device, lba..end) {
             Ok(used) => used,

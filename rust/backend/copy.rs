@@ -17,7 +17,8 @@ use super::{
         failed,
         share, //
     },
-    medium::Scratch, //
+    medium::Scratch,
+    ROUND_MS, //
 };
 use crate::{
     proto::scsi::{
@@ -82,10 +83,6 @@ use kernel::{
 
 /// What is read and written at once, in bytes.
 const PART: u64 = 1 << 20;
-
-/// Milliseconds for which one command is worked on before others of its device
-/// come.
-const ROUND_MS: u64 = 100;
 
 const BUSY: Outcome = Outcome::status(Status::Busy);
 

@@ -7,6 +7,7 @@ use super::bdev::{
     no_range,
     share, //
 };
+use super::ROUND_MS;
 use crate::{
     limits::Charge,
     proto::scsi::{
@@ -20,6 +21,7 @@ use crate::{
     sys::{
         bdev::Bdev,
         bio,
+        misc,
         pages::{
             Gfp,
             PageBuf, //
@@ -191,18 +193,35 @@ impl<'a> Job<'a> {
     }
 
     /// Reads blocks from the medium, and compares them if there is something
-    /// to compare with.
-    fn verify(&self, lba: u64, blocks: u64, compare: Compare, data: &PageBuf) -> Step {
-        if blocks == 0 {
-            return Ok(());
+    /// to compare with. `done` of them have been, before; returns how many are now:
+    /// not all when it is later than `until_ms`.
+    fn verify(
+        &self,
+        lba: u64,
+        blocks: u64,
+        compare: Compare,
+        data: &PageBuf,
+        mut done: u64,
+        until_ms: u64,
+    ) -> Result<u64, Outcome> {
+        let left = blocks.saturating_sub(done);
+        if left == 0 {
+            return Ok(done);
         }
-        // What is in the cache is not on the medium yet (SBC-3, "Verify
-        // operations").
-        self.device
-            .flush()
-            .map_err(|error| failed(error, lba, false))?;
-        let mut found = self.scratch(blocks)?;
-        for piece in self.pieces(lba, blocks) {
+        if done == 0 {
+            // What is in the cache is not on the medium yet (SBC-3, "Verify
+            // operations").
+            self.device
+                .flush()
+                .map_err(|error| failed(error, lba, false))?;
+        }
+        let shift = self.device.block_shift();
+        let mut found = self.scratch(left)?;
+        let pieces = Pieces {
+            at: done.wrapping_shl(shift) as usize,
+            ..self.pieces(lba.saturating_add(done), left)
+        };
+        for piece in pieces {
             self.go_on()?;
             {
                 // For a piece at a time: nobody shall wait for all of them.
@@ -219,8 +238,12 @@ impl<'a> Job<'a> {
             if let Some(at) = differs {
                 return Err(miscompare(at));
             }
+            done = done.saturating_add((piece.len as u64).wrapping_shr(shift));
+            if misc::now_ms() >= until_ms {
+                break;
+            }
         }
-        Ok(())
+        Ok(done)
     }
 
     fn compare(
@@ -252,8 +275,9 @@ impl<'a> Job<'a> {
         Ok(None)
     }
 
-    /// VERIFY.
-    fn verify_command(&self, command: &Command, body: &Body) -> Step {
+    /// VERIFY, for a while: nothing limits how many blocks it may name. False when
+    /// there is more to be done.
+    fn verify_command(&self, command: &Command, body: &mut Body) -> Result<bool, Outcome> {
         let Command::Verify {
             lba,
             blocks,
@@ -264,7 +288,10 @@ impl<'a> Job<'a> {
             return Err(Sense::INTERNAL_TARGET_FAILURE.into());
         };
         all_has_come(body)?;
-        self.verify(lba, u64::from(blocks), compare, &body.data)
+        let blocks = u64::from(blocks);
+        let until_ms = misc::now_ms().saturating_add(ROUND_MS);
+        body.verified = self.verify(lba, blocks, compare, &body.data, body.verified, until_ms)?;
+        Ok(body.verified >= blocks)
     }
 
     /// WRITE AND VERIFY: as much as was sent, as WRITE does.
@@ -285,7 +312,9 @@ impl<'a> Job<'a> {
             true => Compare::Blocks,
             false => Compare::Nothing,
         };
-        self.verify(lba, blocks, compare, &body.data)
+        // No more than one transfer.
+        self.verify(lba, blocks, compare, &body.data, 0, u64::MAX)
+            .map(|_| ())
     }
 }
 
@@ -388,24 +417,29 @@ fn miscompare(at: usize) -> Outcome {
         .into()
 }
 
-/// Carries out a command of this file.
+/// Carries out a command of this file; none when others are to have their turn
+/// before the rest.
 pub(super) fn carry_out(
     head: &Head,
     device: &Device,
     command: &Command,
     body: &mut Body,
-) -> Outcome {
+) -> Option<Outcome> {
     let job = Job { head, device };
     let done = match command {
-        Command::Verify { .. } => job.verify_command(command, body),
+        Command::Verify { .. } => match job.verify_command(command, body) {
+            Ok(true) => Ok(()),
+            Ok(false) => return None,
+            Err(outcome) => Err(outcome),
+        },
         Command::WriteAndVerify { .. } => job.write_and_verify(command, body),
         Command::CompareAndWrite { .. } => job.compare_and_write(command, body),
         Command::OrWrite { .. } => job.or_write(command, body),
         Command::PreFetch { .. } => job.pre_fetch(command),
         _ => Err(Sense::INVALID_COMMAND_OPERATION_CODE.into()),
     };
-    match done {
+    Some(match done {
         Ok(()) => Outcome::GOOD,
         Err(outcome) => outcome,
-    }
+    })
 }

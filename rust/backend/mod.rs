@@ -6,6 +6,10 @@ mod bdev;
 mod copy;
 mod medium;
 
+/// Milliseconds for which a long command is worked on before others of its device
+/// come.
+const ROUND_MS: u64 = 100;
+
 pub(crate) use bdev::{
     carry_out,
     start, //

@@ -248,6 +248,11 @@ pub(crate) fn read(dir: &CStr, name: &CStr, limit: usize) -> Result<Option<KVVec
     Ok(Some(bytes))
 }
 
+/// Whether there is a directory of that path.
+pub(crate) fn is_dir(path: &CStr) -> bool {
+    File::open(path, bindings::FER_OPEN_DIR).is_ok()
+}
+
 /// How a file could not be changed.
 pub(crate) struct NotDone {
     /// What went wrong.

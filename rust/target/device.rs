@@ -703,8 +703,16 @@ impl Device {
         u32::try_from(self.exports.now()).unwrap_or(0)
     }
 
+    /// A LUN is going to export it, or does no more. What must not change meanwhile
+    /// is changed with `settings` held, and so not between a look and the change.
     pub(super) fn exported(&self, on: bool) {
+        let _settings = self.settings.lock();
         self.exports.add(if on { 1 } else { -1 }, Relaxed);
+    }
+
+    /// Whether a command is under way, maybe of a LUN that has been taken away.
+    fn is_busy(&self) -> bool {
+        self.ranges.under_way() || self.traffic.has_others()
     }
 
     /// Reads an attribute.
@@ -721,7 +729,8 @@ impl Device {
     /// enabling where the value depends on the block device.
     pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
         let limits = self.limits();
-        let exported = self.export_count() > 0;
+        // No LUN comes to export it meanwhile.
+        let _settings = (which == DeviceAttrib::BlockSize).then(|| self.settings.lock());
         let mut inner = self.inner.lock();
         if inner.attrib(which) == value {
             return Ok(());
@@ -735,7 +744,7 @@ impl Device {
             }
             DeviceAttrib::BlockSize => {
                 let limits = limits.ok_or(ENODEV)?;
-                if exported {
+                if self.export_count() > 0 || self.is_busy() {
                     return Err(EBUSY);
                 }
                 if !value.is_power_of_two()
@@ -791,6 +800,13 @@ impl Device {
                 self.alua_switched();
                 return Ok(());
             }
+            DeviceAttrib::WriteThrough => {
+                drop(inner);
+                if limits.is_some_and(|limits| limits.write_cache) {
+                    self.cache_switched(value != 0);
+                }
+                return Ok(());
+            }
             _ => return Ok(()),
         }
         self.publish(&inner.mode);
@@ -799,6 +815,23 @@ impl Device {
             self.post_all(Ua::ModeParametersChanged, None);
         }
         Ok(())
+    }
+
+    /// The administrator has switched the write cache, and with it WCE. Initiators are
+    /// told, as who believes that there is none does not flush it.
+    fn cache_switched(&self, through: bool) {
+        if let Some(bdev) = self.bdev().filter(|_| through) {
+            // What was acknowledged before is to be as durable as what is from now on.
+            let flushed = errand::run(PATIENCE_MS, move || bdev.flush());
+            if !matches!(flushed, Ok(Ok(()))) {
+                pr_warn!(
+                    "core/iblock_{}/{}: what was written before write_through was set could not be flushed\n",
+                    self.hba,
+                    BStr::from_bytes(&self.name)
+                );
+            }
+        }
+        self.post_all(Ua::ModeParametersChanged, None);
     }
 
     /// Sets an INQUIRY string.
@@ -811,10 +844,10 @@ impl Device {
         if self.wwn(field, |v| v == value) {
             return Ok(());
         }
+        let mut serial = copy(value)?;
         if self.export_count() > 0 {
             return Err(EBUSY);
         }
-        let mut serial = copy(value)?;
         // Enabling takes up the reservations of the serial number that there
         // is at that moment; another serial number has others.
         let mut turn = None;
@@ -833,6 +866,10 @@ impl Device {
             }
         }
         let settings = self.settings.lock();
+        // It may have been exported meanwhile.
+        if self.export_count() > 0 {
+            return Err(EBUSY);
+        }
         if field == WwnField::UnitSerial {
             match persist {
                 Some(persist) => self.restore_persist(persist),
@@ -876,14 +913,7 @@ impl Device {
     ///
     /// `EBUSY` while exported, unless it is the same.
     pub(crate) fn set_company_id(&self, id: u32) -> Result {
-        if self.company_id() == id {
-            return Ok(());
-        }
-        if self.export_count() > 0 {
-            return Err(EBUSY);
-        }
-        self.inner.lock().company_id = id;
-        Ok(())
+        self.set_designator(self.company_id() == id, |inner| inner.company_id = id)
     }
 
     /// The NAA designator.
@@ -936,6 +966,7 @@ impl Device {
         if same {
             return Ok(());
         }
+        let _settings = self.settings.lock();
         if self.export_count() > 0 {
             return Err(EBUSY);
         }
@@ -1114,9 +1145,18 @@ impl Device {
     }
 
     /// Changes what MODE SELECT may change. `before` is what the initiator saw:
-    /// a cache that there is not cannot be switched off.
-    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) {
+    /// a cache that there is not cannot be switched off. False, and nothing is done,
+    /// when that is not so any more.
+    pub(crate) fn set_mode(&self, before: &ModeState, mode: ModeState) -> bool {
         let mut inner = self.inner.lock();
+        // WCE is what `cache_off`, the administrator and the disk make of it.
+        let now = ModeState {
+            write_cache: before.write_cache,
+            ..inner.mode
+        };
+        if now != *before {
+            return false;
+        }
         inner.mode = mode;
         self.publish(&mode);
         if before.write_cache != mode.write_cache {
@@ -1124,7 +1164,14 @@ impl Device {
             self.cache_off.put(off);
         }
         drop(inner);
-        self.order.restrict(mode.restricted_reordering);
+        self.restrict_order();
+        true
+    }
+
+    /// Lets the task set know whether SIMPLE commands keep their order, as it is now.
+    fn restrict_order(&self) {
+        self.order
+            .restrict(|| self.inner.lock().mode.restricted_reordering);
     }
 
     /// Mode parameters are as after a power cycle: what a logical unit reset
@@ -1134,9 +1181,8 @@ impl Device {
         inner.mode = inner.default_mode();
         self.cache_off.put(0);
         self.publish(&inner.mode);
-        let restricted = inner.mode.restricted_reordering;
         drop(inner);
-        self.order.restrict(restricted);
+        self.restrict_order();
     }
 
     /// What READ and WRITE are checked against: the same as

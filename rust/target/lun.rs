@@ -123,8 +123,9 @@ impl Lun {
         }
         // It has a place in the groups before a session can come through it.
         device.add_port(self.clone())?;
-        *self.device.lock() = Some(device.clone());
+        // And from here on nothing changes that its initiators rely on.
         device.exported(true);
+        *self.device.lock() = Some(device.clone());
         self.tpg.remap_all();
         Ok(())
     }
@@ -133,11 +134,11 @@ impl Lun {
     pub(crate) fn detach(&self) {
         let old = self.device.lock().take();
         if let Some(device) = old {
-            device.exported(false);
             // Sessions go first: one that is left would find no group, and that is as
-            // good as active.
+            // good as active, and a device that may change under it.
             self.tpg.remap_all();
             device.remove_port(self);
+            device.exported(false);
         }
     }
 }

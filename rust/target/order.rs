@@ -121,10 +121,11 @@ impl Order {
         self.busy.put(restricted | entries);
     }
 
-    /// SIMPLE commands keep their order from now on, or need not.
-    pub(super) fn restrict(&self, on: bool) {
+    /// SIMPLE commands keep their order from now on, or need not. Which, is asked for
+    /// with the lock held: of two changes at once the later one holds.
+    pub(super) fn restrict(&self, on: impl FnOnce() -> bool) {
         let set = self.set.lock();
-        self.busy.put(if on { RESTRICTED } else { 0 });
+        self.busy.put(if on() { RESTRICTED } else { 0 });
         self.publish(&set);
     }
 

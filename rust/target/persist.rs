@@ -52,7 +52,10 @@ use kernel::{
         CStr, //
     },
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -114,6 +117,8 @@ pub(crate) struct PrDir {
     /// With its NUL.
     #[pin]
     path: Mutex<KVec<u8>>,
+    /// Whether the log has said that it is not there.
+    missed: Atomic<i32>,
 }
 
 impl PrDir {
@@ -130,6 +135,7 @@ impl PrDir {
         Arc::pin_init(
             pin_init!(Self {
                 path <- new_mutex!(path, "ferrite_pr_dir"),
+                missed: Atomic::new(0),
             }),
             GFP_KERNEL,
         )
@@ -150,7 +156,21 @@ impl PrDir {
     pub(crate) fn set_path(&self, path: &[u8]) -> Result {
         let new = concat(&[path, b"\0"])?;
         *self.path.lock() = new;
+        self.missed.put(0);
         Ok(())
+    }
+
+    /// It is not there, and with it what may have been written down: that is not
+    /// passed over in silence, and told once.
+    fn is_missing(&self) {
+        if self.missed.xchg(1, Relaxed) == 0 {
+            self.path(|path| {
+                pr_notice!(
+                    "pr_dir {} is not there, as of a file system that is not mounted: no persistent reservations are taken up from it\n",
+                    BStr::from_bytes(path)
+                );
+            });
+        }
     }
 }
 
@@ -431,7 +451,12 @@ impl Device {
         let limit = aptpl::max_len(MAX_REGISTRANTS);
         let text = match file::read(place.dir(), place.name(), limit) {
             Ok(Some(text)) => text,
-            Ok(None) => return Ok(Persist::new(Registrants::new())),
+            Ok(None) => {
+                if !file::is_dir(place.dir()) {
+                    self.pr_dir().is_missing();
+                }
+                return Ok(Persist::new(Registrants::new()));
+            }
             Err(e) => {
                 complain(format_args!("cannot be read, error {}", e.to_errno()));
                 return Err(e);

@@ -68,7 +68,7 @@ impl Traffic {
         let now = misc::ticks();
         let seen = self.seen.now();
         if now > seen {
-            let alone = alone() && self.others.now() == 0;
+            let alone = alone() && !self.has_others();
             if self.seen.cmpxchg(seen, now, Relaxed).is_ok() {
                 // What is under way has been so since the last look, as its
                 // beginning was one.
@@ -91,6 +91,11 @@ impl Traffic {
     /// One that is no READ or WRITE has begun, or ended.
     pub(super) fn other(&self, begun: bool) {
         self.others.add(if begun { 1 } else { -1 }, Relaxed);
+    }
+
+    /// Whether one that is no READ or WRITE is under way.
+    pub(super) fn has_others(&self) -> bool {
+        self.others.now() != 0
     }
 
     fn at(kind: Kind) -> usize {
@@ -125,7 +130,7 @@ impl Traffic {
     pub(super) fn values(&self, under_way: bool) -> LogValues {
         let now = misc::ticks();
         let mut busy = self.busy.now();
-        if under_way || self.others.now() != 0 {
+        if under_way || self.has_others() {
             busy = busy.saturating_add(now.saturating_sub(self.seen.now()));
         }
         let all = now.wrapping_sub(self.since);

@@ -576,7 +576,9 @@ impl<R: Registry> Persist<R> {
     }
 
     /// SPC-4 5.9.11.4: which of its forms it is depends on whose key is named. SCOPE
-    /// and TYPE are those of the reservation that it takes, and else ignored.
+    /// and TYPE are those of the reservation that it takes, and else ignored. Who takes
+    /// it stays registered; who only removes registrations removes its own, too, if it
+    /// names its own key.
     fn preempt(
         &mut self,
         nexus: &ItNexus,
@@ -608,7 +610,12 @@ impl<R: Registry> Persist<R> {
                 tell(r, Event::Abort);
             }
         }
-        self.registry.retain(&mut |r| r.is(nexus) || !is_meant(r));
+        let stays = |r: &Registrant| takes && r.is(nexus);
+        self.registry.retain(&mut |r| stays(r) || !is_meant(r));
+        if self.registry.all().is_empty() {
+            // One that all registrants hold goes with the last of them.
+            self.kind = None;
+        }
         if let Some(kind) = taken {
             let changed = self.kind != Some(kind);
             self.hold(nexus, kind);
@@ -1356,6 +1363,55 @@ mod tests {
         assert_eq!(unit.kind(), Some(PrType::ExclusiveAccess));
         assert_eq!(unit.registry().all().len(), 1);
         assert!(unit.standing(&who(2)).holder);
+    }
+
+    #[test]
+    fn preempting_with_ones_own_key() {
+        for (action, kind) in [PrOut::Preempt, PrOut::PreemptAndAbort]
+            .into_iter()
+            .flat_map(|action| [1, 3, 5, 6, 7, 8].map(|kind| (action, kind)))
+        {
+            let all = PrType::from_code(kind).unwrap().is_all_registrants();
+            let ready = || {
+                let mut unit = unit();
+                for n in 1..=2 {
+                    register(&mut unit, n, u64::from(n));
+                }
+                unit
+            };
+            // Nothing is reserved: the registration goes, and nobody is told.
+            let unit = &mut ready();
+            assert_eq!(go(unit, 1, action, kind, &basic(1, 1, 0)), Ok(Vec::new()));
+            assert!(!unit.standing(&who(1)).registered);
+            assert!(unit.standing(&who(2)).registered);
+            assert_eq!(go(unit, 1, action, kind, &basic(1, 1, 0)), CONFLICT);
+            // Somebody else has reserved it, or everybody has: the same.
+            let unit = &mut ready();
+            go(unit, 2, PrOut::Reserve, kind, &basic(2, 0, 0)).unwrap();
+            assert_eq!(go(unit, 1, action, 1, &basic(1, 1, 0)), Ok(Vec::new()));
+            assert!(!unit.standing(&who(1)).registered);
+            assert!(unit.standing(&who(2)).holder);
+            assert_eq!(unit.kind(), PrType::from_code(kind));
+            // One that everybody has goes with the last of them.
+            go(unit, 2, action, 1, &basic(2, 2, 0)).unwrap();
+            assert_eq!(unit.is_in_use(), !all);
+            assert_eq!(
+                unit.kind(),
+                (!all).then_some(PrType::WriteExclusive),
+                "and its holder's stays"
+            );
+            // Who holds it gives it another type, and stays.
+            if !all {
+                let unit = &mut ready();
+                go(unit, 1, PrOut::Reserve, kind, &basic(1, 0, 0)).unwrap();
+                let other = if kind == 3 { 6 } else { 3 };
+                let events = go(unit, 1, action, other, &basic(1, 1, 0)).unwrap();
+                assert_eq!(events, [(2, Event::ReservationsReleased)]);
+                assert!(unit.standing(&who(1)).holder);
+                assert_eq!(unit.kind(), PrType::from_code(other));
+                assert_eq!(unit.registry().all().len(), 2);
+            }
+        }
     }
 
     #[test]

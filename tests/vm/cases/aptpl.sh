@@ -38,6 +38,11 @@ prfile() {
 rm -rf $pr
 t_load
 check_eq "where reservations are written down" $pr "$(cat "$ROOT/pr_dir")"
+log_mark
+T_BY=configfs t_backstore disk9 /dev/vdb
+check_logged "the log says that the directory is not there" "pr_dir $pr is not there"
+dir=$(t_store disk9)
+must rmdir "$dir" "${dir%/*}"
 export_disk
 rm -rf $pr
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # SCSI events: initiators are told of new LUNs and sizes without having asked.
-# time: 25
+# time: 30
 
 case_cleanup() {
 	i_forget

@@ -122,8 +122,10 @@ if [ "$(cat /sys/block/vda/queue/write_cache)" = "write back" ]; then
 	must dd if=/dev/zero of="$disk" bs=4k count=8 oflag=direct status=none
 	check_le "and WRITEs are quick again" "$(($(flushes) - before))" 1
 	must put 1 "$(t_store disk0)/attrib/write_through"
+	raw "Mode parameters changed" "initiators are told when write_through is set" "$disk" 00 00 00 00 00 00
 	check_not "what the administrator wants an initiator cannot change" mode_set 8 2=4
 	must put 0 "$(t_store disk0)/attrib/write_through"
+	raw "Mode parameters changed" "and when it is not any more: they have a cache to flush" "$disk" 00 00 00 00 00 00
 else
 	skip "MODE SELECT of WCE" "the device has no write cache"
 fi

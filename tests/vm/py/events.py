@@ -3,7 +3,7 @@
 
 import os
 
-from host import dm
+from host import dm, store
 from iscsi import ASYNC, TARGET, Conn, check, check_eq, lun
 
 TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
@@ -92,5 +92,49 @@ check_eq("after which no unit tells of it", [[], ["2900"]], [attentions(quiet, n
 unlink(7, "disk1")
 check_eq("it is gone", (bytes(8).hex(), 6, "3f0e"), event(quiet, 10))
 check("the connection goes on", quiet.ping())
-quiet.logout()
 put("0", f"{TPG}/attrib/scsi_events")
+
+
+def request_sense(conn):
+    """ASC and ASCQ."""
+    return conn.scsi(bytes([3, 0, 0, 0, 18, 0]), expect=18)[1][12:14].hex()
+
+
+# UA_INTLCK_CTRL 10b: what is pending stays, whatever tells of it, until REQUEST SENSE.
+interlock = f"{store('disk0')}/attrib/emulate_ua_intlck_ctrl"
+while quiet.scsi(bytes(6))[0]:
+    pass
+put("1", interlock)
+check_eq("the administrator has changed the mode parameters", "2a01", request_sense(quiet))
+link(7, "disk1")
+check_eq("there is a new LUN", [0, 7], luns(quiet))
+check_eq("with the interlock, REPORT LUNS does not clear what is pending", [["3f0e"] * 8, ["2900"]],
+         [attentions(quiet, n) for n in (0, 7)])
+check_eq("REQUEST SENSE does", ("3f0e", []), (request_sense(quiet), attentions(quiet, 0)))
+put("0", interlock)
+check_eq("and so does anything without it", ["2a01"], attentions(quiet, 0))
+unlink(7, "disk1")
+quiet.logout()
+
+# More LUNs than an answer of one page has room for.
+many = range(1000, 1600)
+for number in many:
+    link(number, "disk1")
+conn = Conn().login()
+conn.ready()
+
+
+def listed(most):
+    """LUN LIST LENGTH, and the numbers that came."""
+    status, data, _ = conn.scsi(b"\xa0" + bytes(5) + most.to_bytes(4, "big") + bytes(2), expect=most)
+    assert status == 0, status
+    return (int.from_bytes(data[:4], "big"),
+            [int.from_bytes(data[at:at + 2], "big") & 0x3fff for at in range(8, len(data) - 7, 8)])
+
+
+check_eq("REPORT LUNS lists all of many", (601 * 8, [0, *many]), listed(1 << 20))
+check_eq("as far as there is room, and says how many there are", (601 * 8, [0, 1000, 1001]), listed(32))
+check_eq("or only that", (601 * 8, []), listed(8))
+conn.logout()
+for number in many:
+    unlink(number, "disk1")

@@ -2,14 +2,16 @@
 """Many commands for a device that hangs, and one for another device.
 
 LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm devices "first" and
-"second".
+"second", LUN 3 takes 60 ms for each I/O.
 """
 
+import errno
+import os
 import struct
 import subprocess
 import time
 
-from host import resume, suspend
+from host import resume, store, suspend, tpg, until, write
 from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
                    read10)
 
@@ -102,3 +104,60 @@ while waiting:
     if answer.opcode == SCSI_RESPONSE:
         waiting.discard(answer.itt)
 check("and all is done", conn.ping())
+
+# A VERIFY that reads without comparing may be as long as the disk is. More of them than there are
+# workers for one device: a COMPARE AND WRITE that comes after them all is done before any is.
+conn.ready(lun(3))
+verify = struct.pack(">BBQIBB", 0x8f, 0, 0, 32768, 0, 0)
+tags = {conn.command(verify, lun=lun(3)) for _ in range(34)}
+swap = struct.pack(">BBQIBB", 0x89, 0, 65000, 1, 0, 0)
+conn.aside.clear()
+check_eq("COMPARE AND WRITE after many long VERIFYs", 0, conn.scsi(
+    swap, conn.scsi(read10(65000, 1), expect=512, lun=lun(3))[1] * 2, lun=lun(3))[0])
+check_eq("is done before they are", 0, sum(pdu.itt in tags for pdu in conn.aside))
+ends = [pdu.header[3] for pdu in conn.aside if pdu.itt in tags]
+while len(ends) < len(tags):
+    answer = conn.recv(20)
+    if answer.itt in tags:
+        ends.append(answer.header[3])
+check_eq("and all of them end well", {0}, set(ends))
+past = struct.pack(">BBQIBB", 0x8f, 0, 60000, 8192, 0, 0)
+check_eq("one that is too long ends as it should", 2, conn.scsi(past, lun=lun(3))[0])
+
+# What waits in line when writing is forbidden does not write any more.
+before = counter("slow_waits")
+suspend("slow")
+tags = [conn.command(UNMAP, blocks(n * 8)) for n in range(36)]
+check("four commands wait in line", until(lambda: counter("slow_waits") - before == 4))
+write(f"{tpg()}/attrib/demo_mode_write_protect", "1")
+resume("slow")
+ends = [conn.wait(SCSI_RESPONSE) for _ in tags]
+check_eq("those that wait when the LUN may only be read are refused", 4, sum(
+    answer.header[3] == 2 and answer.data[4] & 0xf == 7 for answer in ends))
+write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
+
+# A LUN is taken away with a READ under way: the device keeps its block size until that has ended.
+path = f"{tpg()}/lun/lun_0"
+name = next(name for name in os.listdir(path) if os.path.islink(f"{path}/{name}"))
+size = f"{store('disk0')}/attrib/block_size"
+
+
+def resized(to):
+    try:
+        write(size, to)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+before = counter("bio_slow")
+suspend("slow")
+tag = conn.command(read10(0, 8), expect=4096)
+check("a READ is under way", until(lambda: counter("bio_slow") > before))
+os.unlink(f"{path}/{name}")
+check_eq("the block size of its device cannot be changed", errno.EBUSY, resized("4096"))
+resume("slow")
+check_eq("the READ is done", 0, conn.result(tag)[0])
+check("and then it can", until(lambda: resized("4096") == 0))
+check_eq("and back", 0, resized("512"))
+os.symlink(store("disk0"), f"{path}/{name}")
