@@ -3,6 +3,7 @@
 # Disks that are pulled out, fail or grow slow under I/O: their commands end, and tell why; others
 # go on; what is to be removed goes.
 # time: 20
+# kernels: stock debug
 
 case_cleanup() {
 	t_clear

@@ -3,6 +3,7 @@
 # A disk hangs under I/O: everything that can be taken away is, at once; others go on; when it is
 # back, nothing has been lost, and nothing is written to the wrong place.
 # time: 60
+# kernels: stock debug
 
 case_cleanup() {
 	dmsetup resume slow

@@ -3,6 +3,7 @@
 # Memory is short: commands end BUSY and are tried again, data stays right, and no session ends.
 # Where the kernel can make allocations fail, it does so as well.
 # time: 30
+# kernels: stock debug
 
 faults=/sys/kernel/debug
 case_cleanup() {

@@ -12,6 +12,8 @@ case_cleanup() {
 	dmsetup remove part{0..8}
 } 2>/dev/null
 
+# shellcheck source=tests/vm/ha/raid.sh
+. "$T_DIR/ha/raid.sh"
 must modprobe -a dm_mod dm_mirror dm_delay raid10
 t_load
 
@@ -35,8 +37,9 @@ t_export /dev/mapper/both
 must i_login
 disk=$(i_disk) || give_up "no disk"
 check_not "the mirror is not in sync" in_sync
+first=$(regions)
 check "writes during the resync, verified" fio_verify "$disk" --size=4m
-echo "$(regions) regions are in sync"
+echo "@figure a mirror made anew: regions in sync before 4 MiB were written and read, and after that | $first, $(regions)"
 check "it comes to its end" wait_for 120 in_sync
 i_forget
 t_clear
@@ -71,42 +74,16 @@ for l in 0 1 2; do
 		disks+=("$(i_disk "$IQN-$t" $l)") || give_up "no disk"
 	done
 done
-must mdadm --create /dev/md0 --run --level=10 --layout=n3 --assume-clean --bitmap=internal --chunk=64 \
-	--raid-devices=9 "${disks[@]}"
-failed() {
-	mdadm --detail /dev/md0 | grep -c faulty
-}
-has_failed() {
-	[ "$(failed)" -eq "$1" ]
-}
-fio --name=raid --filename=/dev/md0 --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=4k --size=24m \
-	--time_based --runtime=$((15 * T_SLOWER)) --verify=crc32c --verify_backlog=64 --verify_fatal=1 --randrepeat=0 \
-	--minimal >/tmp/raid.out &
+raid_make "${disks[@]}"
+raid_write 15 &
 load=$!
 sleep 2
+gone=$(now_ms)
 t_disable "$IQN-1"
-check "one of three targets goes: md gives up its three disks" wait_for 30 has_failed 3
+check "one of three targets goes: md gives up its three disks" wait_for 30 raid_has_failed 3
+echo "@figure RAID10 over three targets, one goes: ms until md goes on without it | $(($(now_ms) - gone))"
 check "what is written is read, verified" wait $load
 t_enable "$IQN-1"
-online() {
-	local l
-	for l in 1 4 7; do
-		dd if="${disks[l]}" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || return
-	done
-}
-check "it is there again: so are its disks" wait_for 60 online
-for l in 1 4 7; do
-	must mdadm /dev/md0 --remove "${disks[l]}"
-	must mdadm /dev/md0 --re-add "${disks[l]}"
-done
-whole() {
-	mdadm --wait /dev/md0
-	[ "$(mdadm --detail /dev/md0 | grep -c 'active sync')" -eq 9 ]
-}
-check "and they are brought up to date" wait_for 60 whole
-echo check >/sys/block/md0/md/sync_action
-mdadm --wait /dev/md0
-check_eq "no copy differs" 0 "$(cat /sys/block/md0/md/mismatch_cnt)"
-must mdadm --stop /dev/md0
+raid_comes_back "${disks[1]}" "${disks[4]}" "${disks[7]}"
 i_forget
 t_clear

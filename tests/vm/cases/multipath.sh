@@ -195,10 +195,13 @@ nft -f - <<-END
 		}
 	}
 END
+cut=$(now_ms)
 check "a portal is cut off: its path fails" wait_for 30 has "$a" failed/faulty
+failed=$(now_ms)
 check "the initiator makes the other active" wait_for 30 grep -qx 0 "$second/alua_access_state"
 check_eq "by SET TARGET PORT GROUPS" "Altered by Explicit STPG" "$(cat "$second/alua_access_status")"
 check "writes go on there" wait_for 30 uses "$b"
+echo "@figure a portal cut off: ms until its path fails, until writes go on | $((failed - cut)), $(($(now_ms) - cut))"
 nft delete table inet cut
 check "the portal is back: so is its path" wait_for 40 has "$a" active/ready
 # As often as is needed: the initiator makes active what it is about to use, whatever that is.

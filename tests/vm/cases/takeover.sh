@@ -14,59 +14,10 @@ else
 	moves=2 kills=2 files=(20x1 2x10) size=512M
 fi
 address=10.77.0.100
-segment=230.77.$((RANDOM % 256)).$((RANDOM % 256)):$((20000 + RANDOM % 10000))
-here=$PWD/tests/vm
-dir=$(mktemp -d)
-declare -A vm=() number=([one]=1 [two]=2)
-# shellcheck disable=SC2329 # The trap runs it.
-cleanup() {
-	kill -9 "${vm[@]}" 2>/dev/null
-	wait
-	rm -rf "$dir"
-}
-trap cleanup EXIT
+# shellcheck source=tests/vm/ha/host.sh
+. tests/vm/ha/host.sh
+declare -A number=([one]=1 [two]=2)
 
-# What is said of the case, also where output is taken for something else.
-exec 5>&1
-tell() {
-	printf '@%s %s\n' "$1" "$2" >&5
-}
-die() {
-	tell fail "going on ($1)"
-	told >&5
-	exit 1
-}
-# told: what the machines have said last.
-told() {
-	tail -n 40 "$dir"/*/{err,out,dmesg}
-}
-# check NAME COMMAND...
-check() {
-	if "${@:2}"; then tell ok "$1"; else tell fail "$1"; fi
-}
-# until_there FILE SECONDS
-until_there() {
-	local end=$((SECONDS + $2))
-	until [ -e "$1" ]; do
-		[ $SECONDS -lt $end ] || die "${1#"$dir"/} does not come"
-		sleep 0.02
-	done
-}
-# boot NAME SCRIPT IP ARGUMENT...: a machine whose /share is $dir/NAME.
-boot() {
-	local name=$1 script=$2 ip=$3 disk=()
-	shift 3
-	[ "$name" = initiator ] || disk=(--disk "$dir/disk,shared")
-	T_TARGET=${T_TARGET:-ferrite} exec scripts/vm run --kernel "${VM_KERNEL:-stock}" --timeout 1400 --smp 1 \
-		--net "mcast:$segment" --ip "10.77.0.$ip/24" --share "$dir/$name" "${disk[@]}" "$dir/$name/$script" "$@" \
-		>"$dir/$name/out" 2>"$dir/$name/err"
-}
-# start NAME SCRIPT IP ARGUMENT...
-start() {
-	rm -f "$dir/$1/do" "$dir/$1/done"
-	boot "$@" &
-	vm[$1]=$!
-}
 # order NODE WORD: prints the ms that it took there.
 order() {
 	rm -f "$dir/$1/done"
@@ -92,14 +43,9 @@ settled() {
 }
 
 truncate -s $size "$dir/disk"
-mkdir -p "$dir"/{one,two,initiator/files}
-for name in one two initiator; do
-	{
-		printf 'T_TARGET=%s\n' "${T_TARGET:-ferrite}"
-		cat "$here/lib.sh"
-	} >"$dir/$name/lib.sh"
-	cp "$here"/ha/* "$dir/$name/"
-done
+prepare one two initiator
+mkdir "$dir/initiator/files"
+disks=([one]="$dir/disk,shared" [two]="$dir/disk,shared")
 python3 - "$dir/initiator" "${files[@]}" <<'END'
 import hashlib, os, sys
 top, *kinds = sys.argv[1:]
@@ -133,8 +79,7 @@ for n in $(seq $((moves + kills))); do
 		down=$(order "$active" down)
 	else
 		how=killed
-		kill -9 "${vm[$active]}"
-		wait "${vm[$active]}" 2>/dev/null
+		fell "$active"
 	fi
 	up=$(order "$idle" up)
 	share=$((down + up))
