@@ -23,10 +23,28 @@ if command -v dbus-daemon >/dev/null; then
 		$tpg set parameter MaxBurstLength=1048576
 		ls
 		sessions
+		saveconfig /tmp/saved.json
 		clearconfig confirm=True
 	END
 	)
 	echo "$out"
+	again=$(targetcli 2>&1 <<-END
+		restoreconfig /tmp/saved.json
+		ls
+		$tpg get attribute authentication
+		$tpg/acls/iqn.1993-08.org.debian:01:abc get auth userid
+		saveconfig /tmp/again.json
+		clearconfig confirm=True
+	END
+	)
+	echo "$again"
+	check_match "targetcli saves" 'saved to /tmp/saved.json' "$out"
+	check_match "targetcli restores: the backstore" 'disk .*/dev/vda .*activated' "$again"
+	check_match "the mapped LUN" 'mapped_lun0 .*lun0 block/disk \(rw\)' "$again"
+	check_match "an attribute" '^/> authentication=1' "$again"
+	check_match "and a name; secrets are not shown, and so not saved" '^/> userid=joe' "$again"
+	check "and what it saves is what it had saved" cmp /tmp/saved.json /tmp/again.json
+	check_no_match "restoring meets no error" 'Traceback|Error|[Cc]annot|[Ff]ailed' "$again"
 	check_match "targetcli makes a LUN and maps it" 'Created mapped LUN 0' "$out"
 	check_match "targetcli sets parameters" "MaxBurstLength is now '1048576'" "$out"
 	check_match "targetcli shows the backstore" 'disk .*/dev/vda .*activated' "$out"

@@ -16,7 +16,7 @@ for n in 1 2 3; do
 		truncate -s 32M "$dir/node$n/disk$l"
 		disks[node$n]+=" $dir/node$n/disk$l"
 	done
-	start "node$n" raid-node.sh "$n" "10.77.0.$n"
+	start "node$n" target-node.sh "$n" "10.77.0.$n"
 done
 for n in 1 2 3; do
 	until_there "$dir/node$n/done" 120
@@ -27,7 +27,7 @@ until_there "$dir/initiator/ready" 120
 fell node2
 touch "$dir/initiator/killed"
 until_there "$dir/initiator/failed" 180
-start node2 raid-node.sh 2 10.77.0.2
+start node2 target-node.sh 2 10.77.0.2
 until_there "$dir/node2/done" 120
 wait "${vm[initiator]}"
 status=$?

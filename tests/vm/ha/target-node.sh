@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# One of three target machines, at the address $1, with three disks: until it is killed.
+# A target machine at the address $1, with all the disks that it has: until it is killed.
 # shellcheck source=tests/vm/lib.sh
 . /share/lib.sh
 trap - EXIT
@@ -13,7 +13,7 @@ t_load
 if [ -e /share/config.json ]; then
 	must ferritectl restore /share/config.json
 else
-	t_export /dev/vda /dev/vdb /dev/vdc
+	t_export /dev/vd?
 	must ferritectl save /share/config.json
 fi
 touch /share/done
