@@ -7,6 +7,7 @@ a directory by 9p. All end in this process, which alone decides about the exit s
 """
 
 import argparse
+import contextlib
 import ctypes
 import mmap
 import os
@@ -529,10 +530,11 @@ class Machine:
 
 def open_log(options):
     os.makedirs(LOGS, exist_ok=True)
-    old = sorted((os.path.join(LOGS, n) for n in os.listdir(LOGS) if n.endswith(".console")),
-                 key=os.path.getmtime)
-    for path in old[:-KEEP_LOGS]:
-        os.unlink(path)
+    old = [os.path.join(LOGS, n) for n in os.listdir(LOGS) if n.endswith(".console")]
+    # Other machines may be started at this moment, and take away the same.
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(old, key=os.path.getmtime)[:-KEEP_LOGS]:
+            os.unlink(path)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", os.path.basename(options.script))
     path = os.path.join(LOGS, f"{time.strftime('%m%d-%H%M%S')}-{name}-{os.getpid()}.console")
     return open(path, "wb", buffering=0)
