@@ -759,20 +759,14 @@ impl Conn {
 
     /// Whether one more task management function can be watched.
     fn may_watch(&self) -> bool {
-        let mut waiters = self.waiters.lock();
-        waiters.retain(|w| !w.is_answered());
-        waiters.len() < WAITERS && waiters.reserve(1, GFP_ATOMIC).is_ok()
+        make_room(&mut self.waiters.lock())
     }
 
     /// Watches a task management function until it is answered. False when
     /// there are too many.
     fn watch(&self, waiter: Arc<Waiter>) -> bool {
         let mut waiters = self.waiters.lock();
-        waiters.retain(|w| !w.is_answered());
-        if waiters.len() >= WAITERS || waiters.reserve(1, GFP_ATOMIC).is_err() {
-            return false;
-        }
-        waiters.push_within_capacity(waiter).is_ok()
+        make_room(&mut waiters) && waiters.push_within_capacity(waiter).is_ok()
     }
 
     /// Looks at the connection's timeouts. Returns false when it is gone and
@@ -1152,6 +1146,13 @@ impl WorkItem<RESET> for Conn {
             session.close_others(&link, Why::Reset);
         }
     }
+}
+
+/// Forgets the task management functions that are answered; tells whether there is room
+/// for one more.
+fn make_room(waiters: &mut KVec<Arc<Waiter>>) -> bool {
+    waiters.retain(|w| !w.is_answered());
+    waiters.len() < WAITERS && waiters.reserve(1, GFP_ATOMIC).is_ok()
 }
 
 impl Link for Conn {
