@@ -55,7 +55,7 @@ prepare() {
 }
 # boot NAME SCRIPT IP ARGUMENT...
 boot() {
-	local name=$1 script=$2 ip=$3 disk=()
+	local name=$1 script=$2 ip=$3 file disk=()
 	shift 3
 	for file in ${disks[$name]:-}; do
 		disk+=(--disk "$file")
@@ -73,7 +73,7 @@ start() {
 # fell NAME: the machine is gone when this returns, and all it was writing is written or never will be.
 fell() {
 	local qemu
-	qemu=$(pgrep -P "${vm[$1]}")
+	qemu=$(pgrep -P "${vm[$1]}") || die "$1 has ended before it was killed"
 	kill -9 "${vm[$1]}" "$qemu"
 	wait "${vm[$1]}" 2>/dev/null
 	while [ -e "/proc/$qemu" ]; do
