@@ -63,17 +63,10 @@ for t in 0 1 2; do
 	t_portal "$iqn" "127.0.0.1:326$t"
 	t_demo "$iqn"
 	t_enable "$iqn"
-	i_node "$iqn" "127.0.0.1:326$t"
-	i_set -m node -T "$iqn" -p "127.0.0.1:326$t" -- node.session.timeo.replacement_timeout=2
-	must iscsiadm -m node -T "$iqn" -p "127.0.0.1:326$t" --login
+	raid_log_in "$iqn" "127.0.0.1:326$t"
 done
 # Three copies of everything, each of another target.
-disks=()
-for l in 0 1 2; do
-	for t in 0 1 2; do
-		disks+=("$(i_disk "$IQN-$t" $l)") || give_up "no disk"
-	done
-done
+raid_find "$IQN-0" "$IQN-1" "$IQN-2"
 raid_make "${disks[@]}"
 raid_write 15 &
 load=$!

@@ -11,16 +11,9 @@ exec 3>&1
 i_init
 must modprobe raid10
 for t in 1 2 3; do
-	i_node "$IQN-$t" "10.77.0.$t:3260"
-	i_set -m node -T "$IQN-$t" -p "10.77.0.$t:3260" -- node.session.timeo.replacement_timeout=2
-	must iscsiadm -m node -T "$IQN-$t" -p "10.77.0.$t:3260" --login
+	raid_log_in "$IQN-$t" "10.77.0.$t:3260"
 done
-disks=()
-for l in 0 1 2; do
-	for t in 1 2 3; do
-		disks+=("$(i_disk "$IQN-$t" $l)") || give_up "no disk"
-	done
-done
+raid_find "$IQN-1" "$IQN-2" "$IQN-3"
 raid_make "${disks[@]}"
 raid_write 30 &
 load=$!

@@ -3,6 +3,24 @@
 # RAID10 over nine disks of three targets: three copies of everything, each of another target, which
 # has every third of the nine. Sourced after lib.sh, by whatever is the initiator.
 
+# raid_log_in IQN PORTAL: one that goes away is soon given up.
+raid_log_in() {
+	i_node "$1" "$2"
+	i_set -m node -T "$1" -p "$2" -- node.session.timeo.replacement_timeout=2
+	must iscsiadm -m node -T "$1" -p "$2" --login
+}
+
+# raid_find IQN IQN IQN: sets disks to the nine, in the order in which they make the copies.
+raid_find() {
+	local lun iqn
+	disks=()
+	for lun in 0 1 2; do
+		for iqn; do
+			disks+=("$(i_disk "$iqn" $lun)") || give_up "no disk"
+		done
+	done
+}
+
 # raid_make DISK...
 raid_make() {
 	must mdadm --create /dev/md0 --run --level=10 --layout=n3 --assume-clean --bitmap=internal --chunk=64 \
