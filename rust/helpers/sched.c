@@ -7,6 +7,7 @@
 #include <linux/llist.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
+#include <linux/sched/clock.h>
 #include <linux/smpboot.h>
 #include <linux/workqueue.h>
 
@@ -48,6 +49,13 @@ static int fer_submit_should_run(unsigned int cpu)
 }
 
 /*
+ * How many connections a batch answers itself, and for how long, in ns, other
+ * softirqs wait for that.
+ */
+#define FER_AFTER 256
+#define FER_AFTER_NS 500000
+
+/*
  * What is to be done at the end of the batch of a CPU's thread. Only that
  * thread touches it.
  */
@@ -57,7 +65,7 @@ static DEFINE_PER_CPU(struct fer_after {
 	struct {
 		void (*fn)(void *arg);
 		void *arg;
-	} calls[8];
+	} calls[FER_AFTER];
 }, fer_after);
 
 static void fer_submit_fn(unsigned int cpu)
@@ -66,6 +74,7 @@ static void fer_submit_fn(unsigned int cpu)
 	struct llist_node *batch;
 	struct blk_plug plug;
 	unsigned int i;
+	u64 begin;
 
 	batch = llist_del_all(per_cpu_ptr(&fer_submit_list, cpu));
 	if (!batch)
@@ -78,8 +87,16 @@ static void fer_submit_fn(unsigned int cpu)
 	/* What ended within the batch is answered here and now. */
 	if (after->nr || fer_softirq_pending()) {
 		local_bh_disable();
-		for (i = 0; i < after->nr; i++)
+		begin = after->nr > 1 ? local_clock() : 0;
+		for (i = 0; i < after->nr; i++) {
+			if (i && local_clock() - begin > FER_AFTER_NS) {
+				local_bh_enable();
+				cond_resched();
+				local_bh_disable();
+				begin = local_clock();
+			}
 			after->calls[i].fn(after->calls[i].arg);
+		}
 		after->nr = 0;
 		local_bh_enable();
 	}
