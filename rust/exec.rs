@@ -28,6 +28,7 @@ use crate::{
         Command,
         DeviceInfo,
         Port,
+        ReadWriteLimits,
         Sense,
         Status, //
     },
@@ -55,6 +56,7 @@ use crate::{
     },
     task::{
         self,
+        Now,
         Outcome,
         Task,
         Verb, //
@@ -148,14 +150,14 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
             return Prepared::refused(Outcome::status(Status::ReservationConflict));
         }
     }
-    let Some(lost) = device.is_lost() else {
+    let Some((lost, limits)) = device.lost_and_limits(nexus.read_only()) else {
         return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
     };
     if command.needs_medium() && lost {
         return Prepared::refused(Sense::NOT_READY_CAUSE_NOT_REPORTABLE);
     }
     let shift = device.block_shift();
-    let checked = check(&command, nexus).and_then(|()| {
+    let checked = check(&command, nexus, &limits).and_then(|()| {
         if access.is_optimized() {
             return Ok(());
         }
@@ -187,13 +189,10 @@ fn accept(command: Command, shift: u32) -> Prepared {
 }
 
 /// Checks the command against the unit.
-fn check(command: &Command, nexus: &Nexus) -> Result<(), Sense> {
+fn check(command: &Command, nexus: &Nexus, limits: &ReadWriteLimits) -> Result<(), Sense> {
     // A READ or WRITE needs four facts; all others look at the whole device.
-    if matches!(command, Command::Read { .. } | Command::Write { .. }) {
-        let limits = nexus.device().read_write_limits(nexus.read_only());
-        if let Some(result) = command.check_read_write(&limits) {
-            return result;
-        }
+    if let Some(result) = command.check_read_write(limits) {
+        return result;
     }
     let listing = matches!(command, Command::ReportSupportedOpcodes { .. });
     if listing && nexus.device().attrib(DeviceAttrib::Rsoc) == 0 {
@@ -511,11 +510,14 @@ impl submit::Submit for Disk {
     type Shared = task::Head;
     type Exclusive = task::Body;
 
-    fn batch() {
+    type Batch = Now;
+
+    fn batch() -> Now {
         stats::one(Stat::SubmitBatches);
+        Now::default()
     }
 
-    fn submit(task: Task) {
+    fn submit(task: Task, now: &mut Now) {
         let link = &task.shared().link;
         if link.owes_ack() {
             // With the responses, if the batch ends before the disk has them.
@@ -529,7 +531,7 @@ impl submit::Submit for Disk {
                 return task::finish(task, sense.into());
             }
         }
-        backend::start(task);
+        backend::start(task, now);
     }
 }
 

@@ -333,7 +333,7 @@ impl End {
         let Some(received) = times.received() else {
             return self;
         };
-        let now = misc::clock_ns();
+        let now = passed(times.answered).unwrap_or_else(misc::clock_ns);
         self.took = [
             Some(took(received, now)),
             passed(times.submitted).map(|at| took(received, at)),
@@ -356,6 +356,20 @@ fn took(from: u64, to: u64) -> (u8, u64) {
     (latency::bucket(ns) as u8, ns)
 }
 
+/// The clock, looked at once for all that is done at once, and only if it is needed.
+#[derive(Default)]
+pub(crate) struct Now(u64);
+
+impl Now {
+    #[inline]
+    fn get(&mut self) -> u64 {
+        if self.0 == 0 {
+            self.0 = misc::clock_ns();
+        }
+        self.0
+    }
+}
+
 /// When a command came how far, by [`misc::clock_ns`]; 0 when it did not, or
 /// when it is not to be timed.
 #[derive(Clone, Copy, Default)]
@@ -363,6 +377,7 @@ pub(crate) struct Times {
     received: u64,
     submitted: u64,
     completed: u64,
+    answered: u64,
 }
 
 impl Times {
@@ -373,6 +388,7 @@ impl Times {
             received: if is_timing() { misc::clock_ns() } else { 0 },
             submitted: 0,
             completed: 0,
+            answered: 0,
         }
     }
 
@@ -382,9 +398,9 @@ impl Times {
 
     /// It is given to the disk.
     #[inline]
-    pub(crate) fn submit(&mut self) {
+    pub(crate) fn submit(&mut self, now: &mut Now) {
         if self.received != 0 {
-            self.submitted = misc::clock_ns();
+            self.submitted = now.get();
         }
     }
 
@@ -393,6 +409,14 @@ impl Times {
     pub(crate) fn complete(&mut self) {
         if self.received != 0 {
             self.completed = misc::clock_ns();
+        }
+    }
+
+    /// Its response is built.
+    #[inline]
+    pub(crate) fn answer(&mut self, now: &mut Now) {
+        if self.received != 0 {
+            self.answered = now.get();
         }
     }
 }

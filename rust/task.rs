@@ -155,6 +155,9 @@ pub(crate) struct Reassignment {
     pub(crate) to: Arc<dyn Link>,
 }
 
+/// The clock of what is done to several tasks at once.
+pub(crate) use crate::meter::Now;
+
 /// The part of a task that everybody may see.
 pub(crate) struct Head {
     /// The Initiator Task Tag.
@@ -441,7 +444,7 @@ impl Body {
             edtl,
             asked: 0,
             read,
-            data: PageBuf::empty(),
+            data <- PageBuf::init_empty(),
             charged: 0,
             plan: None,
             cut: None,

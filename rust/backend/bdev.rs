@@ -45,6 +45,7 @@ use crate::{
         self,
         Body,
         Head,
+        Now,
         Outcome,
         Task,
         Verb, //
@@ -112,8 +113,9 @@ fn blocks_of(command: &Command, device: &Device, data: &PageBuf) -> Option<Range
 }
 
 /// Starts the I/O of a READ, WRITE or SYNCHRONIZE CACHE. Submit thread: what
-/// would have to wait goes on to the slow workqueue.
-pub(crate) fn start(mut task: Task) {
+/// would have to wait goes on to the slow workqueue. `now` is that of the batch,
+/// which the disk gets as a whole.
+pub(crate) fn start(mut task: Task, now: &mut Now) {
     let (head, body) = task.both();
     let Some(device) = device_of(head) else {
         return task::finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
@@ -125,7 +127,7 @@ pub(crate) fn start(mut task: Task) {
         return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
     };
     body.started = device.begin();
-    body.times.submit();
+    body.times.submit(now);
     if let Some(blocks) = blocks_of(command, device, &body.data) {
         body.pass = device.ranges().try_enter(&blocks);
         if body.pass.is_none() {
@@ -138,7 +140,7 @@ pub(crate) fn start(mut task: Task) {
         Ok(live) => live,
         Err(error) => return Body::complete(task, Err(error)),
     };
-    let pieces = body.data.pieces(0, io.bytes).count();
+    let pieces = body.data.count_pieces(0, io.bytes);
     if !live.fits_nowait(io.sector, io.bytes, pieces) {
         body.may_block = true;
         return task::slow(task, start_waiting);
@@ -434,7 +436,7 @@ pub(crate) fn carry_out(task: &mut Task) -> Option<Outcome> {
     let now = device.begin_other();
     if body.verified == 0 {
         body.started = now;
-        body.times.submit();
+        body.times.submit(&mut Now::default());
     }
     let outcome = carry_out_on(head, device, &command, body);
     device.end_other();

@@ -759,11 +759,11 @@ impl Rx {
         request: Request<'_>,
         len: u32,
     ) {
-        let Some(session) = conn.session.as_ref().cloned() else {
+        let Some(session) = conn.session.as_ref() else {
             return self.fail(conn, Why::Protocol);
         };
         if self.shared || self.level > 0 {
-            conn.acknowledge(&session, Bhs::cast(&self.head).exp_stat_sn());
+            conn.acknowledge(session, Bhs::cast(&self.head).exp_stat_sn());
         }
         match request {
             Request::ScsiCommand(_)
@@ -775,7 +775,7 @@ impl Rx {
                 // RFC 7143 4.3: such a session takes Text and Logout only.
                 self.reject(conn, owner, RejectReason::CommandNotSupported);
             }
-            Request::ScsiCommand(pdu) => self.scsi_command(conn, owner, &session, pdu, len),
+            Request::ScsiCommand(pdu) => self.scsi_command(conn, owner, session, pdu, len),
             Request::DataOut(pdu) => self.data_out(conn, owner, pdu),
             Request::NopOut(pdu) => {
                 if pdu.wants_answer() && len != 0 {
@@ -1340,6 +1340,9 @@ impl Rx {
         let basic = pdu.cdb();
         out.get_mut(..basic.len())?.copy_from_slice(basic);
         let mut len = basic.len();
+        if self.ahs.is_empty() {
+            return Some(len);
+        }
         let spill = match Ahs::parse(&self.ahs) {
             Ok(ahs) => ahs.cdb_spill,
             Err(_) => return None,

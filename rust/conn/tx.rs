@@ -65,6 +65,7 @@ use crate::{
     },
     task::{
         Link,
+        Now,
         Outcome,
         Task, //
     },
@@ -125,6 +126,8 @@ pub(super) struct Tx {
     /// What is being sent again.
     again: Option<Again>,
     pdus: u64,
+    /// When the present batch was built.
+    now: Now,
 }
 
 impl Tx {
@@ -142,6 +145,7 @@ impl Tx {
             kept: None,
             again: None,
             pdus: 0,
+            now: Now::default(),
         })
     }
 
@@ -311,6 +315,7 @@ impl Tx {
 
     /// Gathers PDUs for one send.
     fn fill(&mut self, conn: ArcBorrow<'_, Conn>, owner: &Owner<'_>) {
+        self.now = Now::default();
         while self.gather.total() < BATCH_BYTES && self.then.is_none() {
             if !self.gather.ready(FRAME_BYTES, FRAME_PIECES) {
                 if self.gather.total() == 0 {
@@ -381,7 +386,7 @@ impl Tx {
         digests: bool,
     ) {
         self.pdus = self.pdus.wrapping_add(1);
-        self.gather.push_bytes(header);
+        self.gather.push_header(header);
         if digests && self.header_digest {
             let crc = !misc::crc32c(!0, header);
             self.gather.push_bytes(&crc.to_le_bytes());
@@ -559,6 +564,11 @@ impl Tx {
     /// Sends Data-In PDUs of a task, the status with the last one, until there
     /// is no room: then the task stays in `current`.
     fn data_in(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) -> ControlFlow<()> {
+        // A task is always of a session.
+        let Some(session) = conn.session.as_ref() else {
+            self.retire(task);
+            return ControlFlow::Continue(());
+        };
         loop {
             let full =
                 self.gather.total() >= BATCH_BYTES || !self.gather.ready(FRAME_BYTES, FRAME_PIECES);
@@ -600,13 +610,13 @@ impl Tx {
             let residual = Residual::new(body.edtl, body.asked);
             let mut stat_sn = Sn(0);
             if with_status {
-                let session = head.session.clone();
+                body.times.answer(&mut self.now);
                 // Its number is taken before those who wait for its end are
                 // told: they may have to wait for its acknowledgement.
                 stat_sn = self.next_stat_sn(conn);
                 session.retire(&mut task);
             }
-            let (exp_cmd_sn, max_cmd_sn) = Self::numbers(conn);
+            let (exp_cmd_sn, max_cmd_sn) = session.command_numbers();
             let mut header = [0; BHS_LEN];
             DataIn {
                 final_bit: cut.end_of_burst || cut.last,
@@ -636,6 +646,7 @@ impl Tx {
     fn response(&mut self, conn: ArcBorrow<'_, Conn>, mut task: Task) {
         let session = task.shared().session.clone();
         let stat_sn = self.next_stat_sn(conn);
+        task.get().times.answer(&mut self.now);
         session.retire(&mut task);
         let (head, body) = task.both();
         let mut sense = [0u8; 2 + SENSE_WITH_REFERRAL_LEN];

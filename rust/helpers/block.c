@@ -124,6 +124,26 @@ void fer_ref_put(struct percpu_ref *ref)
 }
 
 /*
+ * How long the device is now, and whether it can only be read, for less than a
+ * reference costs: when the last one of `users` is given back a grace period
+ * has passed since the first one was.
+ */
+bool fer_bdev_look(struct percpu_ref *users, struct block_device *bdev,
+		   u64 *sectors, bool *read_only)
+{
+	bool live;
+
+	rcu_read_lock();
+	live = !percpu_ref_is_dying(users);
+	if (live) {
+		*sectors = bdev_nr_sectors(bdev);
+		*read_only = bdev_read_only(bdev);
+	}
+	rcu_read_unlock();
+	return live;
+}
+
+/*
  * Where a bio begins, on its device and in its pieces. By position: kernels
  * differ in the name of the last member. The I/O of a peer is nobody's on this
  * host, so it has no cgroup of the submitter, but that of css, or none.

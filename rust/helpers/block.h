@@ -91,6 +91,8 @@ void fer_bdev_release(struct file *file);
 void fer_bdev_holder_unlock(struct block_device *bdev);
 bool fer_ref_tryget_live(struct percpu_ref *ref);
 void fer_ref_put(struct percpu_ref *ref);
+bool fer_bdev_look(struct percpu_ref *users, struct block_device *bdev,
+		   u64 *sectors, bool *read_only);
 void fer_bio_begin(struct bio *bio, void *css, sector_t sector,
 		   unsigned int bytes, unsigned int piece, unsigned int done);
 void *fer_blkcg_get(const char *path);

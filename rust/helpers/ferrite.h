@@ -91,8 +91,8 @@ bool fer_llist_push(struct llist_node *node, struct llist_head *head);
 bool fer_llist_empty(const struct llist_head *head);
 
 /* misc.c */
-void fer_spin_lock_bh(spinlock_t *lock);
-void fer_spin_unlock_bh(spinlock_t *lock);
+bool fer_spin_lock_bh(spinlock_t *lock);
+void fer_spin_unlock_bh(spinlock_t *lock, bool bh);
 bool fer_spin_trylock_bh(spinlock_t *lock);
 u64 fer_now_ns(void);
 u64 fer_clock_ns(void);

@@ -40,14 +40,26 @@ void *fer_page_address(struct page *page)
 	return page_address(page);
 }
 
-void fer_spin_lock_bh(spinlock_t *lock)
+/*
+ * Within a softirq there are none to be kept off. Returns whether it did, which
+ * fer_spin_unlock_bh() has to be told.
+ */
+bool fer_spin_lock_bh(spinlock_t *lock)
 {
+	if (in_serving_softirq()) {
+		spin_lock(lock);
+		return false;
+	}
 	spin_lock_bh(lock);
+	return true;
 }
 
-void fer_spin_unlock_bh(spinlock_t *lock)
+void fer_spin_unlock_bh(spinlock_t *lock, bool bh)
 {
-	spin_unlock_bh(lock);
+	if (bh)
+		spin_unlock_bh(lock);
+	else
+		spin_unlock(lock);
 }
 
 bool fer_spin_trylock_bh(spinlock_t *lock)

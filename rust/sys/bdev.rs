@@ -5,6 +5,7 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::{
+    atomic::InPlace,
     bindings,
     cgroup::{
         Cgroup,
@@ -636,12 +637,12 @@ impl Bdev {
 
     /// Whether [`Bdev::close`] has been called.
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.closing.load(Relaxed)
+        self.inner.closing.now()
     }
 
     /// Whether the device has been removed, as far as anybody knows.
     pub(crate) fn is_dead(&self) -> bool {
-        self.inner.holder.dead.load(Relaxed)
+        self.inner.holder.dead.now()
     }
 
     /// Whether the device has been removed. Looks, so that all know, as nobody
@@ -702,8 +703,15 @@ impl Bdev {
     /// As [`nr_sectors`](Self::nr_sectors), and whether it may be written now.
     /// For every READ and WRITE. Any context.
     pub(crate) fn sectors_and_writable(&self) -> (u64, bool) {
-        self.enter()
-            .map_or((0, false), |live| (live.nr_sectors(), live.is_writable()))
+        let (mut sectors, mut read_only) = (0, true);
+        let inner = &self.inner;
+        // SAFETY: `users` is initialised and alive. The device is alive while
+        // `users` is not dying, and for a grace period of RCU after that.
+        let live = unsafe {
+            bindings::fer_bdev_look(inner.users.get(), inner.bdev, &mut sectors, &mut read_only)
+        };
+        let writable = live && inner.mode == Mode::ReadWrite && !read_only;
+        (sectors, writable)
     }
 
     /// The limits now, or those at opening once it is closed. Any context, but

@@ -136,9 +136,19 @@ impl Gather {
         !self.head.is_null()
     }
 
-    /// Copies `bytes` (a header, a digest, padding) into the batch. Returns
+    /// Copies `bytes` (a digest, padding, a short answer) into the batch. Returns
     /// whether it fitted; the caller sends what there is and tries again.
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.push(bytes)
+    }
+
+    /// The same for a header, whose length the compiler knows.
+    pub(crate) fn push_header<const N: usize>(&mut self, header: &[u8; N]) -> bool {
+        self.push(header)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, bytes: &[u8]) -> bool {
         let len = bytes.len();
         if len == 0 {
             return true;
@@ -182,9 +192,10 @@ impl Gather {
         })
     }
 
-    /// How many pieces `[at, at + len)` of `pages` takes.
+    /// How many pieces `[at, at + len)` of `pages` takes at most.
+    #[inline]
     pub(crate) fn pieces(pages: &PageBuf, at: usize, len: usize) -> usize {
-        pages.pieces(at, len).count()
+        pages.count_pieces(at, len)
     }
 
     /// Adds `[at, at + len)` of `pages` without copying. Returns whether it

@@ -15,10 +15,12 @@ use kernel::sync::lock::{
 pub(crate) struct BhBackend;
 
 // SAFETY: `spin_lock_bh` excludes every other CPU, and softirqs on this one,
-// until `spin_unlock_bh`; `relock` is the default and uses `lock`.
+// until `spin_unlock_bh`, and so does `spin_lock` within a softirq; `relock` is
+// the default and uses `lock`.
 unsafe impl Backend for BhBackend {
     type State = bindings::spinlock_t;
-    type GuardState = ();
+    /// Whether it keeps softirqs off; within one it need not.
+    type GuardState = bool;
 
     unsafe fn init(
         ptr: *mut Self::State,
@@ -30,19 +32,19 @@ unsafe impl Backend for BhBackend {
         unsafe { bindings::__spin_lock_init(ptr, name, key) }
     }
 
-    unsafe fn lock(ptr: *mut Self::State) {
+    unsafe fn lock(ptr: *mut Self::State) -> bool {
         // SAFETY: The caller promises an initialised lock.
         unsafe { bindings::fer_spin_lock_bh(ptr) }
     }
 
-    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<bool> {
         // SAFETY: As in `lock`.
-        unsafe { bindings::fer_spin_trylock_bh(ptr) }.then_some(())
+        unsafe { bindings::fer_spin_trylock_bh(ptr) }.then_some(true)
     }
 
-    unsafe fn unlock(ptr: *mut Self::State, (): &()) {
-        // SAFETY: The caller owns the lock.
-        unsafe { bindings::fer_spin_unlock_bh(ptr) }
+    unsafe fn unlock(ptr: *mut Self::State, bh: &bool) {
+        // SAFETY: The caller owns the lock, and `bh` is what it got with it.
+        unsafe { bindings::fer_spin_unlock_bh(ptr, *bh) }
     }
 
     unsafe fn assert_is_held(_ptr: *mut Self::State) {}

@@ -50,32 +50,30 @@ pub(crate) enum Gfp {
 ///
 /// # Invariants
 ///
-/// The first `used` of `array`, which are no more than it has, are set.
-enum Pieces {
-    Inline {
-        array: [MaybeUninit<bindings::bio_vec>; INLINE_PIECES],
-        used: usize,
-    },
-    Heap(KVec<bindings::bio_vec>),
+/// Without `heap`, the first `used` of `array`, which are no more than it has, are
+/// set.
+struct Pieces {
+    heap: Option<KVec<bindings::bio_vec>>,
+    used: usize,
+    array: [MaybeUninit<bindings::bio_vec>; INLINE_PIECES],
 }
 
 impl Pieces {
     const fn new() -> Self {
         // INVARIANT: None is set.
-        Self::Inline {
-            array: [const { MaybeUninit::uninit() }; INLINE_PIECES],
+        Self {
+            heap: None,
             used: 0,
+            array: [const { MaybeUninit::uninit() }; INLINE_PIECES],
         }
     }
 
     #[inline]
     fn as_slice(&self) -> &[bindings::bio_vec] {
-        match self {
+        match &self.heap {
             // SAFETY: By the type invariant these are set.
-            Self::Inline { array, used } => unsafe {
-                core::slice::from_raw_parts(array.as_ptr().cast(), *used)
-            },
-            Self::Heap(pieces) => pieces,
+            None => unsafe { core::slice::from_raw_parts(self.array.as_ptr().cast(), self.used) },
+            Some(pieces) => pieces,
         }
     }
 
@@ -85,36 +83,27 @@ impl Pieces {
         if total > MAX_PIECES {
             return Err(AllocError);
         }
-        match self {
-            Self::Inline { .. } if total <= INLINE_PIECES => {}
-            Self::Inline { .. } => {
-                let mut heap = vec_with_capacity(total)?;
-                for piece in self.as_slice() {
-                    heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
-                }
-                *self = Self::Heap(heap);
+        if self.heap.is_some() || total > INLINE_PIECES {
+            let mut heap = vec_with_capacity(total)?;
+            for piece in self.as_slice() {
+                heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
             }
-            Self::Heap(old) => {
-                let mut heap = vec_with_capacity(total)?;
-                for piece in old.iter() {
-                    heap.push_within_capacity(*piece).map_err(|_| AllocError)?;
-                }
-                *old = heap;
-            }
+            self.heap = Some(heap);
         }
         Ok(())
     }
 
     /// Adds a piece, for which [`Pieces::reserve`] has made room.
     fn push(&mut self, piece: bindings::bio_vec) -> Result<(), AllocError> {
-        match self {
-            Self::Inline { array, used } => {
-                array.get_mut(*used).ok_or(AllocError)?.write(piece);
+        match &mut self.heap {
+            None => {
+                let room = self.array.get_mut(self.used).ok_or(AllocError)?;
+                room.write(piece);
                 // INVARIANT: One more is set, and there was room.
-                *used = used.saturating_add(1);
+                self.used = self.used.saturating_add(1);
                 Ok(())
             }
-            Self::Heap(pieces) => pieces.push_within_capacity(piece).map_err(|_| AllocError),
+            Some(pieces) => pieces.push_within_capacity(piece).map_err(|_| AllocError),
         }
     }
 }
@@ -177,6 +166,24 @@ impl PageBuf {
             len: 0,
             stashed: false,
         }
+    }
+
+    /// The same, built where it is to be: what says nothing yet is not written.
+    pub(crate) fn init_empty() -> impl Init<Self> {
+        let write = |slot: *mut Self| {
+            // INVARIANT: As in `empty`.
+            // SAFETY: `slot` is valid for writing. All fields are written but the
+            // array, which may be anything.
+            unsafe {
+                (&raw mut (*slot).pieces.heap).write(None);
+                (&raw mut (*slot).pieces.used).write(0);
+                (&raw mut (*slot).len).write(0);
+                (&raw mut (*slot).stashed).write(false);
+            }
+            Ok(())
+        };
+        // SAFETY: What is written is a `PageBuf`, see above; it may be moved.
+        unsafe { pin_init::init_from_closure(write) }
     }
 
     /// Allocates `len` bytes, the contents being undefined.
@@ -278,6 +285,16 @@ impl PageBuf {
             rest: self.bvecs(),
             skip: at,
             left: len.min(self.len.saturating_sub(at)),
+        }
+    }
+
+    /// How many [`pieces`](Self::pieces) there are at most.
+    #[inline]
+    pub(crate) fn count_pieces(&self, at: usize, len: usize) -> usize {
+        match self.bvecs() {
+            // As it is with most commands.
+            [_] => 1,
+            _ => self.pieces(at, len).count(),
         }
     }
 

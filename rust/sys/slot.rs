@@ -11,7 +11,6 @@ use super::{
 use core::ptr;
 use kernel::sync::{
     atomic::{
-        Acquire,
         Atomic,
         Full,
         Relaxed, //
@@ -51,7 +50,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// What is in it. Any context.
     pub(crate) fn get(&self) -> Option<Arc<T>> {
         let _read = rcu::read_lock();
-        let now = self.0.load(Acquire);
+        let now = self.0.acquired();
         if now.is_null() {
             return None;
         }
@@ -66,7 +65,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
         let _read = rcu::read_lock();
         // SAFETY: By the type invariant it is null, or an object that stays as
         // long as we read.
-        look(unsafe { self.0.load(Acquire).as_ref() })
+        look(unsafe { self.0.acquired().as_ref() })
     }
 
     /// Puts something in, or empties it, and returns what was in it: whoever

@@ -24,12 +24,14 @@ pub(crate) trait Submit {
     type Shared: Send + Sync;
     /// The exclusive part of the command.
     type Exclusive: Send;
+    /// What the commands of a batch have in common.
+    type Batch;
 
     /// Called in the submit thread before each batch.
-    fn batch();
+    fn batch() -> Self::Batch;
 
     /// Called in the submit thread, under a plug, for each command.
-    fn submit(command: Owned<Self::Shared, Self::Exclusive>);
+    fn submit(command: Owned<Self::Shared, Self::Exclusive>, batch: &mut Self::Batch);
 }
 
 /// Keeps the submit threads; dropping it stops them.
@@ -120,8 +122,8 @@ impl Drop for Quiet {
 unsafe extern "C" fn run<T: Submit>(batch: *mut bindings::llist_node) {
     // SAFETY: All that is pushed to the threads is pushed by `push::<T>`.
     let batch = unsafe { Chain::<T::Shared, T::Exclusive>::from_raw(batch) };
-    T::batch();
+    let mut common = T::batch();
     for command in batch {
-        T::submit(command);
+        T::submit(command, &mut common);
     }
 }

@@ -984,13 +984,7 @@ impl Device {
     }
 
     /// Whether the block device is gone, or going; `None` when there is none.
-    /// Any context.
-    pub(crate) fn is_lost(&self) -> Option<bool> {
-        self.bdev
-            .with(|bdev| bdev.map(|bdev| bdev.is_dead() || bdev.is_closed()))
-    }
-
-    /// As [`Device::is_lost`], and looks, so that all know. Any context.
+    /// Looks, so that all know. Any context.
     pub(crate) fn look_lost(&self) -> Option<bool> {
         self.bdev
             .with(|bdev| bdev.map(|bdev| bdev.look_removed() || bdev.is_closed()))
@@ -1188,10 +1182,27 @@ impl Device {
     /// What READ and WRITE are checked against: the same as
     /// [`with_info`](Self::with_info) tells, for no lock and few loads.
     pub(crate) fn read_write_limits(&self, read_only: bool) -> ReadWriteLimits {
+        let seen = self.bdev.with(|bdev| bdev.map(Bdev::sectors_and_writable));
+        self.read_write_limits_of(seen.unwrap_or((0, false)), read_only)
+    }
+
+    /// The same, and first whether the block device is gone, or going, as far as
+    /// anybody knows; `None` when there is none. Any context.
+    pub(crate) fn lost_and_limits(&self, read_only: bool) -> Option<(bool, ReadWriteLimits)> {
+        let (lost, seen) = self.bdev.with(|bdev| {
+            let bdev = bdev?;
+            let lost = bdev.is_dead() || bdev.is_closed();
+            Some((lost, bdev.sectors_and_writable()))
+        })?;
+        Some((lost, self.read_write_limits_of(seen, read_only)))
+    }
+
+    fn read_write_limits_of(
+        &self,
+        (sectors, writable): (u64, bool),
+        read_only: bool,
+    ) -> ReadWriteLimits {
         let shift = self.block_shift();
-        let (sectors, writable) = self
-            .bdev
-            .with(|bdev| bdev.map_or((0, false), Bdev::sectors_and_writable));
         ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
