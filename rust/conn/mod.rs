@@ -240,6 +240,7 @@ pub(crate) struct Conn {
     inbox: SpinLockBh<Option<rx::Inbound>>,
     #[pin]
     control_state: Mutex<Control>,
+    after: submit::Place,
     #[pin]
     bh: Work<Conn, BH>,
     #[pin]
@@ -322,6 +323,7 @@ impl Conn {
                 waiters <- new_spinlock_bh!(KVec::new(), "ferrite_waiters"),
                 inbox <- new_spinlock_bh!(None, "ferrite_inbox"),
                 control_state <- new_mutex!(Control::new()?, "ferrite_control"),
+                after: submit::Place::new(),
                 bh <- new_work!("ferrite_bh"),
                 worker <- new_work!("ferrite_worker"),
                 control <- new_work!("ferrite_control"),
@@ -1007,6 +1009,10 @@ impl WorkItem<BH> for Conn {
 }
 
 impl submit::After for Conn {
+    fn place(&self) -> &submit::Place {
+        &self.after
+    }
+
     fn after(this: Arc<Conn>) {
         Self::round(this);
     }

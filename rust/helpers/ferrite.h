@@ -82,7 +82,13 @@ bool fer_wq_queue(struct workqueue_struct *wq, struct work_struct *work);
 int fer_submit_start(void (*run)(struct llist_node *batch));
 void fer_submit_stop(void);
 void fer_submit_push(struct llist_node *node);
-bool fer_submit_after(void (*fn)(void *arg), void *arg);
+struct fer_after {
+	struct fer_after *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+bool fer_submit_is_open(void);
+void fer_submit_after(struct fer_after *after);
 bool fer_submit_is_current(void);
 bool fer_submit_quiet_begin(void);
 void fer_submit_quiet_end(void);

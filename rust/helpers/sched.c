@@ -49,74 +49,78 @@ static int fer_submit_should_run(unsigned int cpu)
 }
 
 /*
- * How many connections a batch answers itself, and for how long, in ns, other
- * softirqs wait for that.
- */
-#define FER_AFTER 256
-#define FER_AFTER_NS 500000
-
-/*
  * What is to be done at the end of the batch of a CPU's thread. Only that
  * thread touches it.
  */
-static DEFINE_PER_CPU(struct fer_after {
+static DEFINE_PER_CPU(struct fer_after_list {
 	bool open;
-	unsigned int nr;
-	struct {
-		void (*fn)(void *arg);
-		void *arg;
-	} calls[FER_AFTER];
-}, fer_after);
+	struct fer_after *first;
+	struct fer_after **end;
+}, fer_after_list);
+
+/* For how long, in ns, other softirqs wait for that. */
+#define FER_AFTER_NS 500000
+
+static void fer_submit_end(struct fer_after *next)
+{
+	struct fer_after *after;
+	u64 begin;
+
+	local_bh_disable();
+	begin = next && next->next ? local_clock() : 0;
+	while ((after = next)) {
+		/* It may be gone, or in a list again, when it is done. */
+		next = after->next;
+		after->fn(after->arg);
+		if (next && local_clock() - begin > FER_AFTER_NS) {
+			local_bh_enable();
+			cond_resched();
+			local_bh_disable();
+			begin = local_clock();
+		}
+	}
+	local_bh_enable();
+}
 
 static void fer_submit_fn(unsigned int cpu)
 {
-	struct fer_after *after = per_cpu_ptr(&fer_after, cpu);
+	struct fer_after_list *list = per_cpu_ptr(&fer_after_list, cpu);
 	struct llist_node *batch;
 	struct blk_plug plug;
-	unsigned int i;
-	u64 begin;
 
 	batch = llist_del_all(per_cpu_ptr(&fer_submit_list, cpu));
 	if (!batch)
 		return;
-	after->open = true;
+	list->first = NULL;
+	list->end = &list->first;
+	list->open = true;
 	blk_start_plug(&plug);
 	fer_submit_run(llist_reverse_order(batch));
 	blk_finish_plug(&plug);
-	after->open = false;
+	list->open = false;
 	/* What ended within the batch is answered here and now. */
-	if (after->nr || fer_softirq_pending()) {
-		local_bh_disable();
-		begin = after->nr > 1 ? local_clock() : 0;
-		for (i = 0; i < after->nr; i++) {
-			if (i && local_clock() - begin > FER_AFTER_NS) {
-				local_bh_enable();
-				cond_resched();
-				local_bh_disable();
-				begin = local_clock();
-			}
-			after->calls[i].fn(after->calls[i].arg);
-		}
-		after->nr = 0;
-		local_bh_enable();
-	}
+	if (list->first || fer_softirq_pending())
+		fer_submit_end(list->first);
+}
+
+/* Whether this is a submit thread within a batch. */
+bool fer_submit_is_open(void)
+{
+	return in_task() && current == raw_cpu_read(fer_submit_task) &&
+	       raw_cpu_read(fer_after_list.open);
 }
 
 /*
- * Has `fn` called at the end of the batch, with softirqs disabled, if this is
- * a submit thread within one and has not too many already.
+ * Has after->fn(after->arg) called at the end of the batch, with softirqs
+ * disabled. fer_submit_is_open() must hold, and it must be in no list.
  */
-bool fer_submit_after(void (*fn)(void *arg), void *arg)
+void fer_submit_after(struct fer_after *after)
 {
-	struct fer_after *after = raw_cpu_ptr(&fer_after);
+	struct fer_after_list *list = raw_cpu_ptr(&fer_after_list);
 
-	if (!in_task() || current != raw_cpu_read(fer_submit_task) ||
-	    !after->open || after->nr == ARRAY_SIZE(after->calls))
-		return false;
-	after->calls[after->nr].fn = fn;
-	after->calls[after->nr].arg = arg;
-	after->nr++;
-	return true;
+	after->next = NULL;
+	*list->end = after;
+	list->end = &after->next;
 }
 
 /* Whether this is a submit thread, be it interrupted or not. */

@@ -7,6 +7,7 @@
 //! `ferrite/N` of its own CPU, which submits them under one plug.
 
 use super::{
+    atomic::InPlace,
     bindings,
     llist::Chain,
     owned::Owned, //
@@ -14,8 +15,17 @@ use super::{
 use core::ffi::c_void;
 use kernel::{
     prelude::*,
-    sync::Arc,
-    types::NotThreadSafe, //
+    sync::{
+        atomic::{
+            Atomic,
+            Full, //
+        },
+        Arc, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 
 /// What travels through the submit threads.
@@ -64,31 +74,75 @@ pub(crate) fn push<T: Submit>(command: Owned<T::Shared, T::Exclusive>) {
     unsafe { bindings::fer_submit_push(command.into_link()) };
 }
 
+/// The place of something in the list of what is to be done at the end of a batch.
+///
+/// # Invariants
+///
+/// While `listed` is not 0 the list, or who made it so, has `raw`, and nobody else.
+pub(crate) struct Place {
+    raw: Opaque<bindings::fer_after>,
+    listed: Atomic<i32>,
+}
+
+// SAFETY: It may be used by any thread; whose `raw` is, `listed` tells.
+unsafe impl Send for Place {}
+// SAFETY: As above.
+unsafe impl Sync for Place {}
+
+impl Place {
+    /// One that is in no list.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: It is not listed.
+        Self {
+            raw: Opaque::uninit(),
+            listed: Atomic::new(0),
+        }
+    }
+}
+
 /// What can be done at the end of a batch.
 pub(crate) trait After: Send + Sync + 'static {
+    /// Its place in the list.
+    fn place(&self) -> &Place;
+
     /// Called in a submit thread, with softirqs disabled.
     fn after(this: Arc<Self>);
 }
 
 /// Has [`After::after`] called at the end of the batch, if this is a submit
-/// thread that has one, and not too much to do after it; hands `this` back if
+/// thread that has one, and it is not going to be already; hands `this` back if
 /// not. Any context.
 pub(crate) fn after<T: After>(this: Arc<T>) -> Result<(), Arc<T>> {
     /// # Safety
     ///
-    /// `raw` must come from `Arc::into_raw` of a `T`, and be passed once.
+    /// `raw` must come from `Arc::into_raw` of a `T`, and be passed once; its place
+    /// must be in no list any more.
     unsafe extern "C" fn call<T: After>(raw: *mut c_void) {
         // SAFETY: By the caller's promise.
-        T::after(unsafe { Arc::from_raw(raw.cast::<T>()) });
+        let this = unsafe { Arc::from_raw(raw.cast::<T>()) };
+        // INVARIANT: It is in no list.
+        this.place().listed.put(0);
+        T::after(this);
     }
+    // SAFETY: No preconditions.
+    if !unsafe { bindings::fer_submit_is_open() } {
+        return Err(this);
+    }
+    let place = this.place();
+    if place.listed.xchg(1, Full) != 0 {
+        return Err(this);
+    }
+    let after = place.raw.get();
     let raw = Arc::into_raw(this);
-    // SAFETY: If it is taken, `call` gets `raw` once, at the end of the batch.
-    if unsafe { bindings::fer_submit_after(Some(call::<T>), raw.cast_mut().cast()) } {
-        Ok(())
-    } else {
-        // SAFETY: It was not taken, and came from `into_raw` above.
-        Err(unsafe { Arc::from_raw(raw) })
+    // SAFETY: By the type invariant `after` is ours, and stays where it is, as the
+    // list has a reference to what it is a part of. This is a submit thread, which
+    // gives that to `call`, once, when it has taken `after` from the list.
+    unsafe {
+        (*after).fn_ = Some(call::<T>);
+        (*after).arg = raw.cast_mut().cast();
+        bindings::fer_submit_after(after);
     }
+    Ok(())
 }
 
 /// While it lives, a softirq that is raised in a submit thread waits for the end

@@ -31,12 +31,14 @@ JOBS = {
     "128k-write-qd8": ("write", "128k", 8, 1500),
 }
 
+NOUNS = {"sessions": "sessions", "luns": "LUNs", "cpus": "CPUs"}
+
 EPILOG = """
 A job is one of the names above, or RW:BLOCK:DEPTH[:IOS], e.g. randrw:8k:16:4000.
 
 Instructions per I/O are end to end: initiator, TCP over loopback, target and fio, on one CPU
-of a machine in which an instruction is a nanosecond. The same run gives the same numbers on
-every host, however busy. --sides takes a profile as well, whose stacks tell whether the target
+(or all, with --scale-cpus) of a machine in which an instruction is a nanosecond. The same run gives
+the same numbers on every host, however busy. --sides takes a profile as well, whose stacks tell whether the target
 or the initiator was at work: its share, of the first number, is the target's; the sampling makes
 that exact to some 3 percent. --wall measures time instead, on two CPUs, several times; that
 needs a host that does nothing else.
@@ -60,7 +62,8 @@ def run_guest(options, target, mode, jobs, stacks=None):
     With `stacks`, a directory, it profiles, and leaves each sample's stack there.
     """
     profiled = options.profile or stacks is not None
-    command = [VM, "run", "--timeout", "3000", "--mem", "1024"]
+    # The initiator's end of a session takes a MiB.
+    command = [VM, "run", "--timeout", "3000", "--mem", str(1024 + 8 * options.sessions)]
     if options.kernel:
         command += ["--kernel", options.kernel]
     if options.module:
@@ -68,7 +71,8 @@ def run_guest(options, target, mode, jobs, stacks=None):
     share = os.path.join(PROJECT, "tests", "vm") if mode == "idle" else stacks or options.share
     if share:
         command += ["--share", share]
-    command += ["--icount"] if mode in ("icount", "far") else ["--smp", str(options.smp)]
+    # Of several CPUs in an --icount machine one runs at a time: what is counted is of all.
+    command += ["--icount", "--smp", str(options.cpus)] if mode in ("icount", "far") else ["--smp", str(options.smp)]
     digest = "crc32c" if options.digests else "none"
     seconds = options.far if mode == "far" else options.seconds
     command += [GUEST, target, mode, str(seconds), "yes" if profiled else "no",
@@ -172,41 +176,51 @@ def svg(result, names, targets):
 
 
 def scale(options, targets, what, counts):
-    """Instructions per 4k read with so many sessions, of depth 4 each, or LUNs, of depth 32."""
-    costs = {t: {} for t in targets}
+    """Instructions per 4k read with so many sessions, of depth 4 each, so many LUNs, of depth 32
+    together, or so many CPUs, with 8 sessions: end to end, and, of sessions and with --sides, of the
+    target alone."""
+    costs, own = {t: {} for t in targets}, {t: {} for t in targets}
     for count in counts:
-        depth = 4 * count if what == "sessions" else 32
+        changed = {"sessions": 8 if what == "cpus" else 1, "luns": 1, "cpus": 1, what: count}
+        several = argparse.Namespace(**{**vars(options), **changed})
+        depth = 32 if what == "luns" else 4 * several.sessions
         job = parse_job(f"randread:4k:{depth}:{max(8000, 16 * depth)}")
-        several = argparse.Namespace(**{**vars(options), "sessions": 1, "luns": 1, what: count})
         for target in targets:
-            costs[target][str(count)] = run_guest(several, target, "icount", [job])[0][job[0]]["ns_per_io"]
-    return costs
+            cost = run_guest(several, target, "icount", [job])[0][job[0]]["ns_per_io"]
+            costs[target][str(count)] = cost
+            if what == "sessions" and options.sides:
+                own[target][str(count)] = cost * target_sides(several, target, [job])[job[0]]
+    return costs, own
 
 
 def scale_svg(result, targets):
-    """Lines: instructions per I/O over the number of sessions, and of LUNs."""
+    """Lines: instructions per I/O over the number of sessions, LUNs and CPUs."""
     width, height, left, top = 300, 200, 60, 60
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * (left + width) + 60}" '
+    plots = result["scale"]
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(plots) * (left + width) + 60}" '
            f'height="{top + height + 50}" font-family="sans-serif" font-size="12">',
            '<rect width="100%" height="100%" fill="#ffffff"/>',
-           f'<text x="10" y="20" font-size="14">Instructions per 4k read, end to end (Linux {result["kernel"]})</text>']
-    most = max(v for of in result["scale"].values() for t in of.values() for v in t.values()) * 1.1
-    for index, (what, of) in enumerate(result["scale"].items()):
+           f'<text x="10" y="20" font-size="14">Instructions per 4k read (Linux {result["kernel"]}): end to end, '
+           'and, dashed, of the target alone</text>']
+    most = max(v for of in plots.values() for t in of.values() for v in t.values()) * 1.1
+    for index, (what, of) in enumerate(plots.items()):
         x0, y0 = left + index * (left + width), top + height
         counts = sorted({int(n) for t in of.values() for n in t})
         span = max(1, len(counts) - 1)
         out.append(f'<path d="M{x0} {top}V{y0}H{x0 + width}" fill="none" stroke="#000000"/>')
-        out.append(f'<text x="{x0 + width / 2}" y="{y0 + 40}" text-anchor="middle">{what}</text>')
+        out.append(f'<text x="{x0 + width / 2}" y="{y0 + 40}" text-anchor="middle">{NOUNS[what]}</text>')
         for at, count in enumerate(counts):
             out.append(f'<text x="{x0 + width * at / span:.0f}" y="{y0 + 18}" text-anchor="middle">{count}</text>')
+        own = result["scale_target"].get(what, {})
         for row, target in enumerate(targets):
-            points = [(x0 + width * counts.index(int(n)) / span, y0 - height * v / most)
-                      for n, v in of[target].items()]
-            out.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" '
-                       f'fill="none" stroke="{COLOURS[target]}" stroke-width="2"/>')
-            for (x, y), value in zip(points, of[target].values()):
-                out.append(f'<text x="{x:.1f}" y="{y - 6:.1f}" text-anchor="middle" font-size="10">'
-                           f'{value / 1000:.1f}k</text>')
+            for values, dashes in (of[target], ""), (own.get(target, {}), ' stroke-dasharray="5 3"'):
+                points = [(x0 + width * counts.index(int(n)) / span, y0 - height * v / most)
+                          for n, v in values.items()]
+                out.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" '
+                           f'fill="none" stroke="{COLOURS[target]}" stroke-width="2"{dashes}/>')
+                for (x, y), value in zip(points, values.values()):
+                    out.append(f'<text x="{x:.1f}" y="{y - 6:.1f}" text-anchor="middle" font-size="10">'
+                               f'{value / 1000:.1f}k</text>')
             if index == 0:
                 out.append(f'<text x="{left + row * 110}" y="42" fill="{COLOURS[target]}">{target}</text>')
     return "\n".join(out) + "\n</svg>\n"
@@ -236,6 +250,8 @@ def main():
                         help="also what a 4k read costs with so many sessions, of depth 4 each")
     parser.add_argument("--scale-luns", type=counts_of, default=[], metavar="N,N...",
                         help="also what it costs with so many LUNs, of depth 32 together")
+    parser.add_argument("--scale-cpus", type=counts_of, default=[], metavar="N,N...",
+                        help="also what it costs on so many CPUs, with 8 sessions of depth 4 each")
     parser.add_argument("--far", type=int, metavar="MS",
                         help="also writes over a network with this round trip, with all defaults")
     parser.add_argument("--wall", action="store_true", help="also IOPS and latency, by the clock")
@@ -248,6 +264,7 @@ def main():
     parser.add_argument("--output", default=os.path.join(PROJECT, "build", "bench.json"),
                         metavar="FILE", help="(build/bench.json)")
     options = parser.parse_args()
+    options.cpus = 1
     targets = options.targets.split(",")
     for target in targets:
         if target not in TARGETS:
@@ -296,12 +313,16 @@ def main():
         table("Threads per session", ["idle session"], list(idle), per("threads"), "{:.2f}",
               ratios=False)
     several = [t for t in targets if t != "nvmet"]
-    for what, counts in ("sessions", options.scale_sessions), ("luns", options.scale_luns):
+    for what, counts in (("sessions", options.scale_sessions), ("luns", options.scale_luns),
+                         ("cpus", options.scale_cpus)):
         if counts:
-            costs = scale(options, several, what, counts)
+            costs, own = scale(options, several, what, counts)
             result.setdefault("scale", {})[what] = costs
-            table(f"Instructions per 4k read by the number of {what} (ratio to LIO)",
+            table(f"Instructions per 4k read by the number of {NOUNS[what]} (ratio to LIO)",
                   [str(n) for n in counts], several, costs)
+            if own[several[0]]:
+                table("Of the target alone (ratio to LIO)", [str(n) for n in counts], several, own)
+            result.setdefault("scale_target", {})[what] = own
     if options.far:
         far = {t: run_guest(options, t, "far", [])[0] for t in targets if t != "nvmet"}
         result["far"] = {"round_trip_ms": options.far, "seconds": far}

@@ -653,7 +653,7 @@ def parser():
     one.add_argument("--mem", type=int, default=None, metavar="M",
                      help="memory in MiB (1024; 2048 with the debug kernel)")
     one.add_argument("--icount", action="store_true",
-                     help="count instructions: one is a nanosecond of the guest's time, on one CPU")
+                     help="count instructions: one, of whatever CPU, is a nanosecond of the guest's time")
     one.add_argument("--disk", action="append", default=[], metavar="SIZE|FILE[,OPTION...]",
                      help="a disk: empty, of SIZE (512M, 2G), or an existing raw FILE, written "
                      "through: what the guest flushed is in it. Options: bus=virtio|nvme|scsi, ro, "
@@ -708,11 +708,9 @@ def check(options, images):
     if options.net == "user" and not options.ip:
         options.ip = "10.0.2.15/24"
     if options.icount:
-        if options.smp not in (None, 1):
-            fail("--icount counts on one CPU: --smp must be 1")
         if options.accel == "kvm":
             fail("--icount needs TCG")
-        options.smp, options.accel = 1, "tcg"
+        options.smp, options.accel = options.smp or 1, "tcg"
     options.smp = options.smp or 2
     options.mem = options.mem or (2048 if images.is_debug else 1024)
     if not 1 <= options.smp <= 64:
