@@ -155,7 +155,8 @@ connect() {
 				[ ! -b "/dev/$name" ] || read -r size 2>/dev/null <"$dev/size" || size=0
 				[ "$size" -gt 0 ] || continue
 				# Both kinds of disk the same: no scheduler, nothing that is only counted.
-				put none "/sys/block/$name/queue/scheduler"
+				# It has a queue a moment later than a size.
+				printf none 2>/dev/null >"/sys/block/$name/queue/scheduler" || continue
 				put 2 "/sys/block/$name/queue/nomerges"
 				ready[$name]=yes
 			fi
