@@ -17,6 +17,7 @@ use crate::{
         Times, //
     },
     parcel::{
+        Entry,
         Found,
         Parcel, //
     },
@@ -139,8 +140,9 @@ pub(crate) trait Link: Send + Sync {
     /// hardirq.
     fn take_over(self: Arc<Self>, parcel: Parcel);
     /// A TASK REASSIGN with the Initiator Task Tag `itt` has been carried out,
-    /// or there is no such task. Any context but hardirq.
-    fn reassigned(self: Arc<Self>, itt: u32, found: Found);
+    /// or there is no such task. Any context but hardirq. A response that it has
+    /// no memory to send is handed back; then the connection ends.
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found) -> Option<KBox<Entry>>;
 }
 
 /// A TASK REASSIGN that is being carried out.

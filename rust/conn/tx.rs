@@ -209,6 +209,14 @@ impl Tx {
         self.kept.as_mut()?.take_response(itt)
     }
 
+    /// Keeps a response that was to be sent here, as if it had been: it can be
+    /// reassigned again.
+    pub(super) fn keep_again(&mut self, entry: KBox<Entry>) {
+        if let Some(kept) = self.kept.as_mut() {
+            kept.keep(KBox::into_inner(entry));
+        }
+    }
+
     /// Ends the task whose data is being sent, if it has been aborted; one that
     /// has to be told of it ends when there is room.
     pub(super) fn sweep(&mut self) {
