@@ -830,9 +830,6 @@ impl Tx {
                 let Some(cut) = plan.next() else {
                     break;
                 };
-                if cut.data_sn != run.first {
-                    continue;
-                }
                 let (at, len) = (cut.offset as usize, cut.len as usize);
                 let pieces = Gather::pieces(&body.data, at, len);
                 if self.gather.total() >= BATCH_BYTES
