@@ -26,10 +26,7 @@ use crate::{
         status::Status,
         ua::Ua, //
     },
-    sys::{
-        misc,
-        pages::Gfp, //
-    },
+    sys::pages::Gfp,
     target::{
         Nexus,
         Target,
@@ -44,7 +41,10 @@ use crate::{
         Turn,
         Verb, //
     },
-    tmf::Waiter, //
+    tmf::{
+        Fencing,
+        Waiter, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -53,12 +53,6 @@ use kernel::{
 
 /// The longest answer, in bytes: what ALLOCATION LENGTH can ask for.
 const MAX_ANSWER: usize = 0xffff;
-
-/// Milliseconds between two looks at tasks that are being aborted.
-const LOOK_MS: u32 = 2;
-
-/// Milliseconds that the part of a copy may take which is under way.
-const COPY_MS: u64 = 12_000;
 
 /// Carries out a PERSISTENT RESERVE IN.
 pub(crate) fn tell(task: Task) {
@@ -95,8 +89,14 @@ pub(crate) fn change(mut task: Task) {
     else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let done = carry_out(turn, head, body, &nexus, action, scope, kind, list_len);
-    task::finish(task, done.err().unwrap_or(Outcome::GOOD));
+    match carry_out(turn, head, body, &nexus, action, scope, kind, list_len) {
+        Ok(None) => task::finish(task, Outcome::GOOD),
+        Ok(fencing) => {
+            body.fencing = fencing;
+            task::wait_for_victims(task);
+        }
+        Err(outcome) => task::finish(task, outcome),
+    }
 }
 
 fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
@@ -120,6 +120,7 @@ impl Ports for Doors<'_> {
     }
 }
 
+/// Changes what there is to be changed; returns what is to be waited for then.
 #[expect(clippy::too_many_arguments, reason = "the fields of a CDB")]
 fn carry_out(
     turn: Turn,
@@ -130,7 +131,7 @@ fn carry_out(
     scope: u8,
     kind: u8,
     list_len: u32,
-) -> Result<(), Outcome> {
+) -> Result<Option<KBox<Fencing>>, Outcome> {
     let busy = || Outcome::status(Status::Busy);
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
     if len > persist::MAX_LIST_LEN {
@@ -151,9 +152,10 @@ fn carry_out(
     let (Some(own), Some(tpg)) = (nexus.it_nexus(), head.session.tpg()) else {
         return Err(Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let waiter = Waiter::silent().map_err(|_| busy())?;
-    let mut victims: KVec<Arc<Nexus>> =
-        KVec::with_capacity(device.nexus_count(), GFP_KERNEL).map_err(|_| busy())?;
+    let mut fencing = Fencing::new(device.nexus_count()).map_err(|_| busy())?;
+    let Fencing {
+        waiter, victims, ..
+    } = &mut *fencing;
     let ports = Doors(tpg.target());
     let done = device.change_persist(
         &turn,
@@ -188,38 +190,16 @@ fn carry_out(
     // Whoever is next need not wait for the victims' disks.
     drop(turn);
     if victims.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     for victim in victims.iter() {
         let tell = device.task_aborted_status() && !Arc::ptr_eq(victim, nexus);
-        victim.session().abort_tasks(Some(&waiter), tell, &|other| {
-            other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
+        victim.session().abort_tasks(Some(waiter), tell, &|other| {
+            // Who preempts himself loses what else he has sent.
+            !core::ptr::eq(other, head)
+                && other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
         });
     }
-    Waiter::one_ended(&waiter);
-    // SPC-4 5.9.11.5: the command ends when those tasks can do nothing more.
-    while !waiter.is_answered() {
-        if head.is_aborted() {
-            return Ok(());
-        }
-        Waiter::expire(&waiter, misc::now_ms());
-        misc::sleep_ms(LOOK_MS);
-    }
-    // What they copied from elsewhere is no task of theirs on this unit; but
-    // nothing new is copied any more.
-    let deadline = misc::now_ms().saturating_add(COPY_MS);
-    while victims.iter().any(|victim| victim.copies().is_busy()) {
-        if head.is_aborted() {
-            return Ok(());
-        }
-        if misc::now_ms() > deadline {
-            return Err(Sense::INTERNAL_TARGET_FAILURE.into());
-        }
-        misc::sleep_ms(LOOK_MS);
-    }
-    if waiter.has_failed() {
-        // They are aborted, but some of them is still with the disk.
-        return Err(Sense::INTERNAL_TARGET_FAILURE.into());
-    }
-    Ok(())
+    Waiter::one_ended(waiter);
+    Ok(Some(fencing))
 }

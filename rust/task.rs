@@ -17,6 +17,7 @@ use crate::{
         Times, //
     },
     parcel::{
+        Entry,
         Found,
         Parcel, //
     },
@@ -48,6 +49,7 @@ use crate::{
     },
     sys::{
         llist::Fifo,
+        misc,
         owned::{
             Duo,
             Owned, //
@@ -61,7 +63,10 @@ use crate::{
         Nexus,
         Pass, //
     },
-    tmf::Waiter, //
+    tmf::{
+        Fencing,
+        Waiter, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -139,8 +144,9 @@ pub(crate) trait Link: Send + Sync {
     /// hardirq.
     fn take_over(self: Arc<Self>, parcel: Parcel);
     /// A TASK REASSIGN with the Initiator Task Tag `itt` has been carried out,
-    /// or there is no such task. Any context but hardirq.
-    fn reassigned(self: Arc<Self>, itt: u32, found: Found);
+    /// or there is no such task. Any context but hardirq. A response that it has
+    /// no memory to send is handed back; then the connection ends.
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found) -> Option<KBox<Entry>>;
 }
 
 /// A TASK REASSIGN that is being carried out.
@@ -418,6 +424,8 @@ pub(crate) struct Body {
     pub(crate) times: Times,
     /// How far an EXTENDED COPY is.
     pub(crate) copying: Option<KBox<Copying>>,
+    /// What a PREEMPT AND ABORT waits for.
+    pub(crate) fencing: Option<KBox<Fencing>>,
     /// Blocks that a VERIFY has read.
     pub(crate) verified: u64,
     /// Whether it must wait for commands with lower CmdSNs.
@@ -453,6 +461,7 @@ impl Body {
             may_block: false,
             pass: None,
             copying: None,
+            fencing: None,
             verified: 0,
             started: 0,
             times: Times::begin(),
@@ -633,6 +642,11 @@ pub(crate) fn in_turn(mut task: Task, what: fn(Task)) {
 pub(crate) struct Turns {
     taken: bool,
     waiting: Fifo<Head, Body>,
+    /// Those that have had their turn and wait for tasks that they have aborted, but for the one
+    /// whose worker watches them all.
+    fencing: Fifo<Head, Body>,
+    /// There is such a worker.
+    watched: bool,
 }
 
 impl Turns {
@@ -641,9 +655,74 @@ impl Turns {
         Self {
             taken: false,
             waiting: Fifo::new(),
+            fencing: Fifo::new(),
+            watched: false,
         }
     }
 }
+
+/// Finishes a PREEMPT AND ABORT when what its `fencing` waits for is over. On the
+/// slow workqueue.
+///
+/// One worker does that for all of a device, so that many of them, which wait for a
+/// disk that hangs, take no more.
+pub(crate) fn wait_for_victims(task: Task) {
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return finish(task, Outcome::GOOD);
+    };
+    let mine = device.turns(|turns| {
+        if core::mem::replace(&mut turns.watched, true) {
+            turns.fencing.push(task);
+            return None;
+        }
+        Some(task)
+    });
+    if let Some(task) = mine {
+        watch_victims(task);
+    }
+}
+
+fn watch_victims(mut task: Task) {
+    let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
+        return finish(task, Outcome::GOOD);
+    };
+    loop {
+        let mut others = device.turns(|t| core::mem::replace(&mut t.fencing, Fifo::new()));
+        while let Some(mut other) = others.pop() {
+            match end_of_fencing(&mut other) {
+                Some(outcome) => finish(other, outcome),
+                None => device.turns(|turns| turns.fencing.push(other)),
+            }
+        }
+        if let Some(outcome) = end_of_fencing(&mut task) {
+            let next = device.turns(|turns| {
+                let next = turns.fencing.pop();
+                turns.watched = next.is_some();
+                next
+            });
+            finish(task, outcome);
+            // As in `with_worker`: not by this work, whose memory may be another task's.
+            if let Some(next) = next {
+                work::slow(next, watch_victims);
+            }
+            return;
+        }
+        misc::sleep_ms(LOOK_MS);
+    }
+}
+
+fn end_of_fencing(task: &mut Task) -> Option<Outcome> {
+    let (head, body) = task.both();
+    let over = match body.fencing.as_mut() {
+        Some(fencing) => fencing.outcome(head)?,
+        None => Outcome::GOOD,
+    };
+    body.fencing = None;
+    Some(over)
+}
+
+/// Milliseconds between two looks at tasks that are being aborted.
+const LOOK_MS: u32 = 2;
 
 /// It is one's turn to change the reservations of a device; dropping it makes
 /// it the next one's.

@@ -14,6 +14,7 @@ use crate::{
                 UaInterlock, //
             },
             lun,
+            sense::Sense,
             status::Status,
             ua::Ua, //
         },
@@ -37,7 +38,8 @@ use crate::{
     task::{
         self,
         Head,
-        Link, //
+        Link,
+        Outcome, //
     }, //
 };
 use kernel::{
@@ -194,6 +196,61 @@ impl Waiter {
         } else {
             TmResponse::FunctionComplete
         }
+    }
+}
+
+/// What a PREEMPT AND ABORT still waits for, when all is changed.
+pub(crate) struct Fencing {
+    /// The tasks that it has aborted.
+    pub(crate) waiter: Arc<Waiter>,
+    /// Whose they are.
+    pub(crate) victims: KVec<Arc<Nexus>>,
+    /// When it gives up to wait for their copies, once the tasks have ended.
+    copies_by_ms: Option<u64>,
+}
+
+/// Milliseconds that the part of a copy may take which is under way.
+const COPY_MS: u64 = 12_000;
+
+impl Fencing {
+    /// Nobody is a victim yet. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(most_victims: usize) -> Result<KBox<Self>> {
+        let fencing = Self {
+            waiter: Waiter::silent()?,
+            victims: KVec::with_capacity(most_victims, GFP_KERNEL)?,
+            copies_by_ms: None,
+        };
+        Ok(KBox::new(fencing, GFP_KERNEL)?)
+    }
+
+    /// How the command `head` ends, if it need not wait any longer. SPC-4 5.9.11.5:
+    /// it ends when the victims' tasks can do nothing more.
+    pub(crate) fn outcome(&mut self, head: &Head) -> Option<Outcome> {
+        if head.is_aborted() {
+            return Some(Outcome::GOOD);
+        }
+        let now = misc::now_ms();
+        if !Waiter::expire(&self.waiter, now) {
+            return None;
+        }
+        // What they copy from elsewhere is no task of theirs on this unit; but
+        // nothing new is copied any more. One that has preempted itself may go on.
+        let own = |victim: &Arc<Nexus>| head.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim));
+        let mut others = self.victims.iter().filter(|victim| !own(victim));
+        if others.any(|victim| victim.copies().is_busy()) {
+            let by = *self.copies_by_ms.get_or_insert(now.saturating_add(COPY_MS));
+            return (now > by).then_some(Sense::INTERNAL_TARGET_FAILURE.into());
+        }
+        Some(if self.waiter.has_failed() {
+            // They are aborted, but some of them is still with the disk.
+            Sense::INTERNAL_TARGET_FAILURE.into()
+        } else {
+            Outcome::GOOD
+        })
     }
 }
 

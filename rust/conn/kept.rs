@@ -42,7 +42,8 @@ const PAGES: usize = 16 << 8;
 pub(super) enum Again {
     /// Responses.
     Status(Run),
-    /// Data-In PDUs of the task that ended with the StatSN `of`.
+    /// Data-In PDUs of the task that ended with the StatSN `of`: `run` of them, which
+    /// are the next ones of `plan`.
     Data {
         of: Sn,
         plan: ReadPlan,
@@ -186,7 +187,7 @@ impl Kept {
                     Run::new(pdu.beg_run(), pdu.run_length(), 0, data.count).map_err(refusal)?;
                 Ok(Again::Data {
                     of,
-                    plan: data.plan(),
+                    plan: data.plan().starting_at(run.first),
                     run,
                     then: false,
                 })
@@ -237,11 +238,11 @@ impl Kept {
                 data.segment = max_data;
             }
             let plan = data.plan();
-            data.count = plan.clone().count() as u32;
+            data.count = plan.pdus();
             put(&mut entry.header, EXP_DATA_SN, data.count);
             again = Again::Data {
                 of: sn,
-                plan,
+                plan: plan.starting_at(first),
                 run: Run {
                     first,
                     count: data.count.saturating_sub(first),
@@ -297,7 +298,7 @@ impl Kept {
         };
         data.segment = max_data;
         let plan = data.plan();
-        data.count = plan.clone().count() as u32;
+        data.count = plan.pdus();
         put(header, SNACK_TAG, tag);
         put(header, EXP_DATA_SN, data.count);
         Ok(Again::Data {

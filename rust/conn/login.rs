@@ -300,6 +300,11 @@ fn finish(
         return conn.clone().end(Why::Lost);
     };
     *next = Some(text);
+    if conn.session.as_ref().is_some_and(|s| s.is_discovery()) {
+        // It has no NOPs, and the reset of a peer that has gone may get lost: TCP drops
+        // it where a task has the socket and much waits for it.
+        conn.sock.probe();
+    }
     let data = state.out.get(reply.data.clone()).unwrap_or(&[]);
     control::answer(conn, login_note(&reply, None), data, |owner| {
         let header = params.header_digest == Digest::Crc32c;

@@ -23,6 +23,7 @@ use crate::{
     exec,
     parcel::{
         Coming,
+        Entry,
         Found,
         Parcel, //
     },
@@ -412,17 +413,21 @@ impl Conn {
         }
     }
 
-    /// Queues a note from a context that does not own the socket. It is lost
-    /// when too many wait; all that are posted can be lost without harm, save
+    /// Queues a note from a context that does not own the socket. It is handed
+    /// back when too many wait; all that are posted can be lost without harm, save
     /// answers to task management functions, of which there are fewer.
-    fn post(self: Arc<Self>, note: Note) -> bool {
-        let ok = {
+    fn post(self: Arc<Self>, note: Note) -> Result<(), Note> {
+        let queued = {
             let mut posted = self.posted.lock();
             self.any_posted.put(1);
-            posted.len() < POSTED && posted.push(note, GFP_ATOMIC).is_ok()
+            if posted.len() >= POSTED || posted.reserve(1, GFP_ATOMIC).is_err() {
+                Err(note)
+            } else {
+                posted.push_within_capacity(note).map_err(|e| e.0)
+            }
         };
         self.kick();
-        ok
+        queued
     }
 
     /// Moves notes of other contexts into the queue. The session knows this
@@ -542,7 +547,7 @@ impl Conn {
             let Some(request) = request else {
                 break;
             };
-            request.to.reassigned(request.itt, Found::Nothing);
+            let _ = request.to.reassigned(request.itt, Found::Nothing);
         }
         for mut task in this.done.take() {
             let session = task.shared().session.clone();
@@ -591,12 +596,12 @@ impl Conn {
             }
             if let Some(mut tx) = this.tx.open(&owner) {
                 tx.suspend();
-            }
-            if let Some(mut out) = this.out.open(&owner) {
-                out.suspend();
+                if let Some(mut out) = this.out.open(&owner) {
+                    out.suspend(&mut |entry| tx.keep_again(entry));
+                }
             };
+            Self::keep_posted(this.as_arc_borrow(), &owner);
         }
-        this.posted.lock().clear();
         this.waiters.lock().clear();
         *this.inbox.lock() = None;
         this.forget_unanswered(session);
@@ -614,12 +619,23 @@ impl Conn {
         true
     }
 
+    /// Nothing that is posted will be sent; responses that were reassigned to here can
+    /// be so once more.
+    fn keep_posted(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
+        let posted = core::mem::replace(&mut *this.posted.lock(), KVec::new());
+        if let Some(mut tx) = this.tx.open(owner) {
+            let entries = posted.into_iter().filter_map(Note::into_response);
+            entries.for_each(|entry| tx.keep_again(entry));
+        }
+    }
+
     /// What is due while a connection is suspended: tasks that have run, and those
     /// that are to be reassigned.
     fn serve_suspended(this: ArcBorrow<'_, Self>, owner: &Owner<'_>) {
         let Some(session) = this.session.as_ref() else {
             return;
         };
+        Self::keep_posted(this, owner);
         this.arrivals.put(0);
         loop {
             let parcel = this.coming.lock().pop();
@@ -707,7 +723,10 @@ impl Conn {
                 _ => Found::Nothing,
             },
         };
-        request.to.reassigned(request.itt, found);
+        let refused = request.to.reassigned(request.itt, found);
+        if let (Some(entry), Some(mut tx)) = (refused, this.tx.open(owner)) {
+            tx.keep_again(entry);
+        }
     }
 
     /// Takes in the tasks that came by another connection. What is to be sent
@@ -893,7 +912,7 @@ impl Conn {
 
     /// Sends a NOP-In that wants an answer.
     fn ping(self: Arc<Self>) {
-        self.post(Note::new(Answer::NopIn(NopIn {
+        let _ = self.post(Note::new(Answer::NopIn(NopIn {
             lun: 0,
             itt: RESERVED_TAG,
             ttt: PING_TAG,
@@ -941,7 +960,7 @@ impl Conn {
 
     /// Sends an Async Message.
     fn tell(self: Arc<Self>, event: AsyncEvent) {
-        self.post(Note::new(Answer::Async(AsyncMessage {
+        let _ = self.post(Note::new(Answer::Async(AsyncMessage {
             event,
             stat_sn: Sn(0),
             exp_cmd_sn: Sn(0),
@@ -1213,7 +1232,7 @@ impl Link for Conn {
                 let _ = queue.enqueue::<Arc<Conn>, RESET>(self.clone());
             }
         }
-        if !self.clone().post(note) {
+        if self.clone().post(note).is_err() {
             // Too many answers wait: a peer that does not read them.
             self.end(Why::Protocol);
         }
@@ -1273,7 +1292,7 @@ impl Link for Conn {
             data_len: 0,
         }));
         if let Ok(note) = note.with_data(pages, GFP_ATOMIC) {
-            self.post(note);
+            let _ = self.post(note);
         }
     }
 
@@ -1336,7 +1355,7 @@ impl Link for Conn {
             }
         };
         match refused {
-            Some(request) => request.to.reassigned(request.itt, Found::Nothing),
+            Some(request) => drop(request.to.reassigned(request.itt, Found::Nothing)),
             None => self.kick(),
         }
     }
@@ -1359,7 +1378,7 @@ impl Link for Conn {
         self.kick();
     }
 
-    fn reassigned(self: Arc<Self>, itt: u32, found: Found) {
+    fn reassigned(self: Arc<Self>, itt: u32, found: Found) -> Option<KBox<Entry>> {
         let pdu = TaskMgmtResponse {
             response: match found {
                 Found::Nothing => TmResponse::TaskDoesNotExist,
@@ -1379,12 +1398,14 @@ impl Link for Conn {
         // Before the answer, which lets it read on.
         self.moving.add(-1, Relaxed);
         // RFC 7143 7.2.2: the response comes first.
-        if !self.clone().post(Note::new(answer)) {
+        let refused = self.clone().post(Note::new(answer)).err();
+        if refused.is_some() {
             // For want of memory: the task can be reassigned again.
             self.clone().end(Why::Lost);
         }
         if let Some(parcel) = parcel {
             self.take_over(parcel);
         }
+        refused.and_then(Note::into_response)
     }
 }

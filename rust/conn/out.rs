@@ -99,6 +99,14 @@ impl Note {
         }
     }
 
+    /// The response of another connection that it brings.
+    pub(super) fn into_response(self) -> Option<KBox<Entry>> {
+        match self.answer {
+            Answer::Resume(_, entry, _) => Some(entry),
+            _ => None,
+        }
+    }
+
     /// With a data segment.
     pub(super) fn with_data(mut self, data: PageBuf, flags: kernel::alloc::Flags) -> Result<Self> {
         if data.len() != 0 {
@@ -259,10 +267,12 @@ impl Out {
     }
 
     /// Drops the answers, and the tasks that are not to be kept: the connection
-    /// is gone.
-    pub(super) fn suspend(&mut self) {
+    /// is gone. Responses of other connections that were to be sent go to `keep`.
+    pub(super) fn suspend(&mut self, keep: &mut dyn FnMut(KBox<Entry>)) {
         for slot in self.ring.iter_mut() {
-            *slot = None;
+            if let Some(entry) = slot.take().and_then(Note::into_response) {
+                keep(entry);
+            }
         }
         self.len = 0;
         self.sweep();

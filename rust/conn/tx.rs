@@ -213,6 +213,14 @@ impl Tx {
         self.kept.as_mut()?.take_response(itt)
     }
 
+    /// Keeps a response that was to be sent here, as if it had been: it can be
+    /// reassigned again.
+    pub(super) fn keep_again(&mut self, entry: KBox<Entry>) {
+        if let Some(kept) = self.kept.as_mut() {
+            kept.keep(KBox::into_inner(entry));
+        }
+    }
+
     /// Ends the task whose data is being sent, if it has been aborted; one that
     /// has to be told of it ends when there is room.
     pub(super) fn sweep(&mut self) {
@@ -833,9 +841,6 @@ impl Tx {
                 let Some(cut) = plan.next() else {
                     break;
                 };
-                if cut.data_sn != run.first {
-                    continue;
-                }
                 let (at, len) = (cut.offset as usize, cut.len as usize);
                 let pieces = Gather::pieces(&body.data, at, len);
                 if self.gather.total() >= BATCH_BYTES

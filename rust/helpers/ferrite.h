@@ -41,6 +41,7 @@ int fer_sock_accept(struct socket *listener, struct socket **out);
 bool fer_sk_is_listening(struct sock *sk);
 void *fer_sk_user_data(struct sock *sk);
 void fer_sock_prepare(struct socket *sock);
+void fer_sk_probe(struct sock *sk);
 struct sock *fer_sock_sk(struct socket *sock);
 void fer_sk_hold(struct sock *sk);
 void fer_sk_put(struct sock *sk);

@@ -153,6 +153,14 @@ void fer_sock_prepare(struct socket *sock)
 	sock_set_keepalive(sk);
 }
 
+/* A peer that says nothing is asked whether it is there after 5 s, and 3 times more. */
+void fer_sk_probe(struct sock *sk)
+{
+	tcp_sock_set_keepintvl(sk, 5);
+	tcp_sock_set_keepcnt(sk, 3);
+	tcp_sock_set_keepidle(sk, 5);
+}
+
 struct sock *fer_sock_sk(struct socket *sock)
 {
 	return sock->sk;

@@ -723,6 +723,52 @@ impl ReadPlan {
     pub fn remaining(&self) -> u32 {
         self.len.saturating_sub(self.offset)
     }
+
+    /// How many PDUs there are in all, whatever has been cut.
+    #[must_use]
+    pub fn pdus(&self) -> u32 {
+        let (bursts, rest) = div_rem(self.len, self.max_burst);
+        bursts
+            .saturating_mul(self.pdus_of_burst())
+            .saturating_add(parts(rest, self.max_segment))
+    }
+
+    /// The plan from the PDU with that DataSN on, without a walk to it; none are left
+    /// where there are not as many.
+    #[must_use]
+    pub fn starting_at(self, data_sn: u32) -> ReadPlan {
+        let (bursts, rest) = div_rem(data_sn, self.pdus_of_burst());
+        let within = rest.saturating_mul(self.max_segment);
+        // What is beyond the end of 32 bits is beyond that of the data.
+        let offset = bursts
+            .saturating_mul(self.max_burst)
+            .saturating_add(within)
+            .min(self.len);
+        ReadPlan {
+            offset,
+            data_sn: data_sn.min(self.pdus()),
+            burst_left: self.max_burst.saturating_sub(within),
+            ..self
+        }
+    }
+
+    fn pdus_of_burst(&self) -> u32 {
+        parts(self.max_burst, self.max_segment)
+    }
+}
+
+/// Quotient and remainder; segments and bursts are never empty.
+fn div_rem(n: u32, by: u32) -> (u32, u32) {
+    (
+        n.checked_div(by).unwrap_or(0),
+        n.checked_rem(by).unwrap_or(0),
+    )
+}
+
+/// How many parts of at most `each` bytes there are.
+fn parts(len: u32, each: u32) -> u32 {
+    let (whole, rest) = div_rem(len, each);
+    whole.saturating_add(u32::from(rest != 0))
 }
 
 impl Iterator for ReadPlan {
@@ -1640,6 +1686,23 @@ mod tests {
             prop_assert!(finished);
             prop_assert_eq!(end, len);
         }
+
+        /// The PDUs from a DataSN on are those that a walk comes to.
+        #[test]
+        fn data_in_from_the_middle(
+            len in prop_oneof![0..5000u32, 0..400_000u32],
+            max_segment in prop_oneof![512..2000u32, 0..400_000u32, any::<u32>()],
+            max_burst in prop_oneof![512..2000u32, 0..400_000u32, any::<u32>()],
+            data_sn in prop_oneof![0..10u32, 0..800u32, any::<u32>()],
+        ) {
+            let plan = ReadPlan::new(len, max_segment, max_burst);
+            let all: Vec<_> = plan.clone().collect();
+            prop_assert_eq!(plan.pdus() as usize, all.len());
+            let at = (data_sn as usize).min(all.len());
+            let from = plan.starting_at(data_sn);
+            prop_assert_eq!(from.data_sn() as usize, at);
+            prop_assert_eq!(from.collect::<Vec<_>>(), &all[at..]);
+        }
     }
 
     #[test]
@@ -1667,6 +1730,7 @@ mod tests {
     #[test]
     fn the_longest_read_comes_to_its_end() {
         let plan = ReadPlan::new(u32::MAX, MAX_LENGTH, MAX_LENGTH);
+        assert_eq!(plan.pdus() as usize, plan.clone().count());
         let mut end = 0;
         for cut in plan {
             assert_eq!(cut.offset, end);

@@ -291,6 +291,13 @@ impl<H: Handler> Sock<H> {
         }
     }
 
+    /// Lets TCP ask the peer often whether it is there, for one whom nobody else
+    /// asks. Process context, with the socket not owned.
+    pub(crate) fn probe(&self) {
+        // SAFETY: `sk` is alive by the type invariant, and we may sleep.
+        unsafe { bindings::fer_sk_probe(self.sk.as_ptr()) };
+    }
+
     fn name(&self, peer: bool) -> Result<SocketAddr> {
         let sock = self.sock.load(Acquire) as *mut bindings::socket;
         if sock.is_null() {

@@ -601,12 +601,15 @@ impl<R: Registry> Persist<R> {
             Some(_) => self.holder().is_some_and(is_meant),
         };
         let taken = takes.then(|| type_of(request)).transpose()?;
+        // SPC-4 5.9.11.5: the sender's own commands are aborted, too, all but this one,
+        // if its registration goes, or the reservation that it had.
+        let spared = takes && !everybody && !self.holder().is_some_and(|r| r.is(nexus));
         for r in self.registry.all().iter().filter(|r| is_meant(r)) {
-            if r.is(nexus) {
-                continue;
+            let own = r.is(nexus);
+            if !own {
+                tell(r, Event::RegistrationsPreempted);
             }
-            tell(r, Event::RegistrationsPreempted);
-            if abort {
+            if abort && !(own && spared) {
                 tell(r, Event::Abort);
             }
         }
@@ -1379,16 +1382,20 @@ mod tests {
                 }
                 unit
             };
+            let mine = |n| match action {
+                PrOut::PreemptAndAbort => std::vec![(n, Event::Abort)],
+                _ => Vec::new(),
+            };
             // Nothing is reserved: the registration goes, and nobody is told.
             let unit = &mut ready();
-            assert_eq!(go(unit, 1, action, kind, &basic(1, 1, 0)), Ok(Vec::new()));
+            assert_eq!(go(unit, 1, action, kind, &basic(1, 1, 0)), Ok(mine(1)));
             assert!(!unit.standing(&who(1)).registered);
             assert!(unit.standing(&who(2)).registered);
             assert_eq!(go(unit, 1, action, kind, &basic(1, 1, 0)), CONFLICT);
             // Somebody else has reserved it, or everybody has: the same.
             let unit = &mut ready();
             go(unit, 2, PrOut::Reserve, kind, &basic(2, 0, 0)).unwrap();
-            assert_eq!(go(unit, 1, action, 1, &basic(1, 1, 0)), Ok(Vec::new()));
+            assert_eq!(go(unit, 1, action, 1, &basic(1, 1, 0)), Ok(mine(1)));
             assert!(!unit.standing(&who(1)).registered);
             assert!(unit.standing(&who(2)).holder);
             assert_eq!(unit.kind(), PrType::from_code(kind));
@@ -1406,12 +1413,49 @@ mod tests {
                 go(unit, 1, PrOut::Reserve, kind, &basic(1, 0, 0)).unwrap();
                 let other = if kind == 3 { 6 } else { 3 };
                 let events = go(unit, 1, action, other, &basic(1, 1, 0)).unwrap();
-                assert_eq!(events, [(2, Event::ReservationsReleased)]);
+                let mut want = mine(1);
+                want.push((2, Event::ReservationsReleased));
+                assert_eq!(events, want);
                 assert!(unit.standing(&who(1)).holder);
                 assert_eq!(unit.kind(), PrType::from_code(other));
                 assert_eq!(unit.registry().all().len(), 2);
             }
         }
+    }
+
+    /// Two ports of one host with the same key: what one of them sends is not aborted
+    /// when it takes the reservation from the other one.
+    #[test]
+    fn who_preempts_another_with_the_same_key_keeps_its_commands() {
+        let unit = &mut unit();
+        for n in 1..=2 {
+            register(unit, n, 7);
+        }
+        go(unit, 1, PrOut::Reserve, 5, &basic(7, 0, 0)).unwrap();
+        let events = go(unit, 2, PrOut::PreemptAndAbort, 5, &basic(7, 7, 0)).unwrap();
+        assert_eq!(
+            events,
+            [(1, Event::RegistrationsPreempted), (1, Event::Abort)]
+        );
+        assert!(unit.standing(&who(2)).holder);
+    }
+
+    #[test]
+    fn who_preempts_all_registrants_is_one_of_them() {
+        let unit = &mut unit();
+        for n in 1..=2 {
+            register(unit, n, u64::from(n));
+        }
+        go(unit, 1, PrOut::Reserve, 7, &basic(1, 0, 0)).unwrap();
+        let events = go(unit, 2, PrOut::PreemptAndAbort, 3, &basic(2, 0, 0)).unwrap();
+        assert_eq!(
+            events,
+            [
+                (1, Event::RegistrationsPreempted),
+                (1, Event::Abort),
+                (2, Event::Abort)
+            ]
+        );
     }
 
     #[test]
@@ -1642,7 +1686,8 @@ mod tests {
                 match done {
                     Err(_) => prop_assert_eq!(&unit, &before),
                     Ok(told) => {
-                        prop_assert!(told.iter().all(|(who, _)| *who != n), "told itself");
+                        let others = |(who, event): &(u8, Event)| *who != n || *event == Event::Abort;
+                        prop_assert!(told.iter().all(others), "told itself");
                     }
                 }
                 let all = unit.registry().all();

@@ -75,3 +75,11 @@ for _ in range(20):
     conn.close()
 check("peers that go after a request that has no answer are gone", until(lambda: connections() == 0),
       connections())
+
+# Nor does one who has gone say so when his reset is lost. TCP asks him.
+TCP_REPAIR = 19
+conn = Conn().login(target=None, session="Discovery")
+conn.sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+conn.close()
+check("a peer that has gone without a word is still there", connections() == 1, connections())
+check("but not for long", until(lambda: connections() == 0, 30), connections())

@@ -370,6 +370,32 @@ while "LIO Session ID" in info() and time.monotonic() < end:
 took = time.monotonic() - start
 check("a session without a connection ends when that time is over", 2.5 < took < 8, took)
 
+# --- twice ------------------------------------------------------------------------------------------
+
+session = Session("80feed000054")
+one, two, three = session.add(0), session.add(1), session.add(2)
+one.ready()
+one.freeze()
+tag = one.command(read10(0, 64), expect=len(data))
+want = b"".join(pdu.data for pdu in one.data_in(tag)[0])
+one.reset()
+become({0: "CLEANUP_WAIT", 1: "LOGGED_IN", 2: "LOGGED_IN"})
+three.log_out(0, 2)
+# More than TCP takes is to be sent before the answer.
+for _ in range(24):
+    two.command(read10(0, 2048), expect=2048 * BLOCK)
+time.sleep(1)
+two.request(TASK_MGMT, 0x88, word20=tag, immediate=True)
+time.sleep(0.5)
+two.reset()
+become({0: "CLEANUP_WAIT", 1: "CLEANUP_WAIT", 2: "LOGGED_IN"})
+three.log_out(1, 2)
+check_eq("an answer whose second connection broke before it left is reassigned again", COMPLETE, three.reassign(tag))
+pdus, pdu = three.data_in(tag)
+check("and comes with its data", b"".join(p.data for p in pdus) == want)
+check_eq("and GOOD", 0, pdu.header[3])
+three.log_out(2, 0)
+
 session = Session("80feed000053")
 one = session.add(0)
 one.ready()

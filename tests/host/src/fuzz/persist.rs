@@ -121,9 +121,9 @@ pub fn run(mut data: &[u8]) {
         assert!(told.len() <= room);
         let all = unit.registry().all();
         assert!(all.len() <= before.registry().all().len() + persist::most_added(&request));
-        assert!(told
-            .iter()
-            .all(|(r, _)| !r.is(&own) || request.action == PrOut::RegisterAndMove));
+        assert!(told.iter().all(|(r, event)| !r.is(&own)
+            || *event == persist::Event::Abort
+            || request.action == PrOut::RegisterAndMove));
         assert!(all.iter().all(|r| r.key != 0));
         assert!(all.iter().filter(|r| r.holder).count() == 0 || unit.kind().is_some());
         if unit.kind().is_some() {

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0
+"""PREEMPT AND ABORT (SPC-4 5.9.11.5) of commands that are with a disk that hangs.
+
+LUN 0 is the dm device "slow".
+"""
+
+import os
+import struct
+
+from host import resume, suspend, until
+from iscsi import Conn, check, check_eq, counter, read10
+
+REGISTER, RESERVE, PREEMPT_AND_ABORT, CLEAR = 6, 1, 5, 3
+MANY = 20
+
+
+def login(n):
+    conn = Conn().login(initiator=f"iqn.2026-01.org.example:raw-{n}", isid=bytes.fromhex("80feed0003") + bytes([n]))
+    conn.ready()
+    return conn
+
+
+def reserve_out(conn, action, key, other=0, kind=0):
+    data = struct.pack(">QQIBxxx", key, other, 0, 0)
+    return conn.command(struct.pack(">BBB2xIx", 0x5f, action, kind, len(data)), data)
+
+
+def status(conn, *args):
+    return conn.result(reserve_out(conn, *args))[0]
+
+
+def hanging_read(conn):
+    """A READ that the disk keeps."""
+    before = counter("bio_slow")
+    tag = conn.command(read10(0, 8), expect=4096)
+    check("a READ is with the disk", until(lambda: counter("bio_slow") > before))
+    return tag
+
+
+def waiting():
+    """Kernel workers that sleep in the midst of their work."""
+    count = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        count += "(kworker" in text and text.rpartition(")")[2].split()[0] == "D"
+    return count
+
+
+def silent(conn):
+    """Whether nothing comes but the answer of a ping."""
+    return conn.ping() and not conn.aside
+
+
+def hang():
+    suspend("slow")
+    return waiting()
+
+
+one, two = login(1), login(2)
+
+# --- whose commands are aborted -----------------------------------------------------------------
+
+check_eq("one registers", 0, status(one, REGISTER, 0, 1))
+check_eq("two registers", 0, status(two, REGISTER, 0, 2))
+check_eq("one reserves", 0, status(one, RESERVE, 1, 0, 5))
+hang()
+own, others = hanging_read(one), hanging_read(two)
+tag = reserve_out(one, PREEMPT_AND_ABORT, 1, 1, 6)
+check("who preempts himself waits for his own READ", silent(one), one.aside)
+resume("slow")
+check_eq("then it is done", (0, b""), one.result(tag)[:2])
+check("the READ is not answered", silent(one), one.aside)
+check_eq("that of another one, who stays registered, is", (0, 4096), (lambda end: (end[0], len(end[1])))(two.result(others)))
+two.ready()
+
+hang()
+own, others = hanging_read(one), hanging_read(two)
+tag = reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6)
+check("who preempts another waits for his READ", silent(one), one.aside)
+resume("slow")
+ends = [one.recv(), one.recv()]
+check_eq("it is done, and so is one's own READ", {tag, own}, {pdu.itt for pdu in ends})
+check_eq("that of the other one ends TASK ABORTED", (others, 0x40), (lambda pdu: (pdu.itt, pdu.header[3]))(two.recv()))
+check_eq("he has a unit attention", 2, two.scsi(bytes(6))[0])
+two.ready()
+
+# --- many that wait -----------------------------------------------------------------------------
+
+third = login(3)
+check_eq("two registers", 0, status(two, REGISTER, 0, 2))
+idle = hang()
+own = hanging_read(two)
+tags = []
+for _ in range(MANY):
+    check_eq("two registers again", 0, status(two, REGISTER, 0, 2))
+    tags.append(reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6))
+    # It has been carried out when another one finds the key gone.
+    check("two is preempted", until(lambda: struct.pack(">Q", 2) not in third.scsi(
+        struct.pack(">BB5xHx", 0x5e, 0, 64), expect=64)[1]))
+    while two.scsi(bytes(6))[0] == 2:
+        pass
+check("all of them wait", silent(one), one.aside)
+took = waiting() - idle
+check(f"{MANY} that wait take one worker", took <= 2, took)
+resume("slow")
+ends = [one.recv(30) for _ in tags]
+check_eq("when the disk goes on all are done", {(tag, 0) for tag in tags}, {(pdu.itt, pdu.header[3]) for pdu in ends})
+check_eq("the next one is, too", 0, status(two, REGISTER, 0, 2))
+check_eq("and has nothing to wait for", 0, status(one, PREEMPT_AND_ABORT, 1, 2, 6))
+
+# One that waits is aborted with its session, and those that wait with it go on.
+two.ready()
+check_eq("two registers", 0, status(two, REGISTER, 0, 2))
+check_eq("the third does", 0, status(third, REGISTER, 0, 3))
+hang()
+hanging_read(two)
+reserve_out(third, PREEMPT_AND_ABORT, 3, 2, 6)
+check("the third waits", silent(third), third.aside)
+two.ready()
+check_eq("two registers again", 0, status(two, REGISTER, 0, 2))
+tag = reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6)
+check("one waits", silent(one), one.aside)
+third.reset()
+check("and waits on when the third is gone", silent(one), one.aside)
+resume("slow")
+check_eq("until the disk goes on", 0, one.result(tag)[0])
+check_eq("all is cleared", 0, status(one, CLEAR, 1))
