@@ -526,11 +526,6 @@ impl submit::Submit for Disk {
         if task.shared().is_aborted() {
             return task::finish(task, Outcome::GOOD);
         }
-        if let Verb::Command(command) = &task.peek().verb {
-            if let Err(sense) = task::still_there(task.shared().nexus.as_ref(), command) {
-                return task::finish(task, sense.into());
-            }
-        }
         backend::start(task, now);
     }
 }
@@ -542,15 +537,8 @@ fn slow(task: Task) {
 }
 
 fn slowly(mut task: Task) {
-    let (head, body) = task.both();
-    if head.is_aborted() {
+    if task.shared().is_aborted() {
         return task::finish(task, Outcome::GOOD);
-    }
-    if let Verb::Command(command) = &body.verb {
-        // It may have waited in line for long.
-        if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
-            return task::finish(task, sense.into());
-        }
     }
     match backend::carry_out(&mut task) {
         Some(outcome) => task::finish(task, outcome),

@@ -123,9 +123,6 @@ pub(crate) fn start(mut task: Task, now: &mut Now) {
     let Verb::Command(command) = &body.verb else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    let Some(io) = io_of(command, device, &body.data) else {
-        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
-    };
     body.started = device.begin();
     body.times.submit(now);
     if let Some(blocks) = blocks_of(command, device, &body.data) {
@@ -136,6 +133,14 @@ pub(crate) fn start(mut task: Task, now: &mut Now) {
             return task::slow(task, start_waiting);
         }
     }
+    // Its data may have been long in coming. From here on, and not before, what its
+    // blocks are reckoned with stays as it is.
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
+        return task::finish(task, sense.into());
+    }
+    let Some(io) = io_of(command, device, &body.data) else {
+        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
+    };
     let live = match device.live() {
         Ok(live) => live,
         Err(error) => return Body::complete(task, Err(error)),
@@ -162,13 +167,6 @@ fn start_waiting(mut task: Task) {
     let Verb::Command(command) = body.verb else {
         return task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into());
     };
-    // It may have waited in line for long.
-    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
-        return task::finish(task, sense.into());
-    }
-    let Some(io) = io_of(&command, device, &body.data) else {
-        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
-    };
     if body.pass.is_none() {
         if let Some(blocks) = blocks_of(&command, device, &body.data) {
             match device.ranges().enter(&blocks, &|| head.is_aborted()) {
@@ -178,6 +176,13 @@ fn start_waiting(mut task: Task) {
             }
         }
     }
+    // It may have waited in line for long, see `start`.
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
+        return task::finish(task, sense.into());
+    }
+    let Some(io) = io_of(&command, device, &body.data) else {
+        return task::finish(task, Sense::INVALID_COMMAND_OPERATION_CODE.into());
+    };
     let live = match device.live() {
         Ok(live) => live,
         Err(error) => return Body::complete(task, Err(error)),
@@ -304,9 +309,6 @@ fn first_failure(task: &mut Task) -> Outcome {
     let (Some(device), Verb::Command(command)) = (device_of(head), body.verb) else {
         return Sense::INTERNAL_TARGET_FAILURE.into();
     };
-    let Some(io) = io_of(&command, device, &body.data) else {
-        return Sense::INTERNAL_TARGET_FAILURE.into();
-    };
     if let Some(blocks) = blocks_of(&command, device, &body.data) {
         match device.ranges().enter(&blocks, &|| head.is_aborted()) {
             Ok(pass) => body.pass = Some(pass),
@@ -314,6 +316,13 @@ fn first_failure(task: &mut Task) -> Outcome {
             Err(_) => return Outcome::GOOD,
         }
     }
+    // It may have waited in line for long, see `start`.
+    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
+        return sense.into();
+    }
+    let Some(io) = io_of(&command, device, &body.data) else {
+        return Sense::INTERNAL_TARGET_FAILURE.into();
+    };
     let Some(bdev) = device.bdev() else {
         return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
     };
@@ -438,7 +447,11 @@ pub(crate) fn carry_out(task: &mut Task) -> Option<Outcome> {
         body.started = now;
         body.times.submit(&mut Now::default());
     }
-    let outcome = carry_out_on(head, device, &command, body);
+    // It may have waited in line for long, see `start`.
+    let outcome = match task::still_there(head.nexus.as_ref(), &command) {
+        Ok(()) => carry_out_on(head, device, &command, body),
+        Err(sense) => Some(sense.into()),
+    };
     device.end_other();
     let outcome = outcome?;
     count(head, device, body, &outcome);

@@ -62,6 +62,7 @@ use crate::{
             SpinLockBh, //
         },
         misc,
+        percpu::smp_mb,
         slot::Slot, //
     },
     task::{
@@ -710,9 +711,12 @@ impl Device {
         self.exports.add(if on { 1 } else { -1 }, Relaxed);
     }
 
-    /// Whether a command is under way, maybe of a LUN that has been taken away.
+    /// Whether a command is under way, maybe of a LUN that has been taken away, or a copy
+    /// that another LUN was told to make. One that is not seen here sees that its nexus
+    /// has ended: it looks after it has begun.
     fn is_busy(&self) -> bool {
-        self.ranges.under_way() || self.traffic.has_others()
+        smp_mb();
+        self.ranges.in_use() || self.traffic.has_others()
     }
 
     /// Reads an attribute.
@@ -730,7 +734,8 @@ impl Device {
     pub(crate) fn set_attrib(&self, which: DeviceAttrib, value: u32) -> Result {
         let limits = self.limits();
         // No LUN comes to export it meanwhile.
-        let _settings = (which == DeviceAttrib::BlockSize).then(|| self.settings.lock());
+        let settings = (which == DeviceAttrib::BlockSize).then(|| self.settings.lock());
+        let busy = settings.is_some() && (self.export_count() > 0 || self.is_busy());
         let mut inner = self.inner.lock();
         if inner.attrib(which) == value {
             return Ok(());
@@ -744,7 +749,7 @@ impl Device {
             }
             DeviceAttrib::BlockSize => {
                 let limits = limits.ok_or(ENODEV)?;
-                if self.export_count() > 0 || self.is_busy() {
+                if busy {
                     return Err(EBUSY);
                 }
                 if !value.is_power_of_two()
@@ -1048,10 +1053,12 @@ impl Device {
         self.traffic.begin(|| !self.ranges.under_way())
     }
 
-    /// Another command begins that is not counted in `ranges`.
+    /// Another command begins that is not counted in `ranges`; whether its nexus is still
+    /// there is to be looked at after this.
     pub(crate) fn begin_other(&self) -> u64 {
         let now = self.begin();
         self.traffic.other(true);
+        smp_mb();
         now
     }
 

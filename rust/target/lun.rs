@@ -30,9 +30,12 @@ use crate::{
         }, //
     },
     session::Session,
-    sys::lock::{
-        new_spinlock_bh,
-        SpinLockBh, //
+    sys::{
+        lock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        percpu::smp_mb, //
     }, //
 };
 use kernel::{
@@ -355,9 +358,11 @@ impl Nexus {
         &self.copies
     }
 
-    /// Marks the nexus as ended: commands that still come find no LUN.
+    /// Marks the nexus as ended: commands that still come find no LUN. What is then taken
+    /// from it is not taken again by one that has not seen that.
     pub(crate) fn end(&self) {
         self.gone.put(1);
+        smp_mb();
     }
 
     /// Whether the nexus has ended.

@@ -199,6 +199,11 @@ impl Ranges {
         })
     }
 
+    /// Whether any blocks are in use: by a READ or WRITE, or by what lists its range.
+    pub(super) fn in_use(&self) -> bool {
+        self.under_way() || !self.table.lock().entries.is_empty()
+    }
+
     /// Uses a range beside others. Process context; waits while it is locked.
     ///
     /// Who uses a range must not ask for another one: whoever locks one waits

@@ -161,3 +161,22 @@ check_eq("the READ is done", 0, conn.result(tag)[0])
 check("and then it can", until(lambda: resized("4096") == 0))
 check_eq("and back", 0, resized("512"))
 os.symlink(store("disk0"), f"{path}/{name}")
+
+# And it keeps it while another LUN, which was told to, copies from it.
+conn.ready()
+conn.ready(lun(1))
+page = conn.scsi(bytes([0x12, 1, 0x83, 2, 0, 0]), expect=512)[1]
+source = struct.pack(">BBHBBBB20sI", 0xe4, 0, 0, 1, 3, 0, 16, page[8:24], 512)
+segment = struct.pack(">BBHHHHHQQ", 2, 0, 0x18, 0, 0xffff, 0, 8, 0, 0)
+parameters = struct.pack(">BBHIII", 0, 0x18, len(source), 0, len(segment), 0) + source + segment
+suspend("slow")
+tag = conn.command(struct.pack(">BB8xIxx", 0x83, 0, len(parameters)), parameters, lun=lun(1),
+                   immediate_data=parameters)
+check("an EXTENDED COPY is under way", until(lambda: workers() > 0))
+os.unlink(f"{path}/{name}")
+check_eq("the block size of its source cannot be changed", errno.EBUSY, resized("4096"))
+resume("slow")
+check_eq("the copy is done", 0, conn.result(tag)[0])
+check("and then it can, too", until(lambda: resized("4096") == 0))
+check_eq("and back", 0, resized("512"))
+os.symlink(store("disk0"), f"{path}/{name}")
