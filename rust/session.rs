@@ -1037,12 +1037,14 @@ impl Session {
                     .fences
                     .iter()
                     .position(|f| f.fence.is_clear() || now > f.deadline_ms);
-                at.and_then(|at| inner.fences.remove(at).ok())
+                let passed = at.and_then(|at| inner.fences.remove(at).ok());
+                // With the lock held, as a connection that leaves counts anew.
+                self.fencing.put(inner.fences.len() as i32);
+                passed
             };
             let Some(passed) = passed else {
                 return;
             };
-            self.fencing.add(-1, Relaxed);
             passed.link.fence_passed(passed.waiter);
         }
     }

@@ -14,11 +14,11 @@ T_DIR=${BASH_SOURCE[0]%/*}
 T_TARGET=${T_TARGET:-ferrite}
 # How many times slower than the stock kernel the kernel is: what has a limit in time may take
 # so many times as long.
-# shellcheck disable=SC2034 # Used by the cases.
 case ${T_KERNEL:-stock} in
 	debug) T_SLOWER=8 ;;
 	*) T_SLOWER=1 ;;
 esac
+export T_SLOWER
 # 1 if a case shall do as much as it can, rather than what is enough to see a fault.
 T_FULL=${T_FULL:-0}
 # Who configures: tool (ferritectl) or configfs.

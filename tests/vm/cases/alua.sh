@@ -3,7 +3,7 @@
 # Target port groups: on the wire, and by sg3-utils.
 # time: 40
 
-export ROOT STORE T_SLOWER
+export ROOT STORE
 
 t_load
 t_export_twice /dev/vda

@@ -14,7 +14,7 @@ case_cleanup() {
 
 must modprobe -a dm_mod dm_delay dm_flakey
 t_load
-export T_SLOWER T_BY=configfs
+export T_BY=configfs
 t_target
 t_portal "$IQN" "$PORTAL"
 t_demo

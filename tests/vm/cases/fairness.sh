@@ -7,7 +7,6 @@
 [ -e /sys/kernel/tracing/trace ] || mount -t tracefs tracefs /sys/kernel/tracing
 t_load
 t_export /dev/vda
-export T_SLOWER
 py fairness
 check "nothing stays of the sessions that were killed" wait_for 30 t_has_sessions 0
 check "and no memory" wait_for 30 grep -qx "memory 0" "$ROOT/in_use"

@@ -31,7 +31,6 @@ set_up() {
 must modprobe -a dm_mod loop
 dm_make slow "0 262144 linear /dev/vda 0"
 t_load
-export T_SLOWER
 set_up /dev/mapper/slow
 py hung_disk dm
 t_clear

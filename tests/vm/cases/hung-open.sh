@@ -27,7 +27,6 @@ must ln -s /dev/mapper/spare2 /mnt/links/disk
 must mknod /mnt/links/node b $((0x$(stat -L -c %t /dev/mapper/spare2))) $((0x$(stat -L -c %T /dev/mapper/spare2)))
 must losetup --partscan --direct-io=on /dev/loop6 /dev/mapper/slow
 t_load pr_dir=/mnt/pr
-export T_SLOWER
 py hung_lookup
 t_export /dev/vdb
 t_backstore disk1 /dev/mapper/spare

@@ -7,5 +7,5 @@
 t_load
 export T_BY=configfs
 t_export /dev/vda
-export T_FULL T_SLOWER
+export T_FULL
 py load

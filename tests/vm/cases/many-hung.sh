@@ -10,6 +10,5 @@ case_cleanup() {
 
 dm_slow
 t_load
-export T_SLOWER
 t_export /dev/vdb
 py many_hung

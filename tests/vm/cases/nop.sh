@@ -43,7 +43,7 @@ check "an initiator that answers no more is given up" wait_for 20 t_has_sessions
 check_le "within the time that was set, in seconds" $((SECONDS - start)) 12
 check_logged "the log tells who, and why" "ferrite: $INITIATOR: .*NOP-In"
 unblock
-check "when it is back, its I/O goes on in a new session" timeout 60 dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
+check "when it is back, its I/O goes on in a new session" timeout $((60 * T_SLOWER)) dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
 check "the target has one session" wait_for 20 t_has_sessions 1
 i_logout
 i_forget
@@ -60,7 +60,7 @@ check_eq "the connection is up" up "$(cat "$counters/state")"
 must block sport
 check "the initiator finds out that no answer comes" wait_for 30 log_has "ping timeout|detected conn error"
 unblock
-check "and its I/O goes on in a new session" timeout 60 dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
+check "and its I/O goes on in a new session" timeout $((60 * T_SLOWER)) dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
 check "verified" fio_verify "$disk" --size=4m
 check "of the old session nothing is left" wait_for 20 t_has_sessions 1
 
