@@ -101,7 +101,7 @@ pub(crate) fn change(mut task: Task) {
 
 fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
     let len = alloc.min(MAX_ANSWER);
-    let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
+    let Ok(mut bytes) = KVVec::from_elem(0u8, len, GFP_KERNEL) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
     let device = nexus.device();
@@ -192,10 +192,10 @@ fn carry_out(
     }
     for victim in victims.iter() {
         let tell = device.task_aborted_status() && !Arc::ptr_eq(victim, nexus);
-        victim.session().abort_tasks(Some(&waiter), tell, &|other| {
-            other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
-        });
+        let session = victim.session();
+        session.abort_tasks_of(victim, Some(&waiter), tell, &|_| true);
     }
+    task::end_hopeless(device);
     Waiter::one_ended(&waiter);
     // SPC-4 5.9.11.5: the command ends when those tasks can do nothing more.
     while !waiter.is_answered() {

@@ -1344,10 +1344,8 @@ impl Session {
         let mut count = 0u32;
         {
             let inner = self.inner.lock();
-            for task in inner.slots.iter() {
-                let Some(task) = task.task.as_ref() else {
-                    continue;
-                };
+            let listed = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
+            for task in listed.take(inner.used) {
                 let of = task.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus));
                 if of && task.kind.is_none() && !task.is_held() && task.age() < base {
                     task.set_age(age);
@@ -1380,14 +1378,53 @@ impl Session {
         tell: bool,
         matching: &dyn Fn(&Head) -> bool,
     ) -> Aborted {
+        let (count, last) = self.mark_aborted(waiter, tell, matching);
+        if let Some(nexus) = last {
+            // What waits in line ends at once.
+            task::end_hopeless(nexus.device());
+            self.end_held();
+        }
+        count
+    }
+
+    /// The same for the tasks of one nexus, but that those of the device that wait in line
+    /// are still to be ended ([`task::end_hopeless`]), once for all of its nexuses.
+    pub(crate) fn abort_tasks_of(
+        &self,
+        nexus: &Arc<Nexus>,
+        waiter: Option<&Arc<Waiter>>,
+        tell: bool,
+        matching: &dyn Fn(&Head) -> bool,
+    ) -> Aborted {
+        let (count, _) = self.mark_aborted(waiter, tell, &|head| {
+            matching(head) && head.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus))
+        });
+        if count.found != 0 {
+            self.end_held_for(nexus);
+        }
+        count
+    }
+
+    /// How many there were, and the unit that one of them is for.
+    fn mark_aborted(
+        &self,
+        waiter: Option<&Arc<Waiter>>,
+        tell: bool,
+        matching: &dyn Fn(&Head) -> bool,
+    ) -> (Aborted, Option<Arc<Nexus>>) {
         let mut count = Aborted::default();
-        let mut device = None;
+        let mut last = None;
         {
             let mut inner = self.inner.lock();
+            let mut left = inner.used;
             for entry in inner.slots.iter_mut() {
+                if left == 0 {
+                    break;
+                }
                 let Some(task) = entry.task.as_ref() else {
                     continue;
                 };
+                left = left.saturating_sub(1);
                 if !matching(task) {
                     continue;
                 }
@@ -1409,7 +1446,7 @@ impl Session {
                 } else {
                     task.abort();
                 }
-                device = task.nexus.clone();
+                last = task.nexus.clone();
             }
         }
         if count.found != 0 {
@@ -1420,12 +1457,7 @@ impl Session {
                 link.sweep();
             }
         }
-        if let Some(nexus) = device {
-            // What waits in line ends at once.
-            task::end_hopeless(nexus.device());
-            self.end_held();
-        }
-        count
+        (count, last)
     }
 
     /// Lets `waiter` wait for the end of tasks.
