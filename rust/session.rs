@@ -346,14 +346,22 @@ struct Slot {
 
 type Waiters = Option<KBox<KVec<Arc<Waiter>>>>;
 
-/// Adds one who waits; false without memory.
+/// Those who may wait for the end of one task: a disk that hangs keeps it for as long as it
+/// likes, and initiators try again and again.
+const MOST_WAITERS: usize = 256;
+
+/// Adds one who waits; false without memory, or when too many do.
 fn add_waiter(waiters: &mut Waiters, waiter: &Arc<Waiter>) -> bool {
     if waiters.is_none() {
         *waiters = KBox::new(KVec::new(), GFP_ATOMIC).ok();
     }
-    waiters
-        .as_mut()
-        .is_some_and(|all| all.push(waiter.clone(), GFP_ATOMIC).is_ok())
+    waiters.as_mut().is_some_and(|all| {
+        if all.len() >= MOST_WAITERS {
+            // The time of these was up before the task has ended.
+            all.retain(|waiter| !waiter.is_answered());
+        }
+        all.len() < MOST_WAITERS && all.push(waiter.clone(), GFP_ATOMIC).is_ok()
+    })
 }
 
 /// How many tasks an abort has met.
