@@ -101,7 +101,7 @@ pub(crate) fn change(mut task: Task) {
 
 fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
     let len = alloc.min(MAX_ANSWER);
-    let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
+    let Ok(mut bytes) = KVVec::from_elem(0u8, len, GFP_KERNEL) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
     let device = nexus.device();
@@ -194,12 +194,13 @@ fn carry_out(
     }
     for victim in victims.iter() {
         let tell = device.task_aborted_status() && !Arc::ptr_eq(victim, nexus);
-        victim.session().abort_tasks(Some(waiter), tell, &|other| {
-            // Who preempts himself loses what else he has sent.
+        // Who preempts himself loses what else he has sent.
+        let session = victim.session();
+        session.abort_tasks_of(victim, Some(waiter), tell, &|other| {
             !core::ptr::eq(other, head)
-                && other.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, victim))
         });
     }
+    task::end_hopeless(device);
     Waiter::one_ended(waiter);
     Ok(Some(fencing))
 }

@@ -346,14 +346,22 @@ struct Slot {
 
 type Waiters = Option<KBox<KVec<Arc<Waiter>>>>;
 
-/// Adds one who waits; false without memory.
+/// Those who may wait for the end of one task: a disk that hangs keeps it for as long as it
+/// likes, and initiators try again and again.
+const MOST_WAITERS: usize = 256;
+
+/// Adds one who waits; false without memory, or when too many do.
 fn add_waiter(waiters: &mut Waiters, waiter: &Arc<Waiter>) -> bool {
     if waiters.is_none() {
         *waiters = KBox::new(KVec::new(), GFP_ATOMIC).ok();
     }
-    waiters
-        .as_mut()
-        .is_some_and(|all| all.push(waiter.clone(), GFP_ATOMIC).is_ok())
+    waiters.as_mut().is_some_and(|all| {
+        if all.len() >= MOST_WAITERS {
+            // The time of these was up before the task has ended.
+            all.retain(|waiter| !waiter.is_answered());
+        }
+        all.len() < MOST_WAITERS && all.push(waiter.clone(), GFP_ATOMIC).is_ok()
+    })
 }
 
 /// How many tasks an abort has met.
@@ -1346,10 +1354,8 @@ impl Session {
         let mut count = 0u32;
         {
             let inner = self.inner.lock();
-            for task in inner.slots.iter() {
-                let Some(task) = task.task.as_ref() else {
-                    continue;
-                };
+            let listed = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
+            for task in listed.take(inner.used) {
                 let of = task.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus));
                 if of && task.kind.is_none() && !task.is_held() && task.age() < base {
                     task.set_age(age);
@@ -1382,14 +1388,53 @@ impl Session {
         tell: bool,
         matching: &dyn Fn(&Head) -> bool,
     ) -> Aborted {
+        let (count, last) = self.mark_aborted(waiter, tell, matching);
+        if let Some(nexus) = last {
+            // What waits in line ends at once.
+            task::end_hopeless(nexus.device());
+            self.end_held();
+        }
+        count
+    }
+
+    /// The same for the tasks of one nexus, but that those of the device that wait in line
+    /// are still to be ended ([`task::end_hopeless`]), once for all of its nexuses.
+    pub(crate) fn abort_tasks_of(
+        &self,
+        nexus: &Arc<Nexus>,
+        waiter: Option<&Arc<Waiter>>,
+        tell: bool,
+        matching: &dyn Fn(&Head) -> bool,
+    ) -> Aborted {
+        let (count, _) = self.mark_aborted(waiter, tell, &|head| {
+            matching(head) && head.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus))
+        });
+        if count.found != 0 {
+            self.end_held_for(nexus);
+        }
+        count
+    }
+
+    /// How many there were, and the unit that one of them is for.
+    fn mark_aborted(
+        &self,
+        waiter: Option<&Arc<Waiter>>,
+        tell: bool,
+        matching: &dyn Fn(&Head) -> bool,
+    ) -> (Aborted, Option<Arc<Nexus>>) {
         let mut count = Aborted::default();
-        let mut device = None;
+        let mut last = None;
         {
             let mut inner = self.inner.lock();
+            let mut left = inner.used;
             for entry in inner.slots.iter_mut() {
+                if left == 0 {
+                    break;
+                }
                 let Some(task) = entry.task.as_ref() else {
                     continue;
                 };
+                left = left.saturating_sub(1);
                 if !matching(task) {
                     continue;
                 }
@@ -1411,7 +1456,7 @@ impl Session {
                 } else {
                     task.abort();
                 }
-                device = task.nexus.clone();
+                last = task.nexus.clone();
             }
         }
         if count.found != 0 {
@@ -1422,12 +1467,7 @@ impl Session {
                 link.sweep();
             }
         }
-        if let Some(nexus) = device {
-            // What waits in line ends at once.
-            task::end_hopeless(nexus.device());
-            self.end_held();
-        }
-        count
+        (count, last)
     }
 
     /// Lets `waiter` wait for the end of tasks.

@@ -30,7 +30,10 @@ use crate::{
         Session,
         Why, //
     },
-    sys::misc,
+    sys::{
+        misc,
+        work, //
+    },
     target::{
         Device,
         Nexus, //
@@ -316,19 +319,65 @@ pub(crate) fn run(
     let Ok(waiter) = started else {
         return Verdict::Now(TmResponse::FunctionRejected);
     };
+    if !is_long(session, function, nexus.as_ref()) {
+        let before = session.is_shared().then_some(request.cmd_sn());
+        carry_out(session, &waiter, function, nexus, before);
+        return Verdict::Later(waiter);
+    }
+    // Others are not to wait for it: not here, in softirq. What comes after it may be there
+    // before it is over.
+    let before = Some(request.cmd_sn());
+    let (session, theirs) = (session.clone(), waiter.clone());
+    let job = move || carry_out(&session, &theirs, function, nexus, before);
+    match work::control().map(|queue| queue.try_spawn(GFP_ATOMIC, job)) {
+        Some(Ok(())) => Verdict::Later(waiter),
+        _ => Verdict::Now(TmResponse::FunctionRejected),
+    }
+}
+
+/// Sessions, for each unit that a function is about, that it goes through in softirq.
+const AT_ONCE: usize = 64;
+
+/// Whether a function is about more than that.
+fn is_long(session: &Session, function: TmFunction, nexus: Option<&Arc<Nexus>>) -> bool {
+    match (function, nexus) {
+        (TmFunction::AbortTaskSet, _) => false,
+        (_, Some(nexus)) => nexus.device().nexus_count() > AT_ONCE,
+        (TmFunction::ItNexusReset, None) => session.lun_count() > AT_ONCE,
+        (_, None) => {
+            let mut sum = 0usize;
+            session.nexuses().any(|nexus| {
+                sum = sum.saturating_add(nexus.device().nexus_count().max(1));
+                sum > AT_ONCE
+            })
+        }
+    }
+}
+
+/// Aborts what a function is to abort, and does what else it asks for; then it only waits for
+/// the end of these tasks. Of the session that has asked, tasks that are not older than
+/// `before` are left out.
+fn carry_out(
+    session: &Arc<Session>,
+    waiter: &Arc<Waiter>,
+    function: TmFunction,
+    nexus: Option<Arc<Nexus>>,
+    before: Option<Sn>,
+) {
     match (function, nexus) {
         (TmFunction::AbortTaskSet, Some(nexus)) => {
-            let before = session.is_shared().then_some(request.cmd_sn());
-            abort_nexus(Some(&waiter), &nexus, false, before);
+            abort_nexus(Some(waiter), &nexus, false, before);
+            task::end_hopeless(nexus.device());
         }
         (TmFunction::ClearTaskSet, Some(nexus)) => {
-            abort_unit(Some(&waiter), nexus.device(), session.id(), true);
+            abort_unit(Some(waiter), nexus.device(), session.id(), before, true);
         }
         (TmFunction::LogicalUnitReset, Some(nexus)) => {
-            reset_unit(&waiter, nexus.device(), session.id(), Ua::LogicalUnitReset);
+            let device = nexus.device();
+            reset_unit(waiter, device, session.id(), before, Ua::LogicalUnitReset);
         }
         (TmFunction::ItNexusReset, _) => {
-            session.abort_tasks(Some(&waiter), false, &|_| true);
+            session.abort_tasks(Some(waiter), false, &|head| is_older(head, before));
             for nexus in session.nexuses() {
                 task::end_hopeless(nexus.device());
                 nexus.device().release(session.id());
@@ -344,13 +393,12 @@ pub(crate) fn run(
                 _ => Ua::BusReset,
             };
             for nexus in session.nexuses() {
-                reset_unit(&waiter, nexus.device(), session.id(), ua);
+                reset_unit(waiter, nexus.device(), session.id(), before, ua);
             }
         }
     }
     // Ends the setting up; the answer may be given here.
-    Waiter::one_ended(&waiter);
-    Verdict::Later(waiter)
+    Waiter::one_ended(waiter);
 }
 
 fn abort_task(
@@ -408,35 +456,50 @@ fn query_event(nexus: Option<&Nexus>) -> Verdict {
     }
 }
 
+/// Whether a task came before the function with CmdSN `before` (RFC 7143 11.5.1): others may
+/// have overtaken it on another connection, or while it was carried out.
+fn is_older(head: &Head, before: Option<Sn>) -> bool {
+    before.is_none_or(|sn| head.cmd_sn.lt(sn) || (head.immediate && head.cmd_sn == sn))
+}
+
 /// Aborts the tasks of one session for a unit. With `before`, those only that
-/// are older (RFC 7143 11.5.1): others may have overtaken the function on
-/// another connection.
+/// are older. Those that wait in line are to be ended after that.
 fn abort_nexus(
     waiter: Option<&Arc<Waiter>>,
     nexus: &Arc<Nexus>,
     tell: bool,
     before: Option<Sn>,
 ) -> Aborted {
-    nexus.session().abort_tasks(waiter, tell, &|head| {
-        let older =
-            before.is_none_or(|sn| head.cmd_sn.lt(sn) || (head.immediate && head.cmd_sn == sn));
-        older && head.nexus.as_ref().is_some_and(|of| Arc::ptr_eq(of, nexus))
-    })
+    let session = nexus.session();
+    session.abort_tasks_of(nexus, waiter, tell, &|head| is_older(head, before))
 }
 
-/// Aborts the tasks of all sessions for a unit, by order of the session `by`.
+/// Aborts the tasks of all sessions for a unit, by order of the session `by`: of that one
+/// those that are older than `before`.
 ///
 /// SAM-5, "Aborting commands": the others are told by TASK ABORTED if TAS is
 /// set, and else, with `post`, by a unit attention.
-fn abort_unit(waiter: Option<&Arc<Waiter>>, device: &Arc<Device>, by: u64, post: bool) {
+fn abort_unit(
+    waiter: Option<&Arc<Waiter>>,
+    device: &Arc<Device>,
+    by: u64,
+    before: Option<Sn>,
+    post: bool,
+) {
     let tas = device.task_aborted_status();
+    let mut any = false;
     device.for_each_nexus(&mut |nexus| {
         let other = nexus.session().id() != by;
-        let aborted = abort_nexus(waiter, nexus, tas && other, None);
+        let before = before.filter(|_| !other);
+        let aborted = abort_nexus(waiter, nexus, tas && other, before);
+        any |= aborted.found != 0;
         if aborted.lost != 0 && other && post && !tas {
             nexus.post(Ua::CommandsCleared);
         }
     });
+    if any {
+        task::end_hopeless(device);
+    }
 }
 
 /// A command has ended with another status than GOOD: does to the other commands
@@ -451,9 +514,10 @@ pub(crate) fn unsuccessful(head: &Head, status: Status) {
         Status::CheckCondition => {
             match device.queue_error() {
                 QueueError::Keep => {}
-                QueueError::AbortAll => abort_unit(None, device, head.session.id(), true),
+                QueueError::AbortAll => abort_unit(None, device, head.session.id(), None, true),
                 QueueError::AbortSameNexus => {
                     abort_nexus(None, nexus, false, None);
+                    task::end_hopeless(device);
                 }
             }
             return;
@@ -469,8 +533,8 @@ pub(crate) fn unsuccessful(head: &Head, status: Status) {
 }
 
 /// Resets a unit (SAM-5, "Logical unit reset"); all sessions are told why.
-fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, by: u64, why: Ua) {
-    abort_unit(Some(waiter), device, by, false);
+fn reset_unit(waiter: &Arc<Waiter>, device: &Arc<Device>, by: u64, before: Option<Sn>, why: Ua) {
+    abort_unit(Some(waiter), device, by, before, false);
     device.for_each_nexus(&mut |nexus| nexus.copies().forget_ended());
     device.release_any();
     device.reset_mode();

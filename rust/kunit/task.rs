@@ -560,6 +560,38 @@ mod tests {
         wait(|| census.living() == 0)
     }
 
+    /// However long a disk keeps a task, and however often somebody tries to abort it, what
+    /// is remembered of that has a limit.
+    #[test]
+    fn not_too_many_wait_for_one_task() -> Result {
+        let census = Census::new()?;
+        {
+            let rig = Rig::new(&census, 1)?;
+            let mut task = rig.admitted(1, Sn(1))?;
+            for _ in 0..3 {
+                let mut all = KVec::new();
+                loop {
+                    let waiter = rig.waiter()?;
+                    rig.session.wait_for(&waiter, &|_| true);
+                    if waiter.has_failed() {
+                        break;
+                    }
+                    all.push(waiter, GFP_KERNEL)?;
+                    check(all.len() <= 1000, "some day there are too many")?;
+                }
+                check(all.len() >= 128, "as many as one connection may have")?;
+                // Their time is up, and that makes room for others.
+                for waiter in all.iter() {
+                    Waiter::expire(waiter, u64::MAX);
+                }
+            }
+            rig.session.retire(&mut task);
+            drop(task);
+            rig.check_idle(Sn(2))?;
+        }
+        wait(|| census.living() == 0)
+    }
+
     #[test]
     fn sessions_and_tasks_without_memory() -> Result {
         let census = Census::new()?;

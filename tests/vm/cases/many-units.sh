@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Task management functions that are about many units and sessions: they are carried out in process
+# context, so that nobody waits for them but who has asked.
+# time: 40
+# kernels: stock debug
+
+case_cleanup() {
+	t_clear
+	dmsetup remove --retry slow
+} 2>/dev/null
+
+dm_slow
+t_load
+t_export /dev/mapper/slow
+t_backstore disk1 /dev/vdb
+py many_units
