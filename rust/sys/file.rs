@@ -309,22 +309,23 @@ pub(crate) fn replace(
         .map_err(NotDone::in_doubt)
 }
 
-/// Removes a file if it is there; it is gone for good when this returns `Ok`.
+/// Removes a file if it is there, and tells whether it was; it is gone for good
+/// when this returns `Ok`.
 ///
 /// # Errors
 ///
 /// What the file system says.
-pub(crate) fn remove(dir: &CStr, name: &CStr) -> Result<(), NotDone> {
+pub(crate) fn remove(dir: &CStr, name: &CStr) -> Result<bool, NotDone> {
     let dir = match File::open(dir, bindings::FER_OPEN_DIR) {
-        Err(e) if e == ENOENT => return Ok(()),
+        Err(e) if e == ENOENT => return Ok(false),
         dir => dir?,
     };
     // Looked for first: what is not there need not be removed from a file
     // system that cannot be written.
     match dir.open_in(name, bindings::FER_OPEN_READ) {
-        Err(e) if e == ENOENT => Ok(()),
-        _ => dir.unlink(name),
+        Err(e) if e == ENOENT => Ok(false),
+        _ => dir.unlink(name).map(|()| true),
     }
-    .and_then(|()| dir.sync())
+    .and_then(|was_there| dir.sync().map(|()| was_there))
     .map_err(NotDone::in_doubt)
 }

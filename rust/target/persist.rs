@@ -224,8 +224,8 @@ impl Place {
     }
 
     /// Makes the file say what `persist` is; without anything to say there is
-    /// none.
-    fn keep(&self, persist: &Persist<Registrants>) -> Result<(), NotDone> {
+    /// none, and false is returned if there was none before.
+    fn keep(&self, persist: &Persist<Registrants>) -> Result<bool, NotDone> {
         if !is_kept(persist) {
             return file::remove(self.dir(), self.name());
         }
@@ -233,7 +233,8 @@ impl Place {
         let len = aptpl::write(persist, &self.serial, |_| 0, &mut []);
         let mut text = KVVec::from_elem(0u8, len, GFP_KERNEL)?;
         aptpl::write(persist, &self.serial, crc, &mut text);
-        file::replace(self.dir(), self.temporary(), self.name(), &text)
+        file::replace(self.dir(), self.temporary(), self.name(), &text)?;
+        Ok(true)
     }
 }
 
@@ -400,9 +401,15 @@ impl Device {
         let Some(file) = self.file()? else {
             return Err(Unchanged::NotKept);
         };
-        let Err(failure) = file.keep(next) else {
-            self.set_in_doubt(false);
-            return Ok(());
+        let failure = match file.keep(next) {
+            Ok(found) => {
+                if !found && !self.is_in_doubt() && self.with_persist(is_kept) {
+                    self.is_elsewhere(&file);
+                }
+                self.set_in_doubt(false);
+                return Ok(());
+            }
+            Err(failure) => failure,
         };
         if misc::may_log() {
             pr_err!(
@@ -426,6 +433,21 @@ impl Device {
             self.set_in_doubt(file.keep(&old).is_err());
         }
         Err(Unchanged::NotKept)
+    }
+
+    /// The file that was to be removed, and that had been written, was not there. It may
+    /// come back with its file system, and the reservations with it.
+    fn is_elsewhere(&self, file: &Place) {
+        if misc::may_log() {
+            pr_warn!(
+                "core/iblock_{}/{}: {}/{} is not there any more: if its file system has been unmounted, \
+                 reservations that were given up come back with it\n",
+                self.hba(),
+                BStr::from_bytes(self.name()),
+                BStr::from_bytes(file.dir().to_bytes()),
+                BStr::from_bytes(file.name().to_bytes())
+            );
+        }
     }
 
     /// Reads what was written down of a unit with that serial number.

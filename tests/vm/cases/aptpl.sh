@@ -136,6 +136,19 @@ check_eq "nobody is registered" 0 "$(prfile registrants)"
 check_eq "nobody holds it" "No SPC-3 Reservation holder" "$(prfile res_holder)"
 check_logged "the log says who did it" "disk0: cleared by an administrator: 2 registrations, reservation of type 5"
 check_not "the file is gone" test -e "$file"
+
+# The file system that the file is on goes, and so do the reservations.
+cp /tmp/good "$file"
+check "another serial number" put third-serial "$(t_store disk0)/wwn/vpd_unit_serial"
+check "and the old one again" put $serial "$(t_store disk0)/wwn/vpd_unit_serial"
+check_eq "has what its file says" 2 "$(prfile registrants)"
+must mount -t tmpfs none $pr
+log_mark
+check "they are cleared while it is not to be had" put 1 "$(t_store disk0)/pr/clear"
+check_logged "the log says that they may come back" "disk0: $file is not there any more"
+must umount $pr
+check "so the file is still there" test -e "$file"
+must rm "$file"
 t_clear
 
 # The file system hangs.
