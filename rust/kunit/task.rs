@@ -15,6 +15,7 @@ mod tests {
     use crate::{
         parcel::{
             Coming,
+            Entry,
             Found,
             Parcel, //
         },
@@ -122,7 +123,9 @@ mod tests {
         fn give_up(self: Arc<Self>) {}
         fn hand_over(self: Arc<Self>, _request: Reassignment) {}
         fn take_over(self: Arc<Self>, _parcel: Parcel) {}
-        fn reassigned(self: Arc<Self>, _itt: u32, _found: Found) {}
+        fn reassigned(self: Arc<Self>, _itt: u32, _found: Found) -> Option<KBox<Entry>> {
+            None
+        }
     }
 
     /// A session with one connection.
