@@ -16,6 +16,7 @@ mod tests {
         parcel::{
             Entry,
             Coming,
+            Entry,
             Found,
             Parcel, //
         },
