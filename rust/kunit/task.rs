@@ -14,7 +14,6 @@ mod tests {
     };
     use crate::{
         parcel::{
-            Entry,
             Coming,
             Entry,
             Found,
