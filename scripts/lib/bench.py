@@ -200,8 +200,8 @@ def scale_svg(result, targets):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(plots) * (left + width) + 60}" '
            f'height="{top + height + 50}" font-family="sans-serif" font-size="12">',
            '<rect width="100%" height="100%" fill="#ffffff"/>',
-           f'<text x="10" y="20" font-size="14">Instructions per 4k read (Linux {result["kernel"]}): end to end, '
-           'and, dashed, of the target alone</text>']
+           f'<text x="10" y="20" font-size="14">Instructions per 4k read, end to end (Linux {result["kernel"]})'
+           f'{"; dashed: of the target alone" if any(result["scale_target"].values()) else ""}</text>']
     most = max(v for of in plots.values() for t in of.values() for v in t.values()) * 1.1
     for index, (what, of) in enumerate(plots.items()):
         x0, y0 = left + index * (left + width), top + height
@@ -213,7 +213,9 @@ def scale_svg(result, targets):
             out.append(f'<text x="{x0 + width * at / span:.0f}" y="{y0 + 18}" text-anchor="middle">{count}</text>')
         own = result["scale_target"].get(what, {})
         for row, target in enumerate(targets):
-            for values, dashes in (of[target], ""), (own.get(target, {}), ' stroke-dasharray="5 3"'):
+            for values, dashes in (of[target], ""), (own.get(target), ' stroke-dasharray="5 3"'):
+                if not values:
+                    continue
                 points = [(x0 + width * counts.index(int(n)) / span, y0 - height * v / most)
                           for n, v in values.items()]
                 out.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" '
@@ -317,10 +319,11 @@ def main():
                          ("cpus", options.scale_cpus)):
         if counts:
             costs, own = scale(options, several, what, counts)
+            own = own if any(own.values()) else {}
             result.setdefault("scale", {})[what] = costs
             table(f"Instructions per 4k read by the number of {NOUNS[what]} (ratio to LIO)",
                   [str(n) for n in counts], several, costs)
-            if own[several[0]]:
+            if own:
                 table("Of the target alone (ratio to LIO)", [str(n) for n in counts], several, own)
             result.setdefault("scale_target", {})[what] = own
     if options.far:
