@@ -3,7 +3,6 @@
 # Task management functions that are about many units and sessions: they are carried out in process
 # context, so that nobody waits for them but who has asked.
 # time: 40
-# kernels: stock debug
 
 case_cleanup() {
 	t_clear
