@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # PREEMPT AND ABORT: whose commands it aborts, and what it takes to wait for them on a disk that hangs.
 # time: 20
-# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end
