@@ -5,8 +5,7 @@
 # kernels: stock debug
 
 case_cleanup() {
-	t_clear
-	dmsetup remove --retry slow
+	dm_slow_end
 } 2>/dev/null
 
 dm_slow

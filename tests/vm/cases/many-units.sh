@@ -5,8 +5,7 @@
 # time: 40
 
 case_cleanup() {
-	t_clear
-	dmsetup remove --retry slow
+	dm_slow_end
 } 2>/dev/null
 
 dm_slow

@@ -77,6 +77,19 @@ def resume(name):
     dm("resume", name)
 
 
+def sleeping_workers():
+    """Kernel workers that sleep in the midst of their work, as those do that wait for a disk."""
+    count = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        count += "(kworker" in text and text.rpartition(")")[2].split()[0] == "D"
+    return count
+
+
 # Seconds that a write to configfs may take: one that waits for nobody, and one that is given up.
 AT_ONCE = 2 * SLOWER
 PATIENCE = 5 * SLOWER + 2

@@ -8,7 +8,7 @@ import os
 import struct
 import time
 
-from host import ROOT, SLOWER, make_store, resume, suspend, tpg, until, write
+from host import ROOT, SLOWER, make_store, resume, sleeping_workers, suspend, tpg, until, write
 from iscsi import SCSI_RESPONSE, Conn, check, check_eq, counter, lun, read10
 
 UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
@@ -22,19 +22,6 @@ MOST = 16 * 32 + 32 + (DEVICES - 16) * 4
 
 def blocks(lba):
     return struct.pack(">HHIQII", 22, 16, 0, lba, 8, 0)
-
-
-def hanging():
-    """Kernel workers that wait for a disk."""
-    count = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            continue
-        count += "(kworker" in text and text.rpartition(")")[2].split()[0] == "D"
-    return count
 
 
 stores = [make_store(100 + n, f"many{n}", "/dev/mapper/slow", exclusive=0) for n in range(DEVICES)]
@@ -56,7 +43,7 @@ suspend("slow")
 tags = [{new.command(UNMAP, blocks(k * 8), lun=lun(n)) for k in range(EACH)} for n, new in enumerate(conns, 1)]
 check("all that have no worker wait in line", until(lambda: counter("slow_waits") - waits >= ALL - MOST, 60),
       counter("slow_waits") - waits)
-held = hanging()
+held = sleeping_workers()
 check("all devices together hold a bounded number of workers", 512 <= held <= MOST, held)
 start = time.monotonic()
 check_eq("UNMAP on another LUN goes on", 0, conn.scsi(UNMAP, blocks(0))[0])

@@ -4,10 +4,9 @@
 LUN 0 is the dm device "slow".
 """
 
-import os
 import struct
 
-from host import resume, suspend, until
+from host import resume, sleeping_workers, suspend, until
 from iscsi import Conn, check, check_eq, counter, read10
 
 REGISTER, RESERVE, PREEMPT_AND_ABORT, CLEAR = 6, 1, 5, 3
@@ -37,19 +36,6 @@ def hanging_read(conn):
     return tag
 
 
-def waiting():
-    """Kernel workers that sleep in the midst of their work."""
-    count = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            continue
-        count += "(kworker" in text and text.rpartition(")")[2].split()[0] == "D"
-    return count
-
-
 def silent(conn):
     """Whether nothing comes but the answer of a ping."""
     return conn.ping() and not conn.aside
@@ -57,7 +43,7 @@ def silent(conn):
 
 def hang():
     suspend("slow")
-    return waiting()
+    return sleeping_workers()
 
 
 one, two = login(1), login(2)
@@ -104,7 +90,7 @@ for _ in range(MANY):
     while two.scsi(bytes(6))[0] == 2:
         pass
 check("all of them wait", silent(one), one.aside)
-took = waiting() - idle
+took = sleeping_workers() - idle
 check(f"{MANY} that wait take one worker", took <= 2, took)
 resume("slow")
 ends = [one.recv(30) for _ in tags]
