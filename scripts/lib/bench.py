@@ -37,11 +37,11 @@ EPILOG = """
 A job is one of the names above, or RW:BLOCK:DEPTH[:IOS], e.g. randrw:8k:16:4000.
 
 Instructions per I/O are end to end: initiator, TCP over loopback, target and fio, on one CPU
-(or all, with --scale-cpus) of a machine in which an instruction is a nanosecond. The same run gives
-the same numbers on every host, however busy. --sides takes a profile as well, whose stacks tell whether the target
-or the initiator was at work: its share, of the first number, is the target's; the sampling makes
-that exact to some 3 percent. --wall measures time instead, on two CPUs, several times; that
-needs a host that does nothing else.
+(or all, with --scale-cpus) of a machine in which an instruction is a nanosecond. The same run
+gives the same numbers on every host, however busy. --sides takes a profile as well, whose
+stacks tell whether the target or the initiator was at work: its share, of the first number, is
+the target's; the sampling makes that exact to some 3 percent. --wall measures time instead, on
+two CPUs, several times; that needs a host that does nothing else.
 """
 
 

@@ -8,10 +8,9 @@ LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm de
 import errno
 import os
 import struct
-import subprocess
 import time
 
-from host import resume, store, suspend, tpg, until, write
+from host import resume, sleeping_workers, store, suspend, tpg, until, write
 from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
                    read10)
 
@@ -21,12 +20,6 @@ COUNT = 64
 
 def blocks(lba):
     return struct.pack(">HHIQII", 22, 16, 0, lba, 8, 0)
-
-
-def workers():
-    """Kernel workers that wait for a disk."""
-    done = subprocess.run(["ps", "-eo", "stat=,comm="], capture_output=True, text=True, check=True)
-    return sum(line.startswith("D") and "kworker" in line for line in done.stdout.splitlines())
 
 
 conn = Conn().login()
@@ -39,7 +32,7 @@ end = time.monotonic() + 10
 while counter("slow_waits") - before < COUNT - 32 and time.monotonic() < end:
     time.sleep(0.05)
 check_eq("of so many commands for a device that hangs the rest wait in line", COUNT - 32, counter("slow_waits") - before)
-check("a bounded number of workers hangs", workers() <= 33, workers())
+check("a bounded number of workers hangs", sleeping_workers() <= 33, sleeping_workers())
 start = time.monotonic()
 check_eq("UNMAP on another LUN goes on", 0, conn.scsi(UNMAP, blocks(0), lun=lun(1))[0])
 check_eq("and so does READ", 0, conn.scsi(read10(0, 8), expect=4096, lun=lun(1))[0])
@@ -87,9 +80,9 @@ resume("first")
 for _ in tags:
     conn.wait(SCSI_RESPONSE)
 end = time.monotonic() + 10
-while workers() < 32 and time.monotonic() < end:
+while sleeping_workers() < 32 and time.monotonic() < end:
     time.sleep(0.05)
-check("those before them are done, and they hang", workers() >= 32, workers())
+check("those before them are done, and they hang", sleeping_workers() >= 32, sleeping_workers())
 others = {conn.command(UNMAP, blocks(n * 8), lun=lun(1)) for n in range(64)}
 try:
     while others:
@@ -172,7 +165,7 @@ parameters = struct.pack(">BBHIII", 0, 0x18, len(source), 0, len(segment), 0) + 
 suspend("slow")
 tag = conn.command(struct.pack(">BB8xIxx", 0x83, 0, len(parameters)), parameters, lun=lun(1),
                    immediate_data=parameters)
-check("an EXTENDED COPY is under way", until(lambda: workers() > 0))
+check("an EXTENDED COPY is under way", until(lambda: sleeping_workers() > 0))
 os.unlink(f"{path}/{name}")
 check_eq("the block size of its source cannot be changed", errno.EBUSY, resized("4096"))
 resume("slow")
