@@ -46,7 +46,8 @@ need_root() {
 }
 
 # One at a time, for each NAME. The lock is the open file: the kernel drops it however the
-# holder ends. Whoever takes several takes `toolchain` last.
+# holder ends. Whoever takes several takes `toolchain` last, but for `host`, under which nobody
+# waits for another.
 declare -A lock_fds
 
 lock() {
@@ -98,11 +99,12 @@ install_on_host() {
 		die "this machine lacks ${missing[*]} and has no apt-get; install them by hand (Debian 12 or 13 is expected)"
 	need_root "installing ${missing[*]}"
 	say "installing on this machine: ${missing[*]} (about 20 s)"
-	mkdir -p "$logs"
+	lock host
 	# Old package lists name versions that the mirror has no more; a fresh machine has none.
 	DEBIAN_FRONTEND=noninteractive quietly host-apt-update apt-get -q update
 	DEBIAN_FRONTEND=noninteractive quietly host-apt-install \
 		apt-get -q -y --no-install-recommends install "${missing[@]}"
+	unlock host
 }
 
 # The Debian mirror that this machine's own apt uses, or MIRROR.

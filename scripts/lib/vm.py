@@ -287,6 +287,10 @@ class Machine:
             # An emulated CPU shows the host's counter. A kernel that measures it while the host is
             # busy takes it for several times slower than it is, and has its timeouts too early.
             words += [f"tsc_early_khz={khz}"]
+        if self.options.accel == "tcg":
+            # QEMU translates a program anew wherever it is put: with each start of a shell at
+            # addresses of its own, that is most of what a test script costs.
+            words += ["norandmaps"]
         if self.options.debug_mem:
             words += ["slub_debug=FZPU", "init_on_free=1", "page_poison=1"]
         if self.options.icount:
