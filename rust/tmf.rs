@@ -486,15 +486,62 @@ fn abort_unit(
     before: Option<Sn>,
     post: bool,
 ) {
-    let tas = device.task_aborted_status();
     let mut any = false;
     device.for_each_nexus(&mut |nexus| {
-        let other = nexus.session().id() != by;
-        let before = before.filter(|_| !other);
-        let aborted = abort_nexus(waiter, nexus, tas && other, before);
-        any |= aborted.found != 0;
-        if aborted.lost != 0 && other && post && !tas {
-            nexus.post(Ua::CommandsCleared);
+        any |= if nexus.session().id() == by {
+            abort_nexus(waiter, nexus, false, before).found != 0
+        } else {
+            abort_other(waiter, nexus, post)
+        };
+    });
+    if any {
+        task::end_hopeless(device);
+    }
+}
+
+/// Of [`abort_unit`] what becomes of a session that has not asked for it; whether it had any
+/// task.
+fn abort_other(waiter: Option<&Arc<Waiter>>, nexus: &Arc<Nexus>, post: bool) -> bool {
+    let tas = nexus.device().task_aborted_status();
+    let aborted = abort_nexus(waiter, nexus, tas, None);
+    if aborted.lost != 0 && post && !tas {
+        nexus.post(Ua::CommandsCleared);
+    }
+    aborted.found != 0
+}
+
+/// QERR 01b: aborts all tasks for a unit, as a command of `session` has failed.
+///
+/// A peer may send nothing but such commands. Where many sessions see the unit it is their own
+/// tasks that end at once; those of the others do in process context, one time for all
+/// commands that have failed until then. What the others send before that ends with them, and
+/// they are told as of the rest.
+fn abort_all(session: &Arc<Session>, device: &Arc<Device>) {
+    if device.nexus_count() <= AT_ONCE {
+        return abort_unit(None, device, session.id(), None, true);
+    }
+    session.abort_tasks(None, false, &|head| {
+        let nexus = head.nexus.as_ref();
+        nexus.is_some_and(|nexus| Arc::ptr_eq(nexus.device(), device))
+    });
+    if !device.note_failure(session.id()) {
+        return;
+    }
+    let unit = device.clone();
+    let job = move || abort_others(&unit);
+    match work::control().map(|queue| queue.try_spawn(GFP_ATOMIC, job)) {
+        Some(Ok(())) => {}
+        _ => abort_others(device),
+    }
+}
+
+/// What [`abort_all`] has left to be done.
+fn abort_others(device: &Arc<Device>) {
+    let by = device.take_failure();
+    let mut any = false;
+    device.for_each_nexus(&mut |nexus| {
+        if nexus.session().id() != by {
+            any |= abort_other(None, nexus, true);
         }
     });
     if any {
@@ -514,7 +561,7 @@ pub(crate) fn unsuccessful(head: &Head, status: Status) {
         Status::CheckCondition => {
             match device.queue_error() {
                 QueueError::Keep => {}
-                QueueError::AbortAll => abort_unit(None, device, head.session.id(), None, true),
+                QueueError::AbortAll => abort_all(&head.session, device),
                 QueueError::AbortSameNexus => {
                     abort_nexus(None, nexus, false, None);
                     task::end_hopeless(device);

@@ -41,6 +41,7 @@ mod tests {
             llist::Mailbox,
             work, //
         },
+        target::Targets,
         task::{
             self,
             Body,
@@ -593,6 +594,26 @@ mod tests {
             rig.check_idle(Sn(2))?;
         }
         wait(|| census.living() == 0)
+    }
+
+    /// Of all the commands that fail until somebody begins to abort the others' one has to see
+    /// to that, and it is known whose own are to be spared.
+    #[test]
+    fn failures_are_noted_once() -> Result {
+        let targets = Targets::new()?;
+        let device = targets.create_device(0, b"disk")?;
+        for _ in 0..2 {
+            check(device.note_failure(1), "the first sees to it")?;
+            check(!device.note_failure(1), "the second need not")?;
+            check(device.take_failure() == 1, "both are of one session")?;
+            check(device.note_failure(2), "what comes then is noted anew")?;
+            check(!device.note_failure(1), "another one's is, too")?;
+            check(!device.note_failure(2), "the first need not again")?;
+            let whose = device.take_failure();
+            check(whose > 2, "there were several, of whom none is spared")?;
+        }
+        targets.remove_device(&device);
+        Ok(())
     }
 
     #[test]

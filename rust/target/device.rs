@@ -136,6 +136,9 @@ pub(crate) struct BdevInfo {
     pub(crate) minor: u32,
 }
 
+/// Commands of more than one session have failed; no session has this id.
+const SEVERAL: u64 = u64::MAX;
+
 /// A numeric attribute of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -218,6 +221,9 @@ pub(crate) struct Device {
     tas: Atomic<i32>,
     queue_error: Atomic<i32>,
     ua_interlock: Atomic<i32>,
+    /// Whose command has failed, where that is about to abort those of all others: the id
+    /// of a session, 0 if there is none, or [`SEVERAL`].
+    failed_of: Atomic<u64>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -392,6 +398,7 @@ impl Device {
                 tas: Atomic::new(0),
                 queue_error: Atomic::new(0),
                 ua_interlock: Atomic::new(0),
+                failed_of: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
@@ -1139,6 +1146,31 @@ impl Device {
             0b11 => UaInterlock::Establish,
             _ => UaInterlock::Clear,
         }
+    }
+
+    /// A command of `session` has failed, and those of all others are to be aborted. False
+    /// when somebody is about to do that, who has not called
+    /// [`take_failure`](Self::take_failure) yet.
+    pub(crate) fn note_failure(&self, session: u64) -> bool {
+        let mut seen = 0;
+        loop {
+            // Of several sessions each is another's other.
+            let next = if seen == 0 || seen == session {
+                session
+            } else {
+                SEVERAL
+            };
+            match self.failed_of.cmpxchg(seen, next, Full) {
+                Ok(_) => return seen == 0,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Begins to abort them: returns the session whose own commands are spared, as it is the
+    /// only one of which a command has failed. What fails from here on is noted anew.
+    pub(crate) fn take_failure(&self) -> u64 {
+        self.failed_of.xchg(0, Full)
     }
 
     pub(super) fn order(&self) -> &Order {

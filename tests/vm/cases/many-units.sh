@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # Task management functions that are about many units and sessions: they are carried out in process
-# context, so that nobody waits for them but who has asked.
+# context, so that nobody waits for them but who has asked. The same of what QERR asks for.
 # time: 40
 
 case_cleanup() {

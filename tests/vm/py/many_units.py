@@ -10,16 +10,17 @@ import struct
 import time
 
 from host import resume, store, suspend, tpg, until
-from iscsi import (TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun, read10)
+from iscsi import (R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq,
+                   counter, lun, read10, write10)
 
 UNITS = 150
-WARM_RESET, NEXUS_RESET = 6, 11
+WARM_RESET, QUERY_TASK, NEXUS_RESET = 6, 9, 11
 BUS_RESET, NEXUS_LOSS = "2902", "2907"
 
 
-def function(conn, code, unit=0):
+def function(conn, code, unit=0, tag=0xffffffff):
     """Sends a task management function for immediate delivery; returns its tag."""
-    return conn.request(TASK_MGMT, 0x80 | code, lun=lun(unit), immediate=True,
+    return conn.request(TASK_MGMT, 0x80 | code, lun=lun(unit), word20=tag, immediate=True,
                         tail=struct.pack(">IIII", 0, 0, 0, 0))
 
 
@@ -88,3 +89,66 @@ check_eq("which are complete", {(tag, 0) for tag in tags}, {(pdu.itt, pdu.header
 took = time.monotonic() - start
 print(f"{COUNT} resets of {UNITS + 1} units took {took:.2f} s, a ping of another session {pinged:.2f} s")
 check("both sessions work", conn.ping() and other.ping())
+
+# A command that fails aborts all others of its device (QERR 01b). So many nexuses are gone through
+# in process context, a moment later; one's own commands are aborted at once, and later ones are not.
+DATA = bytes(512)
+
+
+def settle():
+    for session in (conn, other):
+        for unit in range(UNITS + 1):
+            session.ready(lun(unit))
+
+
+def control(qerr, tas):
+    """The Control mode page of the device of LUN 1."""
+    page = bytes([0x0a, 0x0a, 0x02, 0x10 | qerr << 1, 0, 0x40 if tas else 0, 0, 0, 0xff, 0xff, 0, 0])
+    assert conn.scsi(bytes([0x15, 0x10, 0, 0, 16, 0]), bytes(4) + page, lun=lun(1))[0] == 0
+    settle()
+    # What another session's unit attentions have aborted is over.
+    time.sleep(1)
+
+
+def stuck(session, unit):
+    """A WRITE that waits for its data, and what has asked for that."""
+    tag = session.command(write10(unit, 1), DATA, lun=lun(unit), immediate_data=b"")
+    return tag, session.wait(R2T, tag)
+
+
+def fail(count=1):
+    """So many commands that fail, one after the other; how they end."""
+    tags = {conn.command(b"\xff", lun=lun(1)) for _ in range(count)}
+    ends = [conn.wait(SCSI_RESPONSE) for _ in tags]
+    return {pdu.itt for pdu in ends} == tags and {pdu.header[3] for pdu in ends} == {2}
+
+
+settle()
+control(qerr=1, tas=True)
+theirs, untouched = {stuck(other, 1)[0], stuck(other, UNITS)[0]}, stuck(other, 0)
+own = stuck(conn, 2)[0]
+check("QERR 01b: a command fails", fail())
+late = stuck(conn, 3)
+check_eq("one's own WRITE is aborted at once", 0, answer(conn, function(conn, QUERY_TASK, 2, own)))
+ends = [other.wait(SCSI_RESPONSE) for _ in theirs]
+check_eq("those of another session end TASK ABORTED", {(tag, 0x40) for tag in theirs},
+         {(pdu.itt, pdu.header[3]) for pdu in ends})
+conn.data_out(late[1], DATA)
+check_eq("one's own that came later is done", 0, conn.result(late[0])[0])
+other.data_out(untouched[1], DATA)
+check_eq("and so is one of another device", 0, other.result(untouched[0])[0])
+theirs = stuck(other, 5)[0]
+start = time.monotonic()
+check("many fail", fail(64))
+check_eq("another session's WRITE is aborted", 0x40, other.result(theirs)[0])
+print(f"64 commands that fail, with {2 * UNITS} nexuses, took {time.monotonic() - start:.2f} s")
+
+control(qerr=1, tas=False)
+theirs = stuck(other, 4)[0]
+check("without TAS: a command fails", fail())
+# By REQUEST SENSE, as a unit attention that is reported is a failure, too.
+check("another session's WRITE is aborted", until(lambda: other.scsi(
+    bytes([3, 0, 0, 0, 252, 0]), expect=252, lun=lun(4))[1][12:14] == b"\x2f\0"))
+check("without a status", theirs not in [pdu.itt for pdu in other.aside])
+control(qerr=0, tas=True)
+check("both sessions work still", conn.ping() and other.ping())
