@@ -183,9 +183,7 @@ fn populate(head: &Head, nexus: &Arc<Nexus>, id: u32, list: &[u8]) -> Result<(),
     })?;
     let bytes = blocks.wrapping_shl(device.block_shift());
     let noted = note_token(nexus, id, 0x10)?;
-    let made = device
-        .tokens()
-        .give(head.session.id(), extents, bytes, timeout);
+    let made = device.tokens().give(&head.session, extents, bytes, timeout);
     if nexus.is_gone() {
         // The session has ended meanwhile, or lost the LUN.
         device.tokens().forget(head.session.id());

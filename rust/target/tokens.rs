@@ -9,17 +9,21 @@
 
 use super::device::Device;
 use crate::{
-    proto::scsi::{
-        rod::{
-            Extent,
-            Token,
-            MAX_RANGES,
-            MAX_TOKENS,
-            SECRET_LEN,
-            TOKEN_LEN, //
-        },
-        sense::Sense, //
+    proto::{
+        name::IscsiName,
+        scsi::{
+            rod::{
+                Extent,
+                Token,
+                MAX_RANGES,
+                MAX_TOKENS,
+                SECRET_LEN,
+                TOKEN_LEN, //
+            },
+            sense::Sense, //
+        }, //
     },
+    session::Session,
     sys::{
         lock::{
             new_spinlock_bh,
@@ -45,6 +49,7 @@ struct Given {
     token: Token,
     /// To whom.
     session: u64,
+    initiator: KBox<IscsiName>,
     /// What it stands for.
     extents: KVec<Extent>,
     timeout_ms: u64,
@@ -64,6 +69,29 @@ impl Given {
     }
 }
 
+/// The place of the one that was used least recently, of some.
+fn oldest(table: &[Given], which: &dyn Fn(&Given) -> bool) -> Option<usize> {
+    let all = table.iter().enumerate().filter(|(_, given)| which(given));
+    let oldest = all.min_by_key(|(_, given)| given.used_ms);
+    oldest.map(|(at, _)| at)
+}
+
+/// The initiator that has most of them, with all of its sessions: `own` if none has more.
+fn greediest<'a>(table: &'a [Given], own: &'a IscsiName) -> &'a IscsiName {
+    let count = |name: &IscsiName| table.iter().filter(|g| *g.initiator == *name).count();
+    let (mut who, mut most) = (own, count(own));
+    for given in table {
+        // Many of them are mostly one initiator's, which is counted once.
+        if *given.initiator != *who {
+            let count = count(&given.initiator);
+            if count > most {
+                (who, most) = (&given.initiator, count);
+            }
+        }
+    }
+    who
+}
+
 impl Tokens {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
@@ -71,15 +99,16 @@ impl Tokens {
         })
     }
 
-    /// Makes a token. Of those that the session has, the one that was used least
-    /// recently makes room for it. Process context.
+    /// Makes a token. If the session has as many as it may have, the one of them that was
+    /// used least recently makes room for it; else, if there are as many as there may be,
+    /// one of the initiator that has most. Process context.
     ///
     /// # Errors
     ///
     /// INSUFFICIENT RESOURCES TO CREATE ROD TOKEN.
     pub(crate) fn give(
         &self,
-        session: u64,
+        session: &Session,
         extents: KVec<Extent>,
         bytes: u64,
         timeout_s: u32,
@@ -92,23 +121,28 @@ impl Tokens {
         // Room is made outside the spin lock, as it may sleep.
         let mut room: KVec<Given> =
             KVec::with_capacity(MAX_OF_DEVICE, GFP_KERNEL).map_err(|_| NO_ROOM)?;
+        let initiator = KBox::new(*session.initiator(), GFP_KERNEL).map_err(|_| NO_ROOM)?;
         let mut table = self.table.lock();
         if table.capacity() == 0 {
             core::mem::swap(&mut *table, &mut room);
         }
         table.retain(|given| !given.is_expired(now_ms));
-        let own = table.iter().filter(|given| given.session == session);
-        if own.count() >= MAX_TOKENS || table.len() >= MAX_OF_DEVICE {
-            let own = table.iter().enumerate();
-            let oldest = own
-                .filter(|(_, given)| given.session == session)
-                .min_by_key(|(_, given)| given.used_ms);
-            let at = oldest.map(|(at, _)| at).ok_or(NO_ROOM)?;
+        let is_own = |given: &Given| given.session == session.id();
+        let goes = if table.iter().filter(|given| is_own(given)).count() >= MAX_TOKENS {
+            oldest(&table, &is_own)
+        } else if table.len() >= MAX_OF_DEVICE {
+            let from = greediest(&table, session.initiator());
+            oldest(&table, &|given| *given.initiator == *from)
+        } else {
+            None
+        };
+        if let Some(at) = goes {
             let _ = table.remove(at);
         }
         let given = Given {
             token,
-            session,
+            session: session.id(),
+            initiator,
             extents,
             timeout_ms: u64::from(timeout_s).saturating_mul(1000),
             used_ms: now_ms,

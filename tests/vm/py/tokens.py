@@ -157,6 +157,25 @@ one.logout()
 time.sleep(0.5)
 refused("with its session it is gone", UNKNOWN, use(two, tokens[18], [(1000, 1)]))
 
+# --- how many there are ---------------------------------------------------------------------
+
+greedy = [connect(10 + number) for number in range(8)]
+taken = [make(conn, [(number, 1)]) for conn in greedy for number in range(16)]
+modest = connect(30, initiator="iqn.2026-01.org.example:modest")
+few = [make(modest, [(200 + number, 1)]) for number in range(2)]
+check_eq("when 8 sessions of one initiator have all 128 there are, another gets one", 0,
+         use(modest, few[0], [(1000, 1)])[0])
+refused("the oldest of the first is gone", UNKNOWN, use(modest, taken[0], [(1000, 1)]))
+check_eq("and no more than had to", 0, use(modest, taken[2], [(1000, 1)])[0])
+greedy.append(connect(20))
+more = [make(greedy[8], [(number, 1)]) for number in range(8)]
+check_eq("what the first gets then is its own", [0, 0],
+         [use(modest, token, [(1000, 1)])[0] for token in few])
+refused("it has no more than it had", UNKNOWN, use(modest, taken[9], [(1000, 1)]))
+check_eq("the last one is good", 0, use(modest, more[7], [(1000, 1)])[0])
+for conn in (*greedy, modest):
+    conn.logout()
+
 # A large one.
 big = make(two, [(0, (64 << 20) // 512)])
 check_eq("64 MiB", 0, use(two, big, [(100000, (64 << 20) // 512)])[0])
