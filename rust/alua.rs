@@ -17,9 +17,13 @@ use crate::{
         status::Status, //
     },
     sys::pages::Gfp,
-    target::Nexus,
+    target::{
+        Arrival,
+        Nexus, //
+    },
     task::{
         self,
+        Awaited,
         Body,
         Head,
         Outcome,
@@ -51,11 +55,14 @@ pub(crate) fn run(mut task: Task) {
             nexus.device().report_referrals(lba, one, out)
         }),
         Verb::Command(Command::SetTargetPortGroups { list_len }) => {
-            let outcome = match set(head, body, &nexus, list_len) {
-                Ok(()) => Outcome::GOOD,
-                Err(outcome) => outcome,
-            };
-            task::finish(task, outcome);
+            match set(head, body, &nexus, list_len) {
+                Ok(None) => task::finish(task, Outcome::GOOD),
+                Ok(Some(arrival)) => {
+                    body.awaited = Some(Awaited::Arrival(arrival));
+                    task::watch(task);
+                }
+                Err(outcome) => task::finish(task, outcome),
+            }
         }
         _ => task::finish(task, Sense::INTERNAL_TARGET_FAILURE.into()),
     }
@@ -71,15 +78,13 @@ fn answer(task: Task, alloc: u32, write: impl FnOnce(&mut [u8]) -> usize) {
     exec::answer_with(task, &bytes, Gfp::Sleep);
 }
 
-fn set(head: &Head, body: &Body, nexus: &Nexus, list_len: u32) -> Result<(), Outcome> {
+/// Changes what is to be changed; returns what is to be waited for then.
+fn set(head: &Head, body: &Body, nexus: &Nexus, list_len: u32) -> Result<Option<Arrival>, Outcome> {
     let len = usize::try_from(list_len).unwrap_or(usize::MAX);
     if len > MAX_LIST_LEN {
         return Err(Sense::PARAMETER_LIST_LENGTH_ERROR.into());
     }
     let list = body.parameter_list(len)?;
     let changes = Changes::parse(&list)?;
-    nexus
-        .device()
-        .set_groups(&changes, head.session.id(), &|| head.is_aborted())?;
-    Ok(())
+    Ok(nexus.device().set_groups(&changes, head.session.id())?)
 }

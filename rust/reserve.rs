@@ -34,6 +34,7 @@ use crate::{
     },
     task::{
         self,
+        Awaited,
         Body,
         Head,
         Outcome,
@@ -91,9 +92,9 @@ pub(crate) fn change(mut task: Task) {
     };
     match carry_out(turn, head, body, &nexus, action, scope, kind, list_len) {
         Ok(None) => task::finish(task, Outcome::GOOD),
-        Ok(fencing) => {
-            body.fencing = fencing;
-            task::wait_for_victims(task);
+        Ok(Some(fencing)) => {
+            body.awaited = Some(Awaited::Fencing(fencing));
+            task::watch(task);
         }
         Err(outcome) => task::finish(task, outcome),
     }

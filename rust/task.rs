@@ -58,6 +58,7 @@ use crate::{
         work, //
     },
     target::{
+        Arrival,
         Copying,
         Device,
         Nexus,
@@ -424,8 +425,8 @@ pub(crate) struct Body {
     pub(crate) times: Times,
     /// How far an EXTENDED COPY is.
     pub(crate) copying: Option<KBox<Copying>>,
-    /// What a PREEMPT AND ABORT waits for.
-    pub(crate) fencing: Option<KBox<Fencing>>,
+    /// What it still waits for, once all else is done.
+    pub(crate) awaited: Option<Awaited>,
     /// Blocks that a VERIFY has read.
     pub(crate) verified: u64,
     /// Whether it must wait for commands with lower CmdSNs.
@@ -461,7 +462,7 @@ impl Body {
             may_block: false,
             pass: None,
             copying: None,
-            fencing: None,
+            awaited: None,
             verified: 0,
             started: 0,
             times: Times::begin(),
@@ -642,11 +643,10 @@ pub(crate) fn in_turn(mut task: Task, what: fn(Task)) {
 pub(crate) struct Turns {
     taken: bool,
     waiting: Fifo<Head, Body>,
-    /// Those that have had their turn and wait for tasks that they have aborted, but for the one
-    /// whose worker watches them all.
-    fencing: Fifo<Head, Body>,
+    /// Those that [`watch`] is to finish, but for the one whose worker watches them all.
+    watched: Fifo<Head, Body>,
     /// There is such a worker.
-    watched: bool,
+    watching: bool,
 }
 
 impl Turns {
@@ -655,74 +655,92 @@ impl Turns {
         Self {
             taken: false,
             waiting: Fifo::new(),
-            fencing: Fifo::new(),
-            watched: false,
+            watched: Fifo::new(),
+            watching: false,
         }
     }
 }
 
-/// Finishes a PREEMPT AND ABORT when what its `fencing` waits for is over. On the
-/// slow workqueue.
+/// What a command still waits for, once all else is done.
+pub(crate) enum Awaited {
+    /// The tasks that a PREEMPT AND ABORT has aborted.
+    Fencing(KBox<Fencing>),
+    /// The end of the transition that a SET TARGET PORT GROUPS has begun.
+    Arrival(Arrival),
+}
+
+/// Finishes a command when what it has [`awaited`](Body::awaited) is over. On the slow
+/// workqueue.
 ///
-/// One worker does that for all of a device, so that many of them, which wait for a
-/// disk that hangs, take no more.
-pub(crate) fn wait_for_victims(task: Task) {
+/// One worker does that for all of a device, so that many of them, which wait for a disk that
+/// hangs, or for as long as transitions take, need no more.
+pub(crate) fn watch(task: Task) {
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
         return finish(task, Outcome::GOOD);
     };
     let mine = device.turns(|turns| {
-        if core::mem::replace(&mut turns.watched, true) {
-            turns.fencing.push(task);
+        if core::mem::replace(&mut turns.watching, true) {
+            turns.watched.push(task);
             return None;
         }
         Some(task)
     });
     if let Some(task) = mine {
-        watch_victims(task);
+        watch_all(task);
     }
 }
 
-fn watch_victims(mut task: Task) {
+fn watch_all(mut task: Task) {
     let Some(device) = task.shared().nexus.as_ref().map(|n| n.device().clone()) else {
         return finish(task, Outcome::GOOD);
     };
     loop {
-        let mut others = device.turns(|t| core::mem::replace(&mut t.fencing, Fifo::new()));
+        let mut pause_ms = MAX_LOOK_MS;
+        let mut others = device.turns(|t| core::mem::replace(&mut t.watched, Fifo::new()));
         while let Some(mut other) = others.pop() {
-            match end_of_fencing(&mut other) {
+            match end_of_wait(&mut other, &mut pause_ms) {
                 Some(outcome) => finish(other, outcome),
-                None => device.turns(|turns| turns.fencing.push(other)),
+                None => device.turns(|turns| turns.watched.push(other)),
             }
         }
-        if let Some(outcome) = end_of_fencing(&mut task) {
+        if let Some(outcome) = end_of_wait(&mut task, &mut pause_ms) {
             let next = device.turns(|turns| {
-                let next = turns.fencing.pop();
-                turns.watched = next.is_some();
+                let next = turns.watched.pop();
+                turns.watching = next.is_some();
                 next
             });
             finish(task, outcome);
             // As in `with_worker`: not by this work, whose memory may be another task's.
             if let Some(next) = next {
-                work::slow(next, watch_victims);
+                work::slow(next, watch_all);
             }
             return;
         }
-        misc::sleep_ms(LOOK_MS);
+        misc::sleep_ms(pause_ms);
     }
 }
 
-fn end_of_fencing(task: &mut Task) -> Option<Outcome> {
+/// How a command ends if it has nothing more to wait for; else lowers `pause_ms` to the time
+/// after which it is to be looked at again.
+fn end_of_wait(task: &mut Task, pause_ms: &mut u32) -> Option<Outcome> {
     let (head, body) = task.both();
-    let over = match body.fencing.as_mut() {
-        Some(fencing) => fencing.outcome(head)?,
-        None => Outcome::GOOD,
+    let (over, look_ms) = match body.awaited.as_mut() {
+        Some(Awaited::Fencing(fencing)) => (fencing.outcome(head), LOOK_MS),
+        Some(Awaited::Arrival(arrival)) => (arrival.outcome(head), arrival.left_ms()),
+        None => (Some(Outcome::GOOD), LOOK_MS),
     };
-    body.fencing = None;
-    Some(over)
+    match over {
+        Some(_) => body.awaited = None,
+        None => *pause_ms = look_ms.min(*pause_ms).max(1),
+    }
+    over
 }
 
 /// Milliseconds between two looks at tasks that are being aborted.
 const LOOK_MS: u32 = 2;
+
+/// Milliseconds between two looks at whether a command that waits has been aborted.
+const MAX_LOOK_MS: u32 = 50;
 
 /// It is one's turn to change the reservations of a device; dropping it makes
 /// it the next one's.

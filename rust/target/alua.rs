@@ -30,7 +30,11 @@ use crate::{
         sense::Sense,
         ua::Ua, //
     },
-    sys::misc, //
+    sys::misc,
+    task::{
+        Head,
+        Outcome, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -48,9 +52,6 @@ pub(crate) const MAX_TRANS_DELAY_MS: u32 = 30_000;
 
 /// The group that a LUN is in when nothing else is said.
 const DEFAULT_KEY: u32 = 0;
-
-/// Milliseconds between two looks at whether a transition is still wanted.
-const LOOK_MS: u32 = 50;
 
 /// What a nexus has to know of the target port group of its LUN.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,37 @@ struct Transition {
     number: u64,
     from: AccessState,
     to: AccessState,
+}
+
+/// The end of a transition that a SET TARGET PORT GROUPS has begun.
+pub(crate) struct Arrival {
+    number: u64,
+    due_ms: u64,
+}
+
+impl Arrival {
+    /// Milliseconds until then.
+    pub(crate) fn left_ms(&self) -> u32 {
+        let left = self.due_ms.saturating_sub(misc::now_ms());
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// How the command `head` ends, which has begun it, if its time is over, or nobody waits
+    /// for it any more: then the transition is over, too. Process context.
+    pub(crate) fn outcome(&self, head: &Head) -> Option<Outcome> {
+        if self.left_ms() != 0 && !head.is_aborted() {
+            return None;
+        }
+        let good = head
+            .nexus
+            .as_ref()
+            .is_none_or(|n| n.device().arrive(self.number, Some(head.session.id())));
+        Some(if good {
+            Outcome::GOOD
+        } else {
+            Sense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED.into()
+        })
+    }
 }
 
 /// What can be set of a group.
@@ -422,7 +454,11 @@ impl TargetPortGroup {
             (delay, number)
         };
         self.device.announce(None);
-        if delay != 0 && !self.device.arrive(number, delay, None, &|| false) {
+        if delay == 0 {
+            return Ok(());
+        }
+        misc::sleep_ms(delay);
+        if !self.device.arrive(number, None) {
             self.device.post_all(Ua::ImplicitTransitionFailed, None);
             return Err(EIO);
         }
@@ -659,21 +695,9 @@ impl Device {
         self.spread(&groups);
     }
 
-    /// Ends a transition, after its time or when `stop` says so; initiators but
-    /// one are told. It fails when a state that is to be reached is not supported
-    /// any more: the group is then where it was before.
-    fn arrive(
-        &self,
-        number: u64,
-        delay_ms: u32,
-        except: Option<u64>,
-        stop: &dyn Fn() -> bool,
-    ) -> bool {
-        let end = misc::now_ms().saturating_add(u64::from(delay_ms));
-        while misc::now_ms() < end && !stop() {
-            let left = end.saturating_sub(misc::now_ms());
-            misc::sleep_ms(LOOK_MS.min(u32::try_from(left).unwrap_or(LOOK_MS)).max(1));
-        }
+    /// Ends a transition; initiators but one are told. It fails when a state that is to
+    /// be reached is not supported any more: the group is then where it was before.
+    fn arrive(&self, number: u64, except: Option<u64>) -> bool {
         let mut groups = self.groups().lock();
         let mut good = true;
         for entry in groups.list.iter_mut() {
@@ -735,9 +759,8 @@ impl Device {
         self.with_lba_map(|map| map.report(lba, one, blocks, &state_of, out))
     }
 
-    /// Carries out SET TARGET PORT GROUPS of `session`: all of it or nothing.
-    /// May sleep as long as a transition takes; `stop` says that nobody waits
-    /// for it any more.
+    /// Carries out SET TARGET PORT GROUPS of `session`: all of it or nothing. Returns the
+    /// transition that it has begun, if that takes time. May sleep.
     ///
     /// # Errors
     ///
@@ -746,8 +769,7 @@ impl Device {
         &self,
         changes: &Changes<'_>,
         session: u64,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(), Sense> {
+    ) -> Result<Option<Arrival>, Sense> {
         let mut changed = false;
         let mut delay = 0;
         let number;
@@ -767,10 +789,10 @@ impl Device {
         if changed {
             self.announce(Some(session));
         }
-        if delay != 0 && !self.arrive(number, delay, Some(session), stop) {
-            return Err(Sense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED);
-        }
-        Ok(())
+        Ok((delay != 0).then(|| Arrival {
+            number,
+            due_ms: misc::now_ms().saturating_add(u64::from(delay)),
+        }))
     }
 
     // ---- LUNs ------------------------------------------------------------

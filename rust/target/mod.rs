@@ -24,6 +24,7 @@ pub(crate) use acl::{
     DEFAULT_DATAOUT_PATIENCE, //
 };
 pub(crate) use alua::{
+    Arrival,
     Place,
     Settings as GroupSettings,
     TargetPortGroup,

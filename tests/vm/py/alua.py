@@ -11,7 +11,9 @@ import threading
 import time
 
 from alua_wire import answer, attentions, connect, get, put
-from iscsi import TARGET, Conn, check, check_eq, read10, sense_code, write10
+from host import sleeping_workers, until
+from iscsi import (SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq,
+                   read10, sense_code, write10)
 
 ROOT = os.environ["ROOT"]
 STORE = os.environ["STORE"]
@@ -307,6 +309,41 @@ settle()
 check_eq("a session that comes and goes meanwhile changes nothing", (True, 0, STANDBY),
          (seen, code, state_of(b, 16)))
 must(0, f"{GROUPS}/second/trans_delay_msecs")
+
+# Many of them at once.
+MANY = range(100, 112)
+for group in MANY:
+    os.mkdir(f"{GROUPS}/many{group}")
+    must(group, f"{GROUPS}/many{group}/tg_pt_gp_id")
+    must(DELAY, f"{GROUPS}/many{group}/trans_delay_msecs")
+
+
+def states():
+    attentions(b)
+    return {g[1] for g in rtpg(b)[1] if g[0] in MANY}
+
+
+idle = sleeping_workers()
+begin = time.monotonic()
+tags = {a.command(struct.pack(">BB4xIxx", 0xa4, 0x0a, 8), struct.pack(">4xBxH", STANDBY, group))
+        for group in MANY}
+check("many groups are in transition", until(lambda: states() == {TRANSITIONING}, DELAY / 2000))
+held = sleeping_workers() - idle
+check(f"{len(MANY)} commands that wait take one worker", held <= 2, held)
+ends = [a.wait(SCSI_RESPONSE) for _ in tags]
+took = time.monotonic() - begin
+check_eq("all end well", {(tag, 0) for tag in tags}, {(pdu.itt, pdu.header[3]) for pdu in ends})
+check("with their transitions", DELAY / 1000 <= took and states() == {STANDBY}, (took, states()))
+stuck = a.command(struct.pack(">BB4xIxx", 0xa4, 0x0a, 8), struct.pack(">4xBxH", OPTIMIZED, MANY[0]))
+check("one more has begun", until(lambda: TRANSITIONING in states(), DELAY / 2000))
+begin = time.monotonic()
+tag = a.request(TASK_MGMT, 0x81, word20=stuck, immediate=True, tail=struct.pack(">I12x", a.cmd_sn - 1))
+check_eq("its abort is complete", 0, a.wait(TASK_MGMT_RESPONSE, tag).header[2])
+took = time.monotonic() - begin
+check("and so is the transition", took < DELAY / 2000 and TRANSITIONING not in states(), took)
+for group in MANY:
+    os.rmdir(f"{GROUPS}/many{group}")
+settle()
 
 # A port that is slow on purpose.
 must(NONOPTIMIZED, f"{GROUPS}/second/alua_access_state")
