@@ -36,6 +36,8 @@ pub(crate) enum Parcel {
 pub(crate) enum Found {
     /// No such task.
     Nothing,
+    /// Its response, which stays where it is for want of memory.
+    Unmoved,
     /// It is on the disk, and comes when it has run.
     Running,
     /// The task.

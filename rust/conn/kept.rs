@@ -67,7 +67,7 @@ impl Refusal {
 }
 
 /// All that is kept of a connection.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     numbers: Retained,
     /// Each in the place of its number.
     entries: KVec<Option<Entry>>,
@@ -80,7 +80,7 @@ impl Kept {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new() -> Result<KBox<Self>> {
+    pub(crate) fn new() -> Result<KBox<Self>> {
         let mut entries = KVec::with_capacity(MAX_RETAINED as usize, GFP_KERNEL)?;
         for _ in 0..MAX_RETAINED {
             entries.push(None, GFP_KERNEL)?;
@@ -96,7 +96,7 @@ impl Kept {
     }
 
     /// The first number will be `next`.
-    pub(super) fn begin(&mut self, next: Sn) {
+    pub(crate) fn begin(&mut self, next: Sn) {
         self.numbers = Retained::new(next);
     }
 
@@ -116,7 +116,7 @@ impl Kept {
     }
 
     /// Keeps the response that was sent last.
-    pub(super) fn keep(&mut self, entry: Entry) {
+    pub(crate) fn keep(&mut self, entry: Entry) {
         let sn = self.numbers.push();
         self.put_back(sn, entry);
         while self.pages > PAGES {
@@ -205,14 +205,22 @@ impl Kept {
         }
     }
 
-    /// Takes the response to a command.
-    pub(super) fn take_response(&mut self, itt: u32) -> Option<Entry> {
-        let sn = self.number_of(itt)?;
-        let entry = self.entries.get(Retained::place(sn))?.as_ref()?;
-        if Bhs::cast(&entry.header).raw_opcode() != SCSI_RESPONSE {
-            return None;
+    /// Takes the response to a command, to be handed on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: then it stays.
+    pub(crate) fn take_response(&mut self, itt: u32) -> Result<Option<KBox<Entry>>> {
+        let Some(sn) = self.number_of(itt) else {
+            return Ok(None);
+        };
+        let entry = self.entries.get(Retained::place(sn));
+        let is_one = |entry: &Entry| Bhs::cast(&entry.header).raw_opcode() == SCSI_RESPONSE;
+        if !entry.and_then(Option::as_ref).is_some_and(is_one) {
+            return Ok(None);
         }
-        self.take(sn)
+        let room = KBox::new_uninit(GFP_ATOMIC)?;
+        Ok(self.take(sn).map(|entry| KBox::write(room, entry)))
     }
 
     /// Keeps a response of another connection as the one that was sent last here.

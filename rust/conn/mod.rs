@@ -11,7 +11,7 @@
 //! tasks through `done`, notes through `posted`; then they kick `bh`.
 
 mod control;
-mod kept;
+pub(crate) mod kept;
 mod login;
 mod out;
 mod rx;
@@ -695,7 +695,7 @@ impl Conn {
         let tag = request.tag;
         let collecting = this.rx.open(owner).and_then(|mut rx| rx.take(tag));
         let mut finished = this.out.open(owner).and_then(|mut out| out.take(tag));
-        let mut answered = None;
+        let mut answered = Ok(None);
         if let Some(mut tx) = this.tx.open(owner) {
             finished = finished.or_else(|| tx.take(tag));
             if collecting.is_none() && finished.is_none() && !session.has_task(tag) {
@@ -712,10 +712,8 @@ impl Conn {
                 task.shared().reassign(to);
                 Found::Task(Parcel::Finished(task))
             }
-            (_, _, Some(entry)) => match KBox::new(entry, GFP_ATOMIC) {
-                Ok(entry) => Found::Answered(entry, request.exp_data_sn),
-                Err(_) => Found::Nothing,
-            },
+            (_, _, Ok(Some(entry))) => Found::Answered(entry, request.exp_data_sn),
+            (_, _, Err(_)) => Found::Unmoved,
             _ if session.reassign(tag, this.id, to) => Found::Running,
             // Another one may have answered it.
             _ => match session.find_for_reassignment(tag, this.id) {
@@ -1382,6 +1380,7 @@ impl Link for Conn {
         let pdu = TaskMgmtResponse {
             response: match found {
                 Found::Nothing => TmResponse::TaskDoesNotExist,
+                Found::Unmoved => TmResponse::FunctionRejected,
                 _ => TmResponse::FunctionComplete,
             },
             additional: [0; 3],
@@ -1393,7 +1392,7 @@ impl Link for Conn {
         let (answer, parcel) = match found {
             Found::Answered(entry, exp_data_sn) => (Answer::Resume(pdu, entry, exp_data_sn), None),
             Found::Task(parcel) => (Answer::TaskMgmt(pdu), Some(parcel)),
-            Found::Nothing | Found::Running => (Answer::TaskMgmt(pdu), None),
+            Found::Nothing | Found::Unmoved | Found::Running => (Answer::TaskMgmt(pdu), None),
         };
         // Before the answer, which lets it read on.
         self.moving.add(-1, Relaxed);

@@ -209,8 +209,13 @@ impl Tx {
     }
 
     /// Takes a response that was sent.
-    pub(super) fn take_response(&mut self, itt: u32) -> Option<Entry> {
-        self.kept.as_mut()?.take_response(itt)
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: then it stays.
+    pub(super) fn take_response(&mut self, itt: u32) -> Result<Option<KBox<Entry>>> {
+        let kept = self.kept.as_mut();
+        kept.map_or(Ok(None), |kept| kept.take_response(itt))
     }
 
     /// Keeps a response that was to be sent here, as if it had been: it can be

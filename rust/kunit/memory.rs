@@ -6,10 +6,16 @@
 mod tests {
     use super::super::check;
     use crate::{
+        conn::kept::Kept,
+        parcel::{
+            Entry,
+            Payload, //
+        },
         proto::{
             login::params::SessionParams,
             name::IscsiName,
-            serial::Sn, //
+            serial::Sn,
+            wire::BHS_LEN, //
         },
         session::{
             Identity,
@@ -189,6 +195,28 @@ mod tests {
             seen.refused > 0 && seen.other == 0,
             "without memory it is refused",
         )
+    }
+
+    /// A response that was sent, and is to be sent by another connection (TASK REASSIGN),
+    /// can be so later when there is no memory for it now.
+    #[test]
+    fn a_response_that_cannot_be_handed_on_stays() -> Result {
+        let mut kept = Kept::new()?;
+        kept.begin(Sn(1));
+        let mut header = [0; BHS_LEN];
+        if let Some(opcode) = header.first_mut() {
+            // A SCSI Response.
+            *opcode = 0x21;
+        }
+        kept.keep(Entry {
+            header,
+            inline: KVec::new(),
+            payload: Payload::None,
+        });
+        let (taken, failed) = kunit::failing(1, || kept.take_response(0));
+        check(failed && taken.is_err(), "there is no memory for it")?;
+        check(kept.take_response(0)?.is_some(), "it is there still")?;
+        check(kept.take_response(0)?.is_none(), "and once only")
     }
 
     /// All that an administrator can make, with each allocation failing in turn:
