@@ -345,11 +345,7 @@ impl Device {
         if was_kept || is_kept(&next) || self.is_in_doubt() {
             self.keep(&next)?;
         }
-        self.install(&mut next, |_| {
-            for (who, event) in told.iter() {
-                self.for_nexuses_of(who, &mut |nexus| each(nexus, *event));
-            }
-        });
+        self.install(&mut next, |device| device.tell_nexuses(&told, each));
         Ok(())
     }
 
@@ -572,11 +568,17 @@ impl Device {
         nexus.set_standing(standing);
     }
 
-    /// Calls `each` with every nexus that a registration is of.
-    pub(crate) fn for_nexuses_of(&self, who: &Registrant, each: &mut dyn FnMut(&Arc<Nexus>)) {
+    /// Calls `each` with every nexus that something happens to. All are gone through once,
+    /// and not for each registration, of which there may be as many as there are sessions.
+    fn tell_nexuses(&self, told: &[(Registrant, Event)], each: &mut dyn FnMut(&Arc<Nexus>, Event)) {
+        if told.is_empty() {
+            return;
+        }
         self.for_each_nexus(&mut |nexus| {
-            if nexus.it_nexus().is_some_and(|it| who.is(&it)) {
-                each(nexus);
+            if let Some(it) = nexus.it_nexus() {
+                for (_, event) in told.iter().filter(|(who, _)| who.is(&it)) {
+                    each(nexus, *event);
+                }
             }
         });
     }

@@ -10,8 +10,8 @@ import struct
 import time
 
 from host import resume, store, suspend, tpg, until
-from iscsi import (R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq,
-                   counter, lun, read10, write10)
+from iscsi import (INITIATOR, R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
+                   check_eq, counter, lun, read10, write10)
 
 UNITS = 150
 WARM_RESET, QUERY_TASK, NEXUS_RESET = 6, 9, 11
@@ -152,3 +152,40 @@ check("another session's WRITE is aborted", until(lambda: other.scsi(
 check("without a status", theirs not in [pdu.itt for pdu in other.aside])
 control(qerr=0, tas=True)
 check("both sessions work still", conn.ping() and other.ping())
+
+# Of a change of persistent reservations all nexuses are told, however many registrations it is
+# about.
+KEY, NAMES = 0x1234, 560
+PREEMPTED = "2a03"
+
+
+def transport_id(initiator, isid):
+    text = f"{initiator},i,0x{isid}".encode() + bytes(1)
+    text += bytes(-len(text) % 4)
+    return struct.pack(">BxH", 0x45, len(text)) + text
+
+
+def reserve_out(action, key, new=0, ids=b""):
+    data = struct.pack(">QQ4xB3x", key, new, 8 if ids else 0)
+    data += struct.pack(">I", len(ids)) + ids if ids else b""
+    return conn.scsi(struct.pack(">BB3xIx", 0x5f, action, len(data)), data, lun=lun(1))[0]
+
+
+def registrations():
+    return int.from_bytes(conn.scsi(struct.pack(">BB5xHx", 0x5e, 0, 8), expect=8,
+                                    lun=lun(1))[1][4:], "big") // 8
+
+
+ids = transport_id(INITIATOR, "80feed000002") + b"".join(
+    transport_id(f"iqn.2026-01.org.example:raw-{n:04}", "80feed000002") for n in range(NAMES))
+check_eq("REGISTER for many", 0, reserve_out(0, 0, KEY, ids))
+check_eq("all are registered", NAMES + 2, registrations())
+start = time.monotonic()
+check_eq("CLEAR", 0, reserve_out(3, KEY))
+took = time.monotonic() - start
+print(f"CLEAR of {NAMES + 2} registrations with {2 * UNITS} nexuses took {1000 * took:.0f} ms")
+check_eq("nobody is registered", 0, registrations())
+check_eq("each unit tells it to the one who was", {PREEMPTED},
+         {attention(other, unit) for unit in range(1, UNITS + 1)})
+check_eq("once", 0, attention(other, 1))
+check_eq("and not to who has done it", 0, attention(conn, 2))
