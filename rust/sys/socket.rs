@@ -441,6 +441,15 @@ impl<H: Handler> Sock<H> {
     }
 }
 
+#[cfg(ferrite_kunit)]
+impl<H: Handler> Sock<H> {
+    /// Whether the socket calls this module, as it must not once it is released.
+    pub(crate) fn calls_us(&self) -> bool {
+        // SAFETY: `sk` is alive by the type invariant.
+        unsafe { bindings::fer_kunit_sk_calls_us(self.sk.as_ptr()) }
+    }
+}
+
 impl<H: Handler> Drop for Sock<H> {
     fn drop(&mut self) {
         // Only reached unreleased when it was never attached, or by the
