@@ -280,6 +280,7 @@ bool fer_sk_owned(struct sock *sk)
 	return sock_owned_by_user_nocheck(sk);
 }
 
+/* With the callback lock held. */
 bool fer_sk_writeable(struct sock *sk)
 {
 	if (!sk_stream_is_writeable(sk))

@@ -423,11 +423,14 @@ impl<H: Handler> Sock<H> {
     /// To be called by the socket `sk` only, as the callback that it was
     /// installed as.
     unsafe extern "C" fn on_write_space(sk: *mut bindings::sock) {
-        // SAFETY: Installed by `attach` only.
+        // SAFETY: Installed by `attach` only. When fragments are freed the caller owns
+        // nothing; the callback lock keeps the `struct socket` in place.
         unsafe {
-            if bindings::fer_sk_writeable(sk) {
-                Self::with_user(sk, H::write_space);
-            }
+            Self::with_user(sk, |user| {
+                if bindings::fer_sk_writeable(sk) {
+                    H::write_space(user);
+                }
+            });
         }
     }
 
