@@ -322,6 +322,8 @@ impl<H: Handler> Sock<H> {
     /// Sends the socket's callbacks to `user` from now on. To be called once.
     /// Returns whether the connection still stands.
     pub(crate) fn attach(&self, user: Arc<H>) -> bool {
+        // As in `Listener::arm`.
+        const { assert!(align_of::<H>() >= 8) };
         let ptr = Arc::into_raw(user);
         let ops = bindings::fer_sock_ops {
             data_ready: Some(Self::on_data_ready),
@@ -689,13 +691,17 @@ impl<T> SockCell<T> {
             return None;
         }
         // INVARIANT: It was shut, and we own the socket.
-        Some(CellGuard { cell: self })
+        Some(CellGuard {
+            cell: self,
+            _stay: NotThreadSafe,
+        })
     }
 }
 
 /// An open [`SockCell`].
 pub(crate) struct CellGuard<'a, T> {
     cell: &'a SockCell<T>,
+    _stay: NotThreadSafe,
 }
 
 impl<T> Deref for CellGuard<'_, T> {
