@@ -52,8 +52,6 @@ void fer_bdev_limits_read(struct block_device *bdev,
 		.read_only = bdev_read_only(bdev),
 		.stable_writes = bdev_stable_writes(bdev),
 		.is_mq = queue_is_mq(q),
-		.blocking = queue_is_mq(q) &&
-			    (q->tag_set->flags & BLK_MQ_F_BLOCKING),
 		.nowait = bdev_nowait(bdev),
 		.integrity = bdev_get_integrity(bdev) != NULL,
 		.zoned = bdev_is_zoned(bdev),
@@ -86,14 +84,31 @@ void fer_bdev_name(struct block_device *bdev, char *buf, size_t size)
 	snprintf(buf, size, "%pg", bdev);
 }
 
-/* Whether submitting may sleep in spite of REQ_NOWAIT. */
+/* Whether submitting may sleep in spite of REQ_NOWAIT, although the driver does not. */
 bool fer_bdev_may_block(struct block_device *bdev)
 {
-	struct request_queue *q = bdev_get_queue(bdev);
+	return !queue_is_mq(bdev_get_queue(bdev)) || !bdev_nowait(bdev) ||
+	       bdev_get_integrity(bdev) || bdev_is_zoned(bdev);
+}
 
-	return !queue_is_mq(q) || (q->tag_set->flags & BLK_MQ_F_BLOCKING) ||
-	       !bdev_nowait(bdev) || bdev_get_integrity(bdev) ||
-	       bdev_is_zoned(bdev);
+/*
+ * Whether the driver of a queue of requests sleeps when it is given one: 1 or 0 for
+ * good, or -1 if that cannot be told now. The set of tags is the driver's, which may
+ * free it before the disk is closed (see disk_release()), but not as long as somebody
+ * is in the queue.
+ */
+int fer_bdev_driver_sleeps(struct block_device *bdev)
+{
+	struct request_queue *q = bdev_get_queue(bdev);
+	int sleeps = -1;
+
+	if (!queue_is_mq(q))
+		return 0;
+	if (percpu_ref_tryget_live(&q->q_usage_counter)) {
+		sleeps = !!(q->tag_set->flags & BLK_MQ_F_BLOCKING);
+		percpu_ref_put(&q->q_usage_counter);
+	}
+	return sleeps;
 }
 
 /*

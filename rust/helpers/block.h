@@ -61,7 +61,6 @@ struct fer_bdev_limits {
 	bool read_only;
 	bool stable_writes;
 	bool is_mq;
-	bool blocking;
 	bool nowait;
 	bool integrity;
 	bool zoned;
@@ -87,6 +86,7 @@ bool fer_bdev_gone(struct block_device *bdev);
 u64 fer_bdev_sectors(struct block_device *bdev);
 void fer_bdev_name(struct block_device *bdev, char *buf, size_t size);
 bool fer_bdev_may_block(struct block_device *bdev);
+int fer_bdev_driver_sleeps(struct block_device *bdev);
 void fer_bdev_release(struct file *file);
 void fer_bdev_holder_unlock(struct block_device *bdev);
 bool fer_ref_tryget_live(struct percpu_ref *ref);

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/in.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/net.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
@@ -124,6 +125,14 @@ int fer_kunit_recv(struct socket *sock, void *p, size_t len)
 void fer_kunit_run_backlog(struct sock *sk)
 {
 	sk_flush_backlog(sk);
+}
+
+/* Whether the socket calls a function of this module. */
+bool fer_kunit_sk_calls_us(struct sock *sk)
+{
+	return within_module((unsigned long)sk->sk_data_ready, THIS_MODULE) ||
+	       within_module((unsigned long)sk->sk_write_space, THIS_MODULE) ||
+	       within_module((unsigned long)sk->sk_state_change, THIS_MODULE);
 }
 
 unsigned int fer_kunit_page_refs(struct page *page)

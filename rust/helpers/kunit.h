@@ -20,6 +20,7 @@ int fer_kunit_connect(u16 port, struct socket **out);
 int fer_kunit_send(struct socket *sock, const void *p, size_t len);
 int fer_kunit_recv(struct socket *sock, void *p, size_t len);
 void fer_kunit_run_backlog(struct sock *sk);
+bool fer_kunit_sk_calls_us(struct sock *sk);
 unsigned int fer_kunit_page_refs(struct page *page);
 int fer_kunit_run(const char *a, const char *b, const char *c, const char *d);
 int fer_kunit_open(const char *path, bool write, struct file **out);

@@ -63,6 +63,14 @@ static void fer_addr_from_sockaddr(struct fer_addr *a,
 	}
 }
 
+/*
+ * What TCP's own sockets call, each the same. One that we let go lives on without
+ * us, maybe longer than the module, and may still call: TCP does not look in all
+ * places whether it is dead (tcp_data_queue() when memory is short), and fragments
+ * of what it sent are freed late (sock_wfree()).
+ */
+static struct fer_sock_ops fer_sk_plain;
+
 int fer_sock_listen(struct net *net, const struct fer_addr *addr, int backlog,
 		    struct socket **out)
 {
@@ -74,6 +82,9 @@ int fer_sock_listen(struct net *net, const struct fer_addr *addr, int backlog,
 			       &sock);
 	if (err)
 		return err;
+	WRITE_ONCE(fer_sk_plain.data_ready, sock->sk->sk_data_ready);
+	WRITE_ONCE(fer_sk_plain.write_space, sock->sk->sk_write_space);
+	WRITE_ONCE(fer_sk_plain.state_change, sock->sk->sk_state_change);
 	/* Accepted children inherit this and then hold the namespace. */
 	sk_net_refcnt_upgrade(sock->sk);
 	sock_set_reuseaddr(sock->sk);
@@ -105,10 +116,6 @@ void fer_listener_arm(struct socket *sock, void *user,
 	release_sock(sk);
 }
 
-static void fer_noop_ready(struct sock *sk)
-{
-}
-
 void fer_listener_disarm(struct socket *sock)
 {
 	struct sock *sk = sock->sk;
@@ -116,7 +123,7 @@ void fer_listener_disarm(struct socket *sock)
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_user_data = NULL;
-	sk->sk_data_ready = fer_noop_ready;
+	WRITE_ONCE(sk->sk_data_ready, fer_sk_plain.data_ready);
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
 }
@@ -189,6 +196,17 @@ int fer_sock_name(struct socket *sock, bool peer, struct fer_addr *out)
 	return 0;
 }
 
+/* The user data of a socket that was detached: no pointer, but not NULL. */
+#define FER_SK_DETACHED ((void *)SK_USER_DATA_NOCOPY)
+
+static void fer_sk_set(struct sock *sk, void *user, const struct fer_sock_ops *ops)
+{
+	sk->sk_user_data = user;
+	WRITE_ONCE(sk->sk_data_ready, ops->data_ready);
+	WRITE_ONCE(sk->sk_write_space, ops->write_space);
+	sk->sk_state_change = ops->state_change;
+}
+
 bool fer_sk_attach(struct sock *sk, void *user, const struct fer_sock_ops *ops)
 {
 	bool ok = false;
@@ -196,13 +214,10 @@ bool fer_sk_attach(struct sock *sk, void *user, const struct fer_sock_ops *ops)
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
 	/* Not if it was detached meanwhile, and is about to be closed. */
-	if (sk->sk_data_ready != fer_noop_ready &&
+	if (sk->sk_user_data != FER_SK_DETACHED &&
 	    (sk->sk_state == TCP_ESTABLISHED ||
 	     sk->sk_state == TCP_CLOSE_WAIT)) {
-		sk->sk_user_data = user;
-		sk->sk_data_ready = ops->data_ready;
-		sk->sk_write_space = ops->write_space;
-		sk->sk_state_change = ops->state_change;
+		fer_sk_set(sk, user, ops);
 		ok = true;
 	}
 	write_unlock_bh(&sk->sk_callback_lock);
@@ -216,10 +231,7 @@ void fer_sock_detach(struct socket *sock)
 
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_user_data = NULL;
-	sk->sk_data_ready = fer_noop_ready;
-	sk->sk_write_space = fer_noop_ready;
-	sk->sk_state_change = fer_noop_ready;
+	fer_sk_set(sk, FER_SK_DETACHED, &fer_sk_plain);
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
 }
@@ -268,6 +280,7 @@ bool fer_sk_owned(struct sock *sk)
 	return sock_owned_by_user_nocheck(sk);
 }
 
+/* With the callback lock held. */
 bool fer_sk_writeable(struct sock *sk)
 {
 	if (!sk_stream_is_writeable(sk))

@@ -9,8 +9,8 @@
 
 #include "block.h"
 
-#ifdef CONFIG_HIGHMEM
-#error "A chunk of pages must be mapped as one piece: 64-bit kernels only."
+#ifndef CONFIG_64BIT
+#error "A chunk of pages must be mapped as one piece, and a u64 be read as one: 64-bit kernels only."
 #endif
 
 /*

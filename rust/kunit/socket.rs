@@ -465,6 +465,32 @@ mod tests {
         wait(|| census.living() == 0)
     }
 
+    /// What TCP keeps of a connection that has ended may outlive the module.
+    #[test]
+    fn one_that_is_released_calls_nobody_of_ours() -> Result {
+        let census = Census::new()?;
+        for abort in [false, true] {
+            let pair = pair(&census, PORT)?;
+            check(pair.ear.sock.calls_us(), "it calls the one who listens")?;
+            pair.ear.sock.release(abort);
+            check(!pair.ear.sock.calls_us(), "and nobody when it is released")?;
+            let never = ear(&census, PORT + 1)?.0;
+            never.sock.release(abort);
+            check(!never.sock.calls_us(), "nor does one that nobody heard")?;
+        }
+        // One that was accepted from a listener with a bell has the bell's callback.
+        let listener = listen(PORT)?;
+        listener.arm(Arc::new(Bell(Atomic::new(0)), GFP_KERNEL)?);
+        let _peer = Peer::connect(PORT)?;
+        let sock = accept(&listener)?;
+        check(sock.calls_us(), "it has that of the listener")?;
+        sock.release(false);
+        check(!sock.calls_us(), "until it is released")?;
+        drop(sock);
+        drop(listener);
+        wait(|| census.living() == 0)
+    }
+
     /// A connection may be ended before it listens to its socket, by those who have it
     /// on their list, and while it begins to.
     #[test]

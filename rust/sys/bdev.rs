@@ -220,8 +220,6 @@ pub(crate) struct Limits {
     pub(crate) stable_writes: bool,
     /// Whether the driver takes requests, not bios (dm, md and brd do).
     pub(crate) is_mq: bool,
-    /// Whether the driver sleeps when it is given a request.
-    pub(crate) blocking: bool,
     /// Whether the queue knows `REQ_NOWAIT`.
     pub(crate) nowait: bool,
     /// Whether there is protection information.
@@ -277,7 +275,6 @@ impl Limits {
             read_only: raw.read_only,
             stable_writes: raw.stable_writes,
             is_mq: raw.is_mq,
-            blocking: raw.blocking,
             nowait: raw.nowait,
             integrity: raw.integrity,
             zoned: raw.zoned,
@@ -356,6 +353,8 @@ pub(in crate::sys) struct Inner {
     name: [u8; 32],
     at_open: Limits,
     closing: Atomic<bool>,
+    /// What `fer_bdev_driver_sleeps` said last.
+    driver_sleeps: Atomic<i32>,
     /// Where in [`CLOSING`] it is, if it is.
     noted: Atomic<usize>,
     /// Whose I/O it is; nobody's when it is empty.
@@ -582,6 +581,7 @@ impl Bdev {
                 name,
                 at_open,
                 closing: Atomic::new(false),
+                driver_sleeps: Atomic::new(-1),
                 noted: Atomic::new(usize::MAX),
                 cgroup: Slot::new(),
                 holder,
@@ -841,7 +841,17 @@ impl Live {
         }
         // SAFETY: The device is alive.
         let may_block = unsafe { bindings::fer_bdev_may_block(self.bdev()) };
-        !may_block && self.shape().fits(sector, bytes, pieces)
+        !may_block && !self.driver_may_sleep() && self.shape().fits(sector, bytes, pieces)
+    }
+
+    /// Whether the driver sleeps when it is given a request, as far as that is known.
+    fn driver_may_sleep(&self) -> bool {
+        let known = &self.inner().driver_sleeps;
+        if known.now() < 0 {
+            // SAFETY: The device is alive.
+            known.put(unsafe { bindings::fer_bdev_driver_sleeps(self.bdev()) });
+        }
+        known.now() != 0
     }
 
     /// Makes all that was written durable. Process context; waits for the

@@ -674,15 +674,17 @@ impl Drop for Subsystem {
             put(NonNull::new_unchecked((&raw mut (*root).su_group).cast()));
         }
         // A system call that is just looking at one of our directories may hold
-        // it a moment longer than its `rmdir`. Our code must not go before.
-        for _ in 0..1000 {
-            if self.family.nodes.load(Acquire) == 0 {
-                misc::settle();
-                return;
+        // it a moment longer than its `rmdir`, or as long as a file system takes to
+        // tell what a link shall point to. Our code must not go before.
+        let mut looks = 0u32;
+        while self.family.nodes.load(Acquire) != 0 {
+            looks = looks.saturating_add(1);
+            if looks == 1000 {
+                pr_warn!("a configfs directory is still referenced: waiting\n");
             }
             fsleep(Delta::from_millis(10));
         }
-        pr_err!("a configfs directory is still referenced\n");
+        misc::settle();
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 use core::{
     cell::UnsafeCell,
     convert::Infallible,
+    marker::PhantomData,
     mem::{
         ManuallyDrop,
         MaybeUninit, //
@@ -80,9 +81,21 @@ impl<S, X> Deref for Duo<S, X> {
 /// # Invariants
 ///
 /// No other `Owned` refers to the same object.
-pub(crate) struct Owned<S, X>(Arc<Duo<S, X>>);
+pub(crate) struct Owned<S, X> {
+    duo: Arc<Duo<S, X>>,
+    /// Whoever shares it shares the exclusive part, see [`Owned::peek`].
+    _exclusive: PhantomData<X>,
+}
 
 impl<S, X> Owned<S, X> {
+    // INVARIANT: Callers know that there is no other owner.
+    fn of(duo: Arc<Duo<S, X>>) -> Self {
+        Self {
+            duo,
+            _exclusive: PhantomData,
+        }
+    }
+
     /// Makes the object and its owner. Both parts may be values, or be built where
     /// they are to be: they are too long to be copied for each command.
     ///
@@ -119,14 +132,14 @@ impl<S, X> Owned<S, X> {
             }))
             .map_err(|_: Infallible| AllocError)?;
         // INVARIANT: The object was made here, this is its first owner.
-        Ok(Self(arc.into()))
+        Ok(Self::of(arc.into()))
     }
 
     /// Drops the owner; if nobody else has a reference, the memory is kept for the
     /// next object of this CPU.
     pub(crate) fn recycle(self) {
         const { assert!(align_of::<Duo<S, X>>() == align_of::<u64>()) };
-        let Some(alone) = Arc::into_unique_or_drop(self.0) else {
+        let Some(alone) = Arc::into_unique_or_drop(self.duo) else {
             return;
         };
         let raw = Arc::into_raw(Arc::<Duo<S, X>>::from(alone)).cast_mut();
@@ -159,32 +172,32 @@ impl<S, X> Owned<S, X> {
 
     /// The part that everybody may see.
     pub(crate) fn shared(&self) -> &S {
-        &self.0.shared
+        &self.duo.shared
     }
 
     /// The part that only the owner may touch.
     pub(crate) fn get(&mut self) -> &mut X {
         // SAFETY: By the type invariant there is no other owner, and this one
         // is borrowed mutably.
-        unsafe { &mut *self.0.exclusive.get() }
+        unsafe { &mut *self.duo.exclusive.get() }
     }
 
     /// As [`Owned::get`], to look at.
     pub(crate) fn peek(&self) -> &X {
         // SAFETY: By the type invariant there is no other owner; this one is
         // borrowed, so nobody writes.
-        unsafe { &*self.0.exclusive.get() }
+        unsafe { &*self.duo.exclusive.get() }
     }
 
     /// Both parts at once.
     pub(crate) fn both(&mut self) -> (&S, &mut X) {
         // SAFETY: As in `get`; `shared` and `exclusive` are distinct fields.
-        (&self.0.shared, unsafe { &mut *self.0.exclusive.get() })
+        (&self.duo.shared, unsafe { &mut *self.duo.exclusive.get() })
     }
 
     /// A reference for those who may only look.
     pub(crate) fn share(&self) -> Arc<Duo<S, X>> {
-        self.0.clone()
+        self.duo.clone()
     }
 
     /// The embedded bio and the exclusive part.
@@ -193,8 +206,8 @@ impl<S, X> Owned<S, X> {
         // the object never moves, it is inside an `Arc`.
         unsafe {
             (
-                Pin::new_unchecked(&mut *self.0.bio.get()),
-                &mut *self.0.exclusive.get(),
+                Pin::new_unchecked(&mut *self.duo.bio.get()),
+                &mut *self.duo.exclusive.get(),
             )
         }
     }
@@ -204,7 +217,7 @@ impl<S, X> Owned<S, X> {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never used or dropped again, so the reference
         // count moves into the pointer.
-        let arc = unsafe { core::ptr::read(&this.0) };
+        let arc = unsafe { core::ptr::read(&this.duo) };
         // SAFETY: `Arc::into_raw` never returns null.
         unsafe { NonNull::new_unchecked(Arc::into_raw(arc).cast_mut()) }
     }
@@ -220,7 +233,7 @@ impl<S, X> Owned<S, X> {
         // count that is ours now.
         let arc = unsafe { Arc::from_raw(ptr.as_ptr()) };
         // INVARIANT: The owner was given up in `into_ptr`.
-        Self(arc)
+        Self::of(arc)
     }
 
     /// Gives the ownership to the object's list link.
@@ -267,7 +280,7 @@ impl<S, X> Owned<S, X> {
             Self::from_ptr(NonNull::new_unchecked(ptr))
         };
         // SAFETY: The object is owned by `owned`, nobody else looks at it.
-        let f = unsafe { (*owned.0.on_work.get()).take() };
+        let f = unsafe { (*owned.duo.on_work.get()).take() };
         if let Some(f) = f {
             f(owned);
         }

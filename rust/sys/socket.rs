@@ -322,6 +322,8 @@ impl<H: Handler> Sock<H> {
     /// Sends the socket's callbacks to `user` from now on. To be called once.
     /// Returns whether the connection still stands.
     pub(crate) fn attach(&self, user: Arc<H>) -> bool {
+        // As in `Listener::arm`.
+        const { assert!(align_of::<H>() >= 8) };
         let ptr = Arc::into_raw(user);
         let ops = bindings::fer_sock_ops {
             data_ready: Some(Self::on_data_ready),
@@ -423,11 +425,14 @@ impl<H: Handler> Sock<H> {
     /// To be called by the socket `sk` only, as the callback that it was
     /// installed as.
     unsafe extern "C" fn on_write_space(sk: *mut bindings::sock) {
-        // SAFETY: Installed by `attach` only.
+        // SAFETY: Installed by `attach` only. When fragments are freed the caller owns
+        // nothing; the callback lock keeps the `struct socket` in place.
         unsafe {
-            if bindings::fer_sk_writeable(sk) {
-                Self::with_user(sk, H::write_space);
-            }
+            Self::with_user(sk, |user| {
+                if bindings::fer_sk_writeable(sk) {
+                    H::write_space(user);
+                }
+            });
         }
     }
 
@@ -438,6 +443,15 @@ impl<H: Handler> Sock<H> {
     unsafe extern "C" fn on_state_change(sk: *mut bindings::sock) {
         // SAFETY: Installed by `attach` only.
         unsafe { Self::with_user(sk, H::state_change) };
+    }
+}
+
+#[cfg(ferrite_kunit)]
+impl<H: Handler> Sock<H> {
+    /// Whether the socket calls this module, as it must not once it is released.
+    pub(crate) fn calls_us(&self) -> bool {
+        // SAFETY: `sk` is alive by the type invariant.
+        unsafe { bindings::fer_kunit_sk_calls_us(self.sk.as_ptr()) }
     }
 }
 
@@ -677,13 +691,17 @@ impl<T> SockCell<T> {
             return None;
         }
         // INVARIANT: It was shut, and we own the socket.
-        Some(CellGuard { cell: self })
+        Some(CellGuard {
+            cell: self,
+            _stay: NotThreadSafe,
+        })
     }
 }
 
 /// An open [`SockCell`].
 pub(crate) struct CellGuard<'a, T> {
     cell: &'a SockCell<T>,
+    _stay: NotThreadSafe,
 }
 
 impl<T> Deref for CellGuard<'_, T> {

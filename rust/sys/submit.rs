@@ -7,7 +7,6 @@
 //! `ferrite/N` of its own CPU, which submits them under one plug.
 
 use super::{
-    atomic::InPlace,
     bindings,
     llist::Chain,
     owned::Owned, //
@@ -18,7 +17,8 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full, //
+            Full,
+            Release, //
         },
         Arc, //
     },
@@ -120,8 +120,9 @@ pub(crate) fn after<T: After>(this: Arc<T>) -> Result<(), Arc<T>> {
     unsafe extern "C" fn call<T: After>(raw: *mut c_void) {
         // SAFETY: By the caller's promise.
         let this = unsafe { Arc::from_raw(raw.cast::<T>()) };
-        // INVARIANT: It is in no list.
-        this.place().listed.put(0);
+        // INVARIANT: It is in no list. Who lists it next writes to what the list has
+        // just read.
+        this.place().listed.store(0, Release);
         T::after(this);
     }
     // SAFETY: No preconditions.

@@ -5,10 +5,13 @@
 # time: 20
 # kernels: stock debug
 
+nullb=/sys/kernel/config/nullb/dying
 case_cleanup() {
 	t_clear
 	dmsetup remove --retry dying
 	rmmod scsi_debug
+	rmdir "$nullb"
+	rmmod null_blk
 	[ -b /dev/vdb ] || echo 1 >/sys/bus/pci/rescan
 } 2>/dev/null
 
@@ -22,11 +25,11 @@ t_backstore good /dev/vda
 t_lun "$IQN" 1 good
 t_enable
 
-# dies KIND DEVICE [PATH]: with commands under way, what PATH stands for happens to it.
+# dies KIND DEVICE [PATH [WORD]]: with commands under way, what PATH stands for happens to it.
 dies() {
 	t_backstore dying "$2"
 	t_lun "$IQN" 0 dying
-	py dying_disk "$1" "${3:-}"
+	py dying_disk "$1" "${3:-}" "${4:-1}"
 }
 
 size=$(blockdev --getsz /dev/vdb)
@@ -54,6 +57,15 @@ slow_down() {
 }
 must wait_for 10 slow_down
 dies "a deleted SCSI disk" "/dev/$sd" "/sys/block/$sd/device/delete"
+# One whose driver frees all that it has of it, whoever has it open.
+must modprobe null_blk nr_devices=0
+must mkdir "$nullb"
+for pair in size=64 memory_backed=1 irqmode=2 completion_nsec=20000000 power=1; do
+	must put "${pair#*=}" "$nullb/${pair%=*}"
+done
+null=/dev/dying
+[ -b "$null" ] || null=/dev/nullb$(cat "$nullb/index")
+dies "a null_blk that is switched off" "$null" "$nullb/power" 0
 pci=$(readlink -f /sys/block/vdb/device/..)
 dies "a virtio disk that is pulled out" /dev/vdb "$pci/remove"
 must put 1 /sys/bus/pci/rescan

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""LUN 0 dies under I/O, LUN 1 is well. The arguments: how it dies, and the file that kills it."""
+"""LUN 0 dies under I/O, LUN 1 is well. The arguments: how it dies, the file that kills it, and
+what is written to it (default: 1)."""
 
 import os
 import sys
@@ -9,7 +10,7 @@ import time
 from host import SLOWER, store, tpg, unlink_all, write
 from iscsi import DATA_IN, SCSI_RESPONSE, Conn, check, check_eq, lun, read10, sense_code, write10
 
-KIND, KILLER = sys.argv[1:]
+KIND, KILLER, WORD = (sys.argv[1:] + ["1"])[:3]
 isids = (bytes.fromhex(f"80feed05{n:04x}") for n in range(0xffff))
 
 conn = Conn().login(isid=next(isids))
@@ -40,7 +41,7 @@ for n in range(16):
 killer = None
 if KILLER:
     time.sleep(0.05)
-    killer = threading.Thread(target=write, args=(KILLER, "1"))
+    killer = threading.Thread(target=write, args=(KILLER, WORD))
     killer.start()
 start = time.monotonic()
 seen = {}
@@ -62,6 +63,11 @@ if KIND == "flakey":
     check(f"{KIND}: reads are", seen.get(("read", 0, None)) == 16, seen)
 if KIND == "delay":
     check(f"{KIND}: all are done, late", all(status == 0 for _, status, _ in seen), seen)
+if killer:
+    # Some wait until the disk is closed, some do not.
+    killer.join(1)
+status, _, _ = conn.scsi(bytes.fromhex("1201b000ff00"), expect=255)
+check(f"{KIND}: what is known of its limits is told, or not", status in (0, 2), status)
 check(f"{KIND}: the session goes on", conn.ping())
 check_eq(f"{KIND}: so does its other LUN", 0, conn.ready(lun(1)))
 start = time.monotonic()
