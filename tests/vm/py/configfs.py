@@ -325,6 +325,14 @@ may_not("EINVAL", os.symlink, f"{other}/tpgt_1/lun/lun_0", f"{M}/m")
 may(os.symlink, L, f"{M}/m")
 may_not("EEXIST", os.symlink, L, f"{M}/n")
 takes(f"{M}/write_protect", "1", "1")
+# Of a longer write configfs takes the beginning: nobody who is only a part of a name gets in.
+group = f"{T}/acls/@many"
+may(os.mkdir, group)
+members = " ".join(f"iqn.2024-01.org.example:{n:0150}" for n in range(30))
+takes(f"{group}/attrib/members", members[:4080], members[:4080])
+for length in 4095, 4096, 5000:
+    refuses(f"{group}/attrib/members", "EINVAL", members[:length])
+may(os.rmdir, group)
 
 section("ACLs")
 
