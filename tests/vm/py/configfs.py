@@ -255,10 +255,12 @@ section("targets and portal groups")
 # --- portals --------------------------------------------------------------------
 for name in [
     "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:+1", "127.0.1:3260", "::1:3260",
+    "127.0.0.1:03260", "127.0.0.1:",
     "[::1]", "[::ffff:127.0.0.1]:3260", "224.0.0.1:3260", "[ff02::1]:3260", "localhost:3260",
 ]:
     may_not("EINVAL", os.mkdir, f"{T}/np/{name}")
-may_not("ENODEV", os.mkdir, f"{T}/np/[fe80::1%nothing]:3260")
+for zone in "nothing", "+1", "01", "0", "":
+    may_not("ENODEV", os.mkdir, f"{T}/np/[fe80::1%{zone}]:3260")
 for name in "127.0.0.1:3260", "[::1]:3260", "192.0.2.99:3260":
     may(os.mkdir, f"{T}/np/{name}")
 may_not("EEXIST", os.mkdir, f"{T}/np/[0::1]:3260")
