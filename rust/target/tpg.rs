@@ -565,6 +565,10 @@ impl Tpg {
             }
             sessions.push(session.clone(), GFP_KERNEL)?;
             self.cap_demo(session);
+            // It may have been changed since the login has looked at it.
+            if let Some(acl) = session.acl() {
+                session.set_depth(acl.cmdsn_depth());
+            }
         }
         if let Some(old) = replaced {
             old.end(Why::Reinstated);
