@@ -423,11 +423,11 @@ impl Tpg {
         portal::close(&self.target.targets, portal);
     }
 
-    /// The way in by the portal `addr`; `None` if connections to it may not log
-    /// in here.
-    pub(crate) fn gate_at(&self, addr: &SocketAddr) -> Option<Gate> {
+    /// The way in by the portal with the listening socket `door`; `None` if connections
+    /// to it may not log in here.
+    pub(crate) fn gate_at(&self, door: u64) -> Option<Gate> {
         let inner = self.inner.lock();
-        let portal = inner.portals.iter().find(|p| p.addr() == *addr)?.clone();
+        let portal = inner.portals.iter().find(|p| p.door() == door)?.clone();
         drop(inner);
         Some(Gate {
             tally: portal.tally().clone(),
