@@ -162,13 +162,19 @@ py() {
 
 # --- waiting, measuring -------------------------------------------------------------------
 
+# pause SECONDS: without a process, which a look every now and then would spend its time on.
+exec {T_NEVER}<> <(:)
+pause() {
+	read -rt "$1" -u "$T_NEVER" _ || :
+}
+
 # wait_for SECONDS COMMAND...: until the command succeeds; on a slower kernel it may take longer.
 wait_for() {
 	local end=$((SECONDS + $1 * T_SLOWER))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
+		pause 0.1
 	done
 }
 
@@ -654,7 +660,7 @@ i_disk() {
 			echo "no disk of ${1:-$IQN} LUN ${2:-0}" >&2
 			return 1
 		fi
-		sleep 0.1
+		pause 0.1
 	done
 }
 
@@ -740,7 +746,7 @@ finish() {
 			kill -9 "$pid"
 			return 142
 		fi
-		sleep 0.1
+		pause 0.1
 	done
 	wait "$pid"
 }
