@@ -155,7 +155,7 @@ py() {
 	local script=$1 status=0
 	shift
 	printf '+ %s\n' "$script $*"
-	IQN=$IQN INITIATOR=$INITIATOR PYTHONDONTWRITEBYTECODE=1 python3 "$T_DIR/py/$script.py" "$@" || status=$?
+	IQN=$IQN INITIATOR=$INITIATOR python3 "$T_DIR/py/$script.py" "$@" || status=$?
 	[ $status -eq 0 ] || fail "$script $* goes to its end" "status $status; see the log"
 	return $status
 }
@@ -508,7 +508,7 @@ t_export_twice() {
 
 # t_untarget IQN: the target with all that is in it.
 t_untarget() {
-	local dir link sub
+	local dir link links=() dirs=()
 	if [ "$T_BY" = tool ]; then
 		tool target delete "$1" --force
 		return
@@ -516,19 +516,17 @@ t_untarget() {
 	for dir in "$ISCSI/$1"/tpgt_*; do
 		put 0 "$dir/enable"
 		for link in "$dir"/acls/*/lun_*/* "$dir"/lun/lun_*/*; do
-			[ ! -L "$link" ] || rm "$link"
+			[ ! -L "$link" ] || links+=("$link")
 		done
-		for sub in "$dir"/acls/*/lun_* "$dir"/acls/* "$dir"/lun/lun_* "$dir"/np/*; do
-			rmdir "$sub"
-		done
-		rmdir "$dir"
+		dirs+=("$dir"/acls/*/lun_* "$dir"/acls/* "$dir"/lun/lun_* "$dir"/np/* "$dir")
 	done
-	rmdir "$ISCSI/$1"
+	[ ${#links[@]} -eq 0 ] || rm "${links[@]}"
+	rmdir "${dirs[@]}" "$ISCSI/$1"
 }
 
 # The whole configuration, by configfs alone, whatever state it is in.
 t_clear() {
-	local dir T_BY=configfs
+	local dir dirs=() T_BY=configfs
 	for dir in "$ISCSI"/*; do
 		case ${dir##*/} in
 			discovery_auth | lio_version) ;;
@@ -540,14 +538,13 @@ t_clear() {
 		put 0 $ISCSI/discovery_auth/enforce_discovery_auth
 	fi
 	for dir in "$ROOT"/core/iblock_*/*/alua/*; do
-		[ "${dir##*/}" = default_tg_pt_gp ] || rmdir "$dir"
+		[ "${dir##*/}" = default_tg_pt_gp ] || dirs+=("$dir")
 	done
 	for dir in "$ROOT"/core/iblock_*/*; do
-		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || rmdir "$dir"
+		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || dirs+=("$dir")
 	done
-	for dir in "$ROOT"/core/iblock_*; do
-		rmdir "$dir"
-	done
+	dirs+=("$ROOT"/core/iblock_*)
+	[ ${#dirs[@]} -eq 0 ] || rmdir "${dirs[@]}"
 }
 
 # t_stat NAME: one of the module's counters.
@@ -557,13 +554,15 @@ t_stat() {
 
 # t_sessions [IQN]: how many sessions the target has.
 t_sessions() {
-	local tpg acl count
+	local tpg acl line lines=()
 	tpg=$(t_tpg "${1:-$IQN}")
-	count=$(wc -w <"$tpg/dynamic_sessions")
+	mapfile -t lines <"$tpg/dynamic_sessions" || return
 	for acl in "$tpg"/acls/*; do
-		count=$((count + $(grep -c '^InitiatorName:' "$acl/info")))
+		while read -r line; do
+			[[ $line != InitiatorName:* ]] || lines+=("$line")
+		done <"$acl/info"
 	done
-	echo "$count"
+	echo "${#lines[@]}"
 }
 
 t_has_sessions() {
@@ -614,11 +613,10 @@ i_logout() {
 	iscsiadm -m node -T "${1:-$IQN}" ${2:+-p "$2"} --logout
 }
 
-# i_forget: every record, every session.
+# i_forget: every session, every record, which is no more than files.
 i_forget() {
-	iscsiadm -m node --logoutall=all
-	iscsiadm -m node -o delete
-	iscsiadm -m discoverydb -o delete
+	local sessions=(/sys/class/iscsi_session/session*)
+	[ ${#sessions[@]} -eq 0 ] || iscsiadm -m node --logoutall=all
 	rm -rf /etc/iscsi/{nodes,send_targets,ifaces}/* /var/lib/iscsi/{nodes,send_targets,ifaces}/*
 	return 0
 } 2>/dev/null
@@ -631,19 +629,19 @@ i_chap() {
 
 # i_sessions [IQN]: numbers of the initiator's sessions.
 i_sessions() {
-	local dir
+	local dir name
 	for dir in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$dir/targetname" 2>/dev/null)" = "${1:-$IQN}" ]; then
+		if read -r name <"$dir/targetname" && [ "$name" = "${1:-$IQN}" ]; then
 			echo "${dir##*/session}"
 		fi
 	done
-}
+} 2>/dev/null
 
 i_find_disk() {
-	local sid dev
+	local sid dev size
 	for sid in ${3:-$(i_sessions "$1")}; do
 		for dev in /sys/class/iscsi_session/session"$sid"/device/target*/*:*:*:"$2"/block/sd*; do
-			if [ -b "/dev/${dev##*/}" ] && [ "$(cat "$dev/size")" -gt 0 ]; then
+			if [ -b "/dev/${dev##*/}" ] && read -r size <"$dev/size" && [ "$size" -gt 0 ]; then
 				echo "/dev/${dev##*/}"
 				return
 			fi
@@ -706,9 +704,10 @@ i_two_end() {
 
 # i_disk_as NAME: the disk that the initiator iqn.2026-01.org.example:NAME sees as LUN 0.
 i_disk_as() {
-	local session
+	local session name
 	for session in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$session/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
+		read -r name <"$session/initiatorname"
+		if [ "$name" = "iqn.2026-01.org.example:$1" ]; then
 			i_disk "$IQN" 0 "${session##*/session}"
 			return
 		fi
