@@ -66,6 +66,6 @@ if [ -e "$faults/failslab" ]; then
 	done
 fi
 must wait_for 20 t_has_sessions 1
-check "afterwards all is well" fio_verify "$disk" --size=4m
+check "afterwards all is well" fio_verify "$disk" --size=256k
 i_logout
 check "no memory is kept" wait_for 10 grep -qx "memory 0" "$ROOT/in_use"

@@ -29,7 +29,7 @@ t_portal "$IQN" 127.0.0.1:3261
 for portal in "[::1]:3260" 127.0.0.1:3261; do
 	check "login through $portal" eval 'PORTAL=$portal i_login'
 	disk=$(i_disk "$IQN" 0)
-	check "verified I/O through $portal" fio_verify "$disk" --size=4m
+	check "verified I/O through $portal" fio_verify "$disk" --size=256k
 	i_logout
 	i_forget
 done

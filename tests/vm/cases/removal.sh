@@ -95,7 +95,7 @@ check_logged "a unit attention tells that the LUNs have changed" "LUN assignment
 echo 1 >"$(i_scsi_dev "$d0")/delete"
 echo "- - -" >"$(echo /sys/class/iscsi_session/session"$(i_sessions)"/device/../scsi_host/host*/scan)"
 d0=$(i_disk "$IQN" 0) || give_up "no disk"
-check "added again, it can be used again" fio_verify "$d0" --size=1m
+check "added again, it can be used again" fio_verify "$d0" --size=256k
 
 # --- a portal
 bystander "$d0" &
