@@ -677,6 +677,15 @@ fio_verify() {
 	return "${PIPESTATUS[0]}"
 }
 
+# fio_until STOP FILE [OPTION...]: the same, again and again until there is a file STOP.
+fio_until() {
+	local stop=$1
+	shift
+	until [ -e "$stop" ]; do
+		fio_verify "$@" --time_based --runtime=3 --verify_backlog=64 || return
+	done
+}
+
 # i_iface NAME INITIATOR: another initiator on this machine.
 i_iface() {
 	must iscsiadm -m iface -I "$1" -o new

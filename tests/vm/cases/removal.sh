@@ -22,9 +22,7 @@ hammer() {
 
 # The same, verified, which must not see an error, until it is told to stop.
 bystander() {
-	until [ -e /tmp/removal.stop ]; do
-		fio_verify "$1" --iodepth=8 --bs=8k --size=32m --time_based --runtime=5 --verify_backlog=64 || return
-	done
+	fio_until /tmp/removal.stop "$1" --iodepth=8 --bs=8k --size=32m
 }
 
 # goes_on DISK NAME: the bystander does, and comes to its end without an error.

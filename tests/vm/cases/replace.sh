@@ -74,12 +74,7 @@ written() {
 # --- back and forth under I/O ------------------------------------------------------------------
 # Random writes are read back, and compared, as long as it goes on.
 log_mark
-load() {
-	until [ -e /tmp/replace.stop ]; do
-		fio_verify "$disk" --time_based --runtime=3 --verify_backlog=64 || return
-	done
-}
-background load
+background fio_until /tmp/replace.stop "$disk"
 must more
 check "from a mirror to its leg" replace /dev/mapper/one
 old=$(written two)
