@@ -400,9 +400,9 @@ section("the kernel log")
 
 # --- hostile values -------------------------------------------------------------
 random.seed(1)
-values = [b"\0", b"\n", b" ", b"\xff" * 100, b"A" * 4095, b"1" * 4095, b"-", b"0x", b"%s%n",
+values = [b"\0", b"\n", b" ", b"\xff" * 100, b"A" * 4094, b"1" * 4094, b"-", b"0x", b"%s%n",
           b"1\0001", b"9" * 20, b"iqn." * 900, b"=" * 300, b",", bytes(range(256)), b"x" * 5000]
-values += [random.randbytes(random.randrange(9, 4096)) for _ in range(20)]
+values += [random.randbytes(random.randrange(9, 4095)) for _ in range(20)]
 text = {"userid", "password", "userid_mutual", "password_mutual", "alias", "tag", "TargetAlias",
         "vendor_id", "product_id", "revision", "vpd_unit_serial", "pd_text_id_info",
         "naa_id", "eui64_id", "t10_id"}
