@@ -36,7 +36,8 @@ esac
 ISCSI=$ROOT/iscsi
 if [ -z "$T_BY" ]; then
 	T_BY=configfs
-	if [ "$T_TARGET" = ferrite ] && command -v ferritectl >/dev/null; then
+	# On the slower kernel each run of the tool takes seconds, and shows nothing of the target.
+	if [ "$T_TARGET" = ferrite ] && [ $T_SLOWER = 1 ] && command -v ferritectl >/dev/null; then
 		T_BY=tool
 	fi
 fi

@@ -9,6 +9,8 @@ case_cleanup() {
 } 2>/dev/null
 
 t_load
+# The directory that reservations are written down in; the tool makes it.
+must mkdir -p -m 0700 /var/lib/ferrite/pr
 t_export /dev/vda
 
 i_two
