@@ -668,6 +668,21 @@ i_scsi_dev() {
 	echo "/sys/block/${1##*/}/device"
 }
 
+# i_ios DISK: how many reads and writes of it have ended.
+i_ios() {
+	local reads writes
+	read -r reads _ _ _ writes _ <"/sys/block/${1#/dev/}/stat"
+	echo $((reads + writes))
+}
+i_ios_beyond() {
+	[ "$(i_ios "$1")" -gt "$2" ]
+}
+
+# i_under_io DISK: waits until more has been read and written, so that what comes next meets some.
+i_under_io() {
+	must wait_for 30 i_ios_beyond "$1" $(($(i_ios "$1") + 50))
+}
+
 # fio_verify FILE [OPTION...]: writes random blocks and reads each back.
 fio_verify() {
 	local file=$1

@@ -64,21 +64,13 @@ check "the fault gone, the blocks can be read" dd if="$disk" of=/dev/null bs=4k 
 check "and written" fio_verify "$disk" --offset=1920k --size=256k
 
 # A fault in the middle of much I/O: errors for that, and the session goes on.
-writes() {
-	local count
-	read -r _ _ _ _ count _ <"/sys/block/${disk#/dev/}/stat"
-	echo "$count"
-}
-wrote() {
-	[ "$(writes)" -gt "$1" ]
-}
 background fio --name=w --filename="$disk" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k --time_based --runtime=60 --minimal --continue_on_error=all
-must wait_for 20 wrote $(($(writes) + 50))
+i_under_io "$disk"
 log_mark
 dm_swap bad "0 $size error"
 must wait_for 20 log_has "error, dev ${disk#/dev/}"
 dm_swap bad "0 $size linear /dev/vda 0"
-must wait_for 20 wrote $(($(writes) + 50))
+i_under_io "$disk"
 kill "$BACKGROUND"
 finish 60
 check_eq "a fault under I/O leaves the session" 1 "$(t_sessions)"

@@ -71,7 +71,7 @@ check "and is let in" put_block "$b"
 # Fencing: a takes the disk from b while b writes.
 background fio --name=b --filename="$b" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bs=4k \
 	--time_based --runtime=20 --minimal --continue_on_error=none
-sleep 2
+i_under_io "$b"
 check "a preempts b and aborts its commands" sg_persist -o -A -K 0xa -S 0xb -T 6 -n "$a"
 seen=$(dd if=/dev/vda bs=1M count=256 iflag=direct status=none | sha256sum)
 finish 60

@@ -27,24 +27,10 @@ bystander() {
 
 # goes_on DISK NAME: the bystander does, and comes to its end without an error.
 goes_on() {
-	under_io "$1"
+	i_under_io "$1"
 	touch /tmp/removal.stop
 	check "$2" wait "$other"
 	rm /tmp/removal.stop
-}
-
-ios() {
-	local reads writes
-	read -r reads _ _ _ writes _ <"/sys/block/${1#/dev/}/stat"
-	echo $((reads + writes))
-}
-more_than() {
-	[ "$(ios "$1")" -gt "$2" ]
-}
-
-# under_io DISK: waits until something is read or written.
-under_io() {
-	must wait_for 30 more_than "$1" $(($(ios "$1") + 50))
 }
 
 # free DEVICE: nobody has it open exclusively.
@@ -62,7 +48,7 @@ log_in() {
 t_export /dev/vda /dev/vdb
 log_in
 background hammer "$d0"
-under_io "$d0"
+i_under_io "$d0"
 check "logout under I/O" i_logout
 check_not "its I/O ends with errors" finish 30
 check "the session goes" wait_for 5 t_has_sessions 0
@@ -73,8 +59,8 @@ log_in
 bystander "$d1" &
 other=$!
 background hammer "$d0"
-under_io "$d1"
-under_io "$d0"
+i_under_io "$d1"
+i_under_io "$d0"
 ms=$(timed t_unlun "$IQN" 0)
 check_le "removing a LUN under I/O, in ms" "$ms" $((5000 * T_SLOWER))
 check_not "its I/O ends with errors" finish 40
@@ -98,7 +84,7 @@ check "added again, it can be used again" fio_verify "$d0" --size=256k
 # --- a portal
 bystander "$d0" &
 other=$!
-under_io "$d0"
+i_under_io "$d0"
 if [ "$T_BY" = tool ]; then
 	check "removing a portal under I/O" tool portal delete "$IQN" "$PORTAL"
 else
@@ -114,7 +100,7 @@ t_portal "$IQN" "$PORTAL"
 log_mark
 bystander "$d0" &
 other=$!
-under_io "$d0"
+i_under_io "$d0"
 ms=$(timed t_disable)
 check_le "disabling a portal group under I/O, in ms" "$ms" $((5000 * T_SLOWER))
 check "ends its sessions" wait_for 5 t_has_sessions 0
@@ -131,7 +117,7 @@ check_eq "in a new session" 1 "$(t_sessions)"
 # --- the target, which the initiator gives up soon
 must put 3 /sys/class/iscsi_session/session"$(i_sessions)"/recovery_tmo
 background hammer "$d0"
-under_io "$d0"
+i_under_io "$d0"
 ms=$(timed t_untarget "$IQN")
 check_le "removing a target under I/O, in ms" "$ms" $((5000 * T_SLOWER))
 check_not "its I/O ends with errors" finish 60
@@ -150,7 +136,7 @@ t_acl "$IQN" "$INITIATOR"
 must i_login "node.session.timeo.replacement_timeout=3"
 d0=$(i_disk "$IQN" 0) || give_up "no disk"
 background hammer "$d0"
-under_io "$d0"
+i_under_io "$d0"
 ms=$(timed t_unacl "$IQN" "$INITIATOR")
 check_le "removing an ACL under I/O, in ms" "$ms" $((5000 * T_SLOWER))
 check "ends the session" wait_for 5 t_has_sessions 0
