@@ -295,9 +295,16 @@ impl Tpg {
             return Err(EBUSY);
         }
         let new = self.target.targets.take_rtpi(Some(value))?;
-        let old = self.rtpi.xchg(u32::from(new), Relaxed);
-        self.target.targets.give_rtpi(old as u16);
-        Ok(())
+        let old = {
+            // It may have been enabled meanwhile: no session comes as long as this is held.
+            let _sessions = self.sessions.lock();
+            (!self.is_enabled()).then(|| self.rtpi.xchg(u32::from(new), Relaxed) as u16)
+        };
+        self.target.targets.give_rtpi(old.unwrap_or(new));
+        match old {
+            Some(_) => Ok(()),
+            None => Err(EBUSY),
+        }
     }
 
     /// Reads an attribute.
