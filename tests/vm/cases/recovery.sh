@@ -3,7 +3,7 @@
 # ErrorRecoveryLevel 1: what was lost of the data, the R2Ts or the responses is sent or asked for
 # again. No initiator in the guest can do it (open-iscsi and libiscsi are at level 0), so it is the
 # raw one.
-# time: 60
+# time: 30
 
 t_load
 t_export /dev/vda
