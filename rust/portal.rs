@@ -65,9 +65,13 @@ const ACCEPT_BUDGET: usize = 64;
 /// Milliseconds between looks at timeouts and capacities.
 const TICK_MS: u32 = 500;
 
+static NEXT_DOOR: Atomic<u64> = Atomic::new(1);
+
 /// A listening socket and who uses it.
 #[pin_data]
 pub(crate) struct Door {
+    /// A number that no other has.
+    id: u64,
     addr: SocketAddr,
     net: NetNs,
     targets: Arc<Targets>,
@@ -132,6 +136,12 @@ impl Portal {
         self.door.addr
     }
 
+    /// The number of its listening socket, by which connections know the portals that they came
+    /// by: another network namespace may have the same address.
+    pub(crate) fn door(&self) -> u64 {
+        self.door.id
+    }
+
     /// What came by it.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
@@ -170,7 +180,7 @@ impl Doors {
     /// oldest one of the same address has to go, so that those who connect and
     /// say nothing keep nobody out.
     fn admit(&self, door: &Door, sock: crate::sys::socket::Sock<Conn>) {
-        let Ok(conn) = Conn::new(&door.targets, door.addr, sock) else {
+        let Ok(conn) = Conn::new(&door.targets, door.id, sock) else {
             return;
         };
         let from = conn.peer().ip();
@@ -308,6 +318,7 @@ pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Porta
             let listener = Listener::open(&net, &addr, BACKLOG)?;
             let door = Arc::pin_init(
                 pin_init!(Door {
+                    id: NEXT_DOOR.fetch_add(1, Relaxed),
                     addr,
                     net,
                     targets: targets.clone(),

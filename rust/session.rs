@@ -1716,6 +1716,7 @@ impl Session {
         let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
         let mut conns = KVec::new();
         let mut outstanding = 0;
+        let window = self.inner.lock().window.depth();
         // Without memory none are shown.
         if conns
             .reserve(2 * MAX_CONNECTIONS as usize, GFP_KERNEL)
@@ -1759,7 +1760,7 @@ impl Session {
             } else {
                 SessionState::LoggedIn
             },
-            window: self.identity.depth,
+            window,
             exp_cmd_sn: exp_cmd_sn.0,
             max_cmd_sn: max_cmd_sn.0,
             params: &self.identity.params,

@@ -123,10 +123,9 @@ fn parse(name: &[u8]) -> Result<SocketAddr, Refusal> {
     let wrong = || Refusal::invalid(RULE);
     let name = core::str::from_utf8(name).map_err(|_| wrong())?;
     let (host, port) = name.rsplit_once(':').ok_or_else(wrong)?;
-    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    let port = digits.then(|| u16::from_str(port).ok()).flatten();
+    let port = plain(port).then(|| u16::from_str(port).ok()).flatten();
     let port = port.filter(|p| *p != 0).ok_or(Refusal::invalid(
-        "the port must be a number from 1 to 65535",
+        "the port must be a number from 1 to 65535, without leading zeros",
     ))?;
     let Some(inner) = host.strip_prefix('[') else {
         let address = Ipv4Addr::from_str(host).map_err(|_| wrong())?;
@@ -141,9 +140,15 @@ fn parse(name: &[u8]) -> Result<SocketAddr, Refusal> {
     check(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
+/// Whether it is a decimal number in its one form: of the same portal there shall not be two
+/// names. The standard library takes signs and leading zeros.
+fn plain(number: &str) -> bool {
+    number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0')
+}
+
 /// The scope identifier that an interface's name or index stands for.
 fn scope_of(zone: &str) -> Result<u32, Refusal> {
-    if let Ok(index) = u32::from_str(zone) {
+    if let (true, Ok(index)) = (plain(zone), u32::from_str(zone)) {
         return Ok(index);
     }
     let mut name = [0u8; 16];

@@ -391,7 +391,7 @@ impl Asker<'_> {
             .ok_or(LoginStatus::NOT_FOUND)?;
         let mut gate = None;
         let tpg = target.find_tpg(|tpg| {
-            gate = tpg.gate_at(&self.conn.door);
+            gate = tpg.gate_at(self.conn.door);
             gate.is_some()
         });
         gate.zip(tpg).ok_or(LoginStatus::NOT_FOUND)

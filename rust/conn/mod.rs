@@ -168,8 +168,8 @@ const RESET_MS: u64 = 2000;
 #[pin_data]
 pub(crate) struct Conn {
     targets: Arc<Targets>,
-    /// The portal's address as configured.
-    door: SocketAddr,
+    /// The number of the listening socket that it came by.
+    door: u64,
     local: SocketAddr,
     peer: SocketAddr,
     sock: Sock<Conn>,
@@ -270,7 +270,7 @@ impl Conn {
     /// `ENOTCONN` when the peer has gone, `ENOMEM`.
     pub(crate) fn new(
         targets: &Arc<Targets>,
-        door: SocketAddr,
+        door: u64,
         mut sock: Sock<Conn>,
     ) -> Result<Arc<Self>> {
         let (local, peer) = sock.names()?;

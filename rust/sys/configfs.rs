@@ -1103,6 +1103,10 @@ unsafe extern "C" fn read_long<T, S: ShowLongFn<T>>(
     }
 }
 
+/// So many bytes configfs takes of one `write`. Of a longer one it takes these, and does not say
+/// that there is more.
+const WHOLE: usize = Page::SIZE - 1;
+
 /// Writes a file.
 ///
 /// # Safety
@@ -1121,7 +1125,13 @@ unsafe extern "C" fn store<T, N: Name, W: StoreFn<T>, const ADMIN: bool>(
     // SAFETY: By the function's contract.
     let text = unsafe { core::slice::from_raw_parts(text, len) };
     let value = text.strip_suffix(b"\n").unwrap_or(text);
-    match conjure::<W>()(&head.object, value) {
+    let done = if text.len() >= WHOLE {
+        // It may be what was cut off of something longer.
+        Err(Refusal::invalid("must be at most 4094 bytes long"))
+    } else {
+        conjure::<W>()(&head.object, value)
+    };
+    match done {
         // At most a page.
         Ok(()) => len as isize,
         Err(refusal) => {

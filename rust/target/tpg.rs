@@ -295,9 +295,16 @@ impl Tpg {
             return Err(EBUSY);
         }
         let new = self.target.targets.take_rtpi(Some(value))?;
-        let old = self.rtpi.xchg(u32::from(new), Relaxed);
-        self.target.targets.give_rtpi(old as u16);
-        Ok(())
+        let old = {
+            // It may have been enabled meanwhile: no session comes as long as this is held.
+            let _sessions = self.sessions.lock();
+            (!self.is_enabled()).then(|| self.rtpi.xchg(u32::from(new), Relaxed) as u16)
+        };
+        self.target.targets.give_rtpi(old.unwrap_or(new));
+        match old {
+            Some(_) => Ok(()),
+            None => Err(EBUSY),
+        }
     }
 
     /// Reads an attribute.
@@ -423,11 +430,11 @@ impl Tpg {
         portal::close(&self.target.targets, portal);
     }
 
-    /// The way in by the portal `addr`; `None` if connections to it may not log
-    /// in here.
-    pub(crate) fn gate_at(&self, addr: &SocketAddr) -> Option<Gate> {
+    /// The way in by the portal with the listening socket `door`; `None` if connections
+    /// to it may not log in here.
+    pub(crate) fn gate_at(&self, door: u64) -> Option<Gate> {
         let inner = self.inner.lock();
-        let portal = inner.portals.iter().find(|p| p.addr() == *addr)?.clone();
+        let portal = inner.portals.iter().find(|p| p.door() == door)?.clone();
         drop(inner);
         Some(Gate {
             tally: portal.tally().clone(),
@@ -565,6 +572,10 @@ impl Tpg {
             }
             sessions.push(session.clone(), GFP_KERNEL)?;
             self.cap_demo(session);
+            // It may have been changed since the login has looked at it.
+            if let Some(acl) = session.acl() {
+                session.set_depth(acl.cmdsn_depth());
+            }
         }
         if let Some(old) = replaced {
             old.end(Why::Reinstated);

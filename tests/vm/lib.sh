@@ -36,7 +36,8 @@ esac
 ISCSI=$ROOT/iscsi
 if [ -z "$T_BY" ]; then
 	T_BY=configfs
-	if [ "$T_TARGET" = ferrite ] && command -v ferritectl >/dev/null; then
+	# On the slower kernel each run of the tool takes seconds, and shows nothing of the target.
+	if [ "$T_TARGET" = ferrite ] && [ $T_SLOWER = 1 ] && command -v ferritectl >/dev/null; then
 		T_BY=tool
 	fi
 fi
@@ -155,12 +156,18 @@ py() {
 	local script=$1 status=0
 	shift
 	printf '+ %s\n' "$script $*"
-	IQN=$IQN INITIATOR=$INITIATOR PYTHONDONTWRITEBYTECODE=1 python3 "$T_DIR/py/$script.py" "$@" || status=$?
+	IQN=$IQN INITIATOR=$INITIATOR python3 "$T_DIR/py/$script.py" "$@" || status=$?
 	[ $status -eq 0 ] || fail "$script $* goes to its end" "status $status; see the log"
 	return $status
 }
 
 # --- waiting, measuring -------------------------------------------------------------------
+
+# pause SECONDS: without a process, which a look every now and then would spend its time on.
+exec {T_NEVER}<> <(:)
+pause() {
+	read -rt "$1" -u "$T_NEVER" _ || :
+}
 
 # wait_for SECONDS COMMAND...: until the command succeeds; on a slower kernel it may take longer.
 wait_for() {
@@ -168,7 +175,7 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
+		pause 0.1
 	done
 }
 
@@ -502,7 +509,7 @@ t_export_twice() {
 
 # t_untarget IQN: the target with all that is in it.
 t_untarget() {
-	local dir link sub
+	local dir link links=() dirs=()
 	if [ "$T_BY" = tool ]; then
 		tool target delete "$1" --force
 		return
@@ -510,19 +517,17 @@ t_untarget() {
 	for dir in "$ISCSI/$1"/tpgt_*; do
 		put 0 "$dir/enable"
 		for link in "$dir"/acls/*/lun_*/* "$dir"/lun/lun_*/*; do
-			[ ! -L "$link" ] || rm "$link"
+			[ ! -L "$link" ] || links+=("$link")
 		done
-		for sub in "$dir"/acls/*/lun_* "$dir"/acls/* "$dir"/lun/lun_* "$dir"/np/*; do
-			rmdir "$sub"
-		done
-		rmdir "$dir"
+		dirs+=("$dir"/acls/*/lun_* "$dir"/acls/* "$dir"/lun/lun_* "$dir"/np/* "$dir")
 	done
-	rmdir "$ISCSI/$1"
+	[ ${#links[@]} -eq 0 ] || rm "${links[@]}"
+	rmdir "${dirs[@]}" "$ISCSI/$1"
 }
 
 # The whole configuration, by configfs alone, whatever state it is in.
 t_clear() {
-	local dir T_BY=configfs
+	local dir dirs=() T_BY=configfs
 	for dir in "$ISCSI"/*; do
 		case ${dir##*/} in
 			discovery_auth | lio_version) ;;
@@ -534,14 +539,13 @@ t_clear() {
 		put 0 $ISCSI/discovery_auth/enforce_discovery_auth
 	fi
 	for dir in "$ROOT"/core/iblock_*/*/alua/*; do
-		[ "${dir##*/}" = default_tg_pt_gp ] || rmdir "$dir"
+		[ "${dir##*/}" = default_tg_pt_gp ] || dirs+=("$dir")
 	done
 	for dir in "$ROOT"/core/iblock_*/*; do
-		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || rmdir "$dir"
+		[ ! -d "$dir" ] || [ ! -e "$dir/udev_path" ] || dirs+=("$dir")
 	done
-	for dir in "$ROOT"/core/iblock_*; do
-		rmdir "$dir"
-	done
+	dirs+=("$ROOT"/core/iblock_*)
+	[ ${#dirs[@]} -eq 0 ] || rmdir "${dirs[@]}"
 }
 
 # t_stat NAME: one of the module's counters.
@@ -551,13 +555,15 @@ t_stat() {
 
 # t_sessions [IQN]: how many sessions the target has.
 t_sessions() {
-	local tpg acl count
+	local tpg acl line lines=()
 	tpg=$(t_tpg "${1:-$IQN}")
-	count=$(wc -w <"$tpg/dynamic_sessions")
+	mapfile -t lines <"$tpg/dynamic_sessions" || return
 	for acl in "$tpg"/acls/*; do
-		count=$((count + $(grep -c '^InitiatorName:' "$acl/info")))
+		while read -r line; do
+			[[ $line != InitiatorName:* ]] || lines+=("$line")
+		done <"$acl/info"
 	done
-	echo "$count"
+	echo "${#lines[@]}"
 }
 
 t_has_sessions() {
@@ -608,11 +614,10 @@ i_logout() {
 	iscsiadm -m node -T "${1:-$IQN}" ${2:+-p "$2"} --logout
 }
 
-# i_forget: every record, every session.
+# i_forget: every session, every record, which is no more than files.
 i_forget() {
-	iscsiadm -m node --logoutall=all
-	iscsiadm -m node -o delete
-	iscsiadm -m discoverydb -o delete
+	local sessions=(/sys/class/iscsi_session/session*)
+	[ ${#sessions[@]} -eq 0 ] || iscsiadm -m node --logoutall=all
 	rm -rf /etc/iscsi/{nodes,send_targets,ifaces}/* /var/lib/iscsi/{nodes,send_targets,ifaces}/*
 	return 0
 } 2>/dev/null
@@ -625,19 +630,19 @@ i_chap() {
 
 # i_sessions [IQN]: numbers of the initiator's sessions.
 i_sessions() {
-	local dir
+	local dir name
 	for dir in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$dir/targetname" 2>/dev/null)" = "${1:-$IQN}" ]; then
+		if read -r name <"$dir/targetname" && [ "$name" = "${1:-$IQN}" ]; then
 			echo "${dir##*/session}"
 		fi
 	done
-}
+} 2>/dev/null
 
 i_find_disk() {
-	local sid dev
+	local sid dev size
 	for sid in ${3:-$(i_sessions "$1")}; do
 		for dev in /sys/class/iscsi_session/session"$sid"/device/target*/*:*:*:"$2"/block/sd*; do
-			if [ -b "/dev/${dev##*/}" ] && [ "$(cat "$dev/size")" -gt 0 ]; then
+			if [ -b "/dev/${dev##*/}" ] && read -r size <"$dev/size" && [ "$size" -gt 0 ]; then
 				echo "/dev/${dev##*/}"
 				return
 			fi
@@ -654,13 +659,28 @@ i_disk() {
 			echo "no disk of ${1:-$IQN} LUN ${2:-0}" >&2
 			return 1
 		fi
-		sleep 0.1
+		pause 0.1
 	done
 }
 
 # i_scsi_dev DISK: where its SCSI device is in sysfs.
 i_scsi_dev() {
 	echo "/sys/block/${1##*/}/device"
+}
+
+# i_ios DISK: how many reads and writes of it have ended.
+i_ios() {
+	local reads writes
+	read -r reads _ _ _ writes _ <"/sys/block/${1#/dev/}/stat"
+	echo $((reads + writes))
+}
+i_ios_beyond() {
+	[ "$(i_ios "$1")" -gt "$2" ]
+}
+
+# i_under_io DISK: waits until more has been read and written, so that what comes next meets some.
+i_under_io() {
+	must wait_for 30 i_ios_beyond "$1" $(($(i_ios "$1") + 50))
 }
 
 # fio_verify FILE [OPTION...]: writes random blocks and reads each back.
@@ -671,6 +691,15 @@ fio_verify() {
 		--bs=4k --size=16m --verify=crc32c --verify_fatal=1 --randrepeat=0 --minimal "$@" |
 		cut -d ';' -f 1-10
 	return "${PIPESTATUS[0]}"
+}
+
+# fio_until STOP FILE [OPTION...]: the same, again and again until there is a file STOP.
+fio_until() {
+	local stop=$1
+	shift
+	until [ -e "$stop" ]; do
+		fio_verify "$@" --time_based --runtime=3 --verify_backlog=64 || return
+	done
 }
 
 # i_iface NAME INITIATOR: another initiator on this machine.
@@ -700,9 +729,10 @@ i_two_end() {
 
 # i_disk_as NAME: the disk that the initiator iqn.2026-01.org.example:NAME sees as LUN 0.
 i_disk_as() {
-	local session
+	local session name
 	for session in /sys/class/iscsi_session/session*; do
-		if [ "$(cat "$session/initiatorname")" = "iqn.2026-01.org.example:$1" ]; then
+		read -r name <"$session/initiatorname"
+		if [ "$name" = "iqn.2026-01.org.example:$1" ]; then
 			i_disk "$IQN" 0 "${session##*/session}"
 			return
 		fi
@@ -720,9 +750,10 @@ i_path() {
 	done
 }
 
-# sum DEVICE [COUNT-OF-MIB]: a checksum of what is on it, read past the page cache.
+# sum DEVICE [COUNT-OF-MIB]: a checksum of what is on it, read past the page cache; of those that tell
+# any change the one that costs an emulated CPU least.
 sum() {
-	dd if="$1" bs=1M ${2:+count="$2"} iflag=direct status=none | sha256sum | cut -d ' ' -f 1
+	dd if="$1" bs=1M ${2:+count="$2"} iflag=direct status=none | md5sum | cut -d ' ' -f 1
 }
 
 # background COMMAND...: runs on; `finish SECONDS` waits for its end and gives its status,
@@ -740,7 +771,7 @@ finish() {
 			kill -9 "$pid"
 			return 142
 		fi
-		sleep 0.1
+		pause 0.1
 	done
 	wait "$pid"
 }

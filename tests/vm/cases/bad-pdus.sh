@@ -8,4 +8,4 @@ t_load
 t_export /dev/vda
 py bad_pdus
 check "afterwards open-iscsi logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=4m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

@@ -17,4 +17,4 @@ t_acl "$IQN" iqn.2026-01.org.example:raw
 t_set "$IQN" MaxConnections=4
 py connections
 check "open-iscsi, which offers one connection, logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=4m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

@@ -29,7 +29,7 @@ disk=$(i_disk) || give_up "no disk"
 check_eq "the file is whole" 128 "$(used)"
 check "blkdiscard of a part" blkdiscard -o 16M -l 64M "$disk"
 check_le "the file is smaller, in MiB" "$(used)" 66
-check_eq "and reads as zeros there" "$(head -c 64M /dev/zero | sha256sum)" "$(dd if="$disk" bs=1M skip=16 count=64 iflag=direct status=none | sha256sum)"
+check "and reads as zeros there" cmp -n $((64 << 20)) /dev/zero <(dd if="$disk" bs=1M skip=16 count=64 iflag=direct status=none)
 check "the rest is as it was" cmp -n $((16 << 20)) <(dd if="$disk" bs=1M count=16 iflag=direct status=none) <(dd if="$loop" bs=1M count=16 iflag=direct status=none)
 check_not "which is not zeros" cmp -n 4096 /dev/zero <(dd if="$disk" bs=4k count=1 iflag=direct status=none)
 check "blkdiscard -z writes zeros" blkdiscard -z -o 1M -l 4M "$disk"

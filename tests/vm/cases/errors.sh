@@ -3,7 +3,7 @@
 # What goes wrong below reaches the initiator as the sense data that tells the truth, and goes
 # away when the fault does: medium errors with their LBA, a full thin pool, a read-only device, a
 # device that is gone.
-# time: 90
+# time: 75
 
 dm() {
 	local verb=$1
@@ -57,22 +57,25 @@ check_match "a write to a bad block: WRITE ERROR" "Write error" "$out"
 check_match "with the key MEDIUM ERROR" "Medium Error" "$out"
 check "blocks beside it can be read" sg_raw -r 4096 "$disk" 28 00 00 00 0f f8 00 00 08 00
 check_eq "the session stays" 1 "$(t_sessions)"
-check "the other LUN works" fio_verify "$good" --size=4m
+check "the other LUN works" fio_verify "$good" --size=256k
 dm_swap bad "0 $size linear /dev/vda 0"
 check "the fault gone, the blocks can be read" dd if="$disk" of=/dev/null bs=4k skip=512 count=1 iflag=direct
-check "and written" fio_verify "$disk" --size=8m
+# All of the bad blocks, and some beside them.
+check "and written" fio_verify "$disk" --offset=1920k --size=256k
 
 # A fault in the middle of much I/O: errors for that, and the session goes on.
-background fio --name=w --filename="$disk" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k --time_based --runtime=6 --minimal --continue_on_error=all
-sleep 2
+background fio --name=w --filename="$disk" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k --time_based --runtime=60 --minimal --continue_on_error=all
+i_under_io "$disk"
 log_mark
 dm_swap bad "0 $size error"
-sleep 1
+must wait_for 20 log_has "error, dev ${disk#/dev/}"
 dm_swap bad "0 $size linear /dev/vda 0"
+i_under_io "$disk"
+kill "$BACKGROUND"
 finish 60
 check_eq "a fault under I/O leaves the session" 1 "$(t_sessions)"
 check_le "and does not flood the log: lines of ours" "$(log_since_mark | grep -c ferrite)" 30
-check "the disk works" fio_verify "$disk" --size=4m
+check "the disk works" fio_verify "$disk" --size=256k
 
 # A thin pool of 8 MiB under a disk of 64 MiB.
 i_logout
@@ -163,7 +166,7 @@ t_export "$sd" /dev/vdb
 must i_login "node.session.timeo.replacement_timeout=5"
 disk=$(i_disk "$IQN" 0) && good=$(i_disk "$IQN" 1)
 [ -n "$good" ] || give_up "no disks"
-check "the disk works" fio_verify "$disk" --size=2m
+check "the disk works" fio_verify "$disk" --size=256k
 echo 1 >"/sys/block/${sd#/dev/}/device/delete"
 sleep 1
 out=$(sense 00 00 00 00 00 00)
@@ -171,7 +174,7 @@ check_match "a device that is gone: NOT READY" "Not Ready" "$out"
 check_match "a read as well" "Not Ready|Hardware|Medium" "$(sg_raw -r 512 "$disk" 28 00 00 00 00 00 00 00 01 00 2>&1)"
 check "INQUIRY is answered" sg_inq "$disk"
 check_eq "the session stays" 1 "$(t_sessions)"
-check "the other LUN works" fio_verify "$good" --size=4m
+check "the other LUN works" fio_verify "$good" --size=256k
 check "its LUN can be removed" t_unlun "$IQN" 0
 check "and its backstore" rmdir "$(t_store disk0)"
 i_logout

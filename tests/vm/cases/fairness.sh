@@ -11,4 +11,4 @@ py fairness
 check "nothing stays of the sessions that were killed" wait_for 30 t_has_sessions 0
 check "and no memory" wait_for 30 grep -qx "memory 0" "$ROOT/in_use"
 check "afterwards open-iscsi logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=2m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

@@ -55,7 +55,7 @@ took=$((SECONDS - began))
 check_ge "seconds, of which some were spent on waiting for what was lost" $took 1
 must put 0 $driver/opts
 must put 0 $driver/every_nth
-check "afterwards it is as fast as before" fio_verify "$first" --size=2m
+check "afterwards it is as fast as before" fio_verify "$first" --size=256k
 
 # Blocks of 4096 bytes; what is bad is said in sectors.
 zero() {
@@ -71,7 +71,7 @@ check_not "nor several with such a one" get 96 16
 check_not "nor is it written" zero 101 1
 check "the one before it is" get 99 1
 check "and the one after it" get 102 1
-check "blocks elsewhere: what is read is what was written" fio_verify "$second" --offset=1m --size=4m
+check "blocks elsewhere: what is read is what was written" fio_verify "$second" --offset=1m --size=512k
 must put -800-815 $nullb/badblocks
 check "when it is good again, so it is for the initiator" get 100 2
 check_eq "no session has ended" "$logins" "$(t_stat logins)"

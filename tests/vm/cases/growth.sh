@@ -60,13 +60,15 @@ busy() {
 }
 log_mark
 writes=$(awk '{ print $5 }' "/sys/block/${disk#/dev/}/stat")
-background fio_verify "$disk" --size=32m --time_based --runtime=20 --verify_backlog=64
+rm -f /tmp/growth.stop
+background fio_until /tmp/growth.stop "$disk" --size=32m
 must wait_for 20 busy $((writes + 500))
 resize 393216
 check "under I/O: it is told to the initiator" wait_for 10 log_has "^sd .*[Cc]apacity data has changed"
 check "while I/O is going on" kill -0 "$BACKGROUND"
 must put 1 "$(i_scsi_dev "$disk")/rescan"
 check_eq "a rescan makes the disk larger" $((393216 * 512)) "$(blockdev --getsize64 "$disk")"
+must touch /tmp/growth.stop
 check "all I/O succeeds, verified" finish 60
 
 log_mark

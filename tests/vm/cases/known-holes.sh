@@ -25,4 +25,4 @@ must put MD5,SHA1,SHA256 "$(t_tpg "$IQN-chap")/attrib/chap_algorithms"
 t_enable "$IQN-chap"
 py known_holes
 check "afterwards open-iscsi logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=2m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

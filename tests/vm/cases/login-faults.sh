@@ -14,4 +14,4 @@ check_not "a timeout of 61 s is refused" put 61 "$(t_tpg "$IQN")/acls/iqn.2026-0
 py login_faults
 py login_reset
 check "afterwards open-iscsi logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=4m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

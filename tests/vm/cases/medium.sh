@@ -39,7 +39,7 @@ must dd if="$disk" of="$dev" bs=1M count=4 iflag=direct status=none
 # --- VERIFY ---
 check "VERIFY (10) reads" sg_verify --lba=0 --count=8192 "$disk"
 check "VERIFY (16) reads" sg_verify --16 --lba=0 --count=8192 "$disk"
-check "VERIFY (16) of more than one transfer" sg_verify --16 --lba=0 --count=1000000 --bpc=1000000 "$disk"
+check "VERIFY (16) of more than one transfer" sg_verify --16 --lba=0 --count=200000 --bpc=200000 "$disk"
 check "VERIFY (10) compares" sg_verify --lba=0 --count=64 --ndo=32768 --in="$dev" "$disk"
 check "VERIFY (16) compares" sg_verify --16 --lba=0 --count=4096 --bpc=4096 --ndo=2097152 --in="$dev" "$disk"
 printf 'x' | dd of="$dev" bs=1 seek=12345 conv=notrunc status=none

@@ -17,10 +17,10 @@ case_cleanup() {
 } 2>/dev/null
 
 parameters=/sys/module/ferrite/parameters
-# A disk on which much is under way at a time.
+# A disk on which much is under way at a time, also when it comes slowly.
 device=/dev/vda
 if modprobe -a dm_mod dm_delay; then
-	dm_make late "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 100"
+	dm_make late "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 $((100 * T_SLOWER))"
 	device=/dev/mapper/late
 fi
 t_load
@@ -66,6 +66,6 @@ if [ -e "$faults/failslab" ]; then
 	done
 fi
 must wait_for 20 t_has_sessions 1
-check "afterwards all is well" fio_verify "$disk" --size=4m
+check "afterwards all is well" fio_verify "$disk" --size=256k
 i_logout
 check "no memory is kept" wait_for 10 grep -qx "memory 0" "$ROOT/in_use"

@@ -61,7 +61,7 @@ check_eq "no session has ended" "$logins" "$(t_stat logins)"
 deflate
 must put "$least" /proc/sys/vm/min_free_kbytes
 busy=$(t_stat busy)
-check "afterwards all is well" fio_verify "$disk" --size=4m
+check "afterwards all is well" fio_verify "$disk" --size=256k
 i_logout
 check "no memory is kept" wait_for 10 grep -qx "memory 0" "$ROOT/in_use"
 sync

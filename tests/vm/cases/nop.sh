@@ -61,7 +61,7 @@ must block sport
 check "the initiator finds out that no answer comes" wait_for 30 log_has "ping timeout|detected conn error"
 unblock
 check "and its I/O goes on in a new session" timeout $((60 * T_SLOWER)) dd if="$disk" of=/dev/null bs=64k count=16 iflag=direct
-check "verified" fio_verify "$disk" --size=4m
+check "verified" fio_verify "$disk" --size=256k
 check "of the old session nothing is left" wait_for 20 t_has_sessions 1
 
 py nop

@@ -27,7 +27,7 @@ with() {
 		check_eq "$name: as negotiated ($key)" "${want/No/0}" "$(cat "/sys/class/iscsi_session/session$sid/$key")"
 	done
 	disk=$(i_disk) || give_up "no disk"
-	check "$name: 4 KiB verified" fio_verify "$disk" --size=4m
+	check "$name: 4 KiB verified" fio_verify "$disk" --size=1m
 	check "$name: 512 bytes to 300 KiB verified" fio_verify "$disk" --size=8m --bsrange=512-300k --iodepth=8
 	i_logout
 	i_forget

@@ -8,6 +8,7 @@ second=iqn.2026-01.org.example:second
 
 case_cleanup() {
 	ip link del dummy0
+	ip netns delete other
 	i_forget
 	t_clear
 } 2>/dev/null
@@ -28,7 +29,7 @@ t_portal "$IQN" 127.0.0.1:3261
 for portal in "[::1]:3260" 127.0.0.1:3261; do
 	check "login through $portal" eval 'PORTAL=$portal i_login'
 	disk=$(i_disk "$IQN" 0)
-	check "verified I/O through $portal" fio_verify "$disk" --size=4m
+	check "verified I/O through $portal" fio_verify "$disk" --size=256k
 	i_logout
 	i_forget
 done
@@ -53,7 +54,16 @@ check "the second one's portal is removed" portal_del $second "$PORTAL"
 check_match "the address still serves the first" "$IQN" "$(iscsiadm -m discovery -t st -p 127.0.0.1)"
 check_eq "and it alone" "" "$(iscsiadm -m discovery -t st -p 127.0.0.1 | grep $second)"
 i_forget
+
+# The same address in another network namespace is another one.
+other=/run/netns/other
+must ip netns add other
+must nsenter --net=$other mkdir "$(t_tpg $second)/np/$PORTAL"
+check_not "a portal in another network namespace is no way in from here" eval 'IQN=$second i_login'
+i_forget
+check_match "it is one there" "^127.0.0.1:3260\$" "$(nsenter --net=$other ss -Hltn | awk '{ print $4 }')"
 t_untarget $second
+must ip netns delete other
 
 # An address that does not exist yet.
 t_portal "$IQN" 192.0.2.77:3260

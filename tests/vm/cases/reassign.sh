@@ -16,4 +16,4 @@ t_acl "$IQN" iqn.2026-01.org.example:raw
 t_set "$IQN" ErrorRecoveryLevel=2 MaxConnections=4
 py reassign
 check "open-iscsi, which is at level 0, logs in" i_login
-check "and all is well" fio_verify "$(i_disk)" --size=4m
+check "and all is well" fio_verify "$(i_disk)" --size=256k

@@ -19,7 +19,7 @@ slabs() {
 }
 
 cycles() {
-	PYTHONDONTWRITEBYTECODE=1 python3 "$T_DIR/py/reload.py" "$1" /dev/vda
+	python3 "$T_DIR/py/reload.py" "$1" /dev/vda
 }
 
 for dep in $(modinfo -F depends /ferrite/ferrite.ko | tr , ' '); do

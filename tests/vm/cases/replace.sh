@@ -74,12 +74,7 @@ written() {
 # --- back and forth under I/O ------------------------------------------------------------------
 # Random writes are read back, and compared, as long as it goes on.
 log_mark
-load() {
-	until [ -e /tmp/replace.stop ]; do
-		fio_verify "$disk" --time_based --runtime=3 --verify_backlog=64 || return
-	done
-}
-background load
+background fio_until /tmp/replace.stop "$disk"
 must more
 check "from a mirror to its leg" replace /dev/mapper/one
 old=$(written two)
@@ -138,7 +133,7 @@ refused "one that is write-protected" /dev/loop7 "the new block device is read-o
 must mkdir -p "$ROOT/core/iblock_90/unborn"
 check_not "a backstore that is not enabled has nothing to replace" put /dev/vdb "$ROOT/core/iblock_90/unborn/replace"
 must rmdir "$ROOT/core/iblock_90/unborn" "$ROOT/core/iblock_90"
-check "and the disk works as before" fio_verify "$disk" --size=4m
+check "and the disk works as before" fio_verify "$disk" --size=256k
 
 # --- the old one hangs -------------------------------------------------------------------------
 must dd if=/dev/mapper/two of=/dev/mapper/hung bs=1M oflag=direct status=none
@@ -204,7 +199,7 @@ must dmsetup resume hung
 check "a device that hung and fails can be left" finish $((20 * T_SLOWER))
 ends "what was under way on it ends" "$writer" "$reader"
 check_eq "tried again it is on the new one" "$(sum /tmp/replace.data)" "$(sum /dev/mapper/one 1)"
-check "and the disk works as before" fio_verify "$disk" --size=4m
+check "and the disk works as before" fio_verify "$disk" --size=256k
 check_eq "in the same session" "$session" "$(i_sessions)"
 check_eq "nobody holds the one that failed" 0 "$(dmsetup info -c --noheadings -o open hung)"
 
@@ -242,7 +237,7 @@ check_no_match "and not of another size" "Illegal Request" "$(cat /tmp/replace.s
 start=$(now_ms)
 check "a device that is pulled out can be left" replace /dev/mapper/two
 ends "what was under way on it ends" "$writer"
-check "the disk works as before" fio_verify "$disk" --size=4m
+check "the disk works as before" fio_verify "$disk" --size=256k
 check_not "and nobody was told that it had no blocks" log_has "disk0: it had [0-9]+ blocks, and has"
 check_eq "in the same session" "$session" "$(i_sessions)"
 check_eq "with the same identity" "$before" "$(identity)"

@@ -12,4 +12,4 @@ py session_close
 must i_login
 check "a session of open-iscsi is closed" tool session close "$IQN" --all
 check "it comes back by itself" wait_for 30 t_has_sessions 1
-check "and its disk works" fio_verify "$(i_disk)" --size=4m
+check "and its disk works" fio_verify "$(i_disk)" --size=256k

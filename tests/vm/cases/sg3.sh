@@ -91,7 +91,7 @@ check "LOGICAL UNIT RESET" sg_reset -d "$disk"
 check "the disk works after it" dd if="$disk" of=/dev/null bs=4k count=1 iflag=direct
 check "target reset" sg_reset -t "$disk"
 check "both disks work after it" dd if="$second" of=/dev/null bs=4k count=1 iflag=direct
-check "and data is as it was written" fio_verify "$disk" --size=2m
+check "and data is as it was written" fio_verify "$disk" --size=256k
 
 # What the target does not have it refuses by the book: INVALID COMMAND OPERATION CODE.
 for cdb in "04 00 00 00 00 00" "3e 00 00 00 00 00 00 00 00 00" "a2 00 00 00 00 00 00 00 00 00 00 00" "c1 00 00 00 00 00 00 00 00 00"; do

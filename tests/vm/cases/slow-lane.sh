@@ -21,7 +21,8 @@ must modprobe dm_delay
 # A device of two halves that hang each by itself.
 half=262144
 dm_make other "0 $half linear /dev/vdb $((2 * half))"
-dm_make late "0 65536 delay /dev/vdb $((3 * half)) 60"
+# On a slower kernel the commands that are sent one after the other take longer, too.
+dm_make late "0 65536 delay /dev/vdb $((3 * half)) $((T_SLOWER > 1 ? 240 : 60))"
 dm_make first "0 $half linear /dev/vdb 0"
 dm_make second "0 $half linear /dev/vdb $half"
 dm_make both "0 $half linear /dev/mapper/first 0

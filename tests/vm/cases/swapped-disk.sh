@@ -32,7 +32,8 @@ busy() {
 	[ "$(writes)" -gt "$1" ]
 }
 log_mark
-background fio_verify "$disk" --size=32m --time_based --runtime=10 --verify_backlog=64
+rm -f /tmp/swapped.stop
+background fio_until /tmp/swapped.stop "$disk" --size=32m
 must wait_for 20 busy $(($(writes) + 100))
 # What is under way ends on the old disk, what comes now waits.
 must dmsetup suspend --nolockfs swapped
@@ -40,6 +41,7 @@ check "I/O is going on, and held" kill -0 "$BACKGROUND"
 must dd if=/dev/vda of=/dev/vdb bs=1M count=$((sectors / 2048)) iflag=direct oflag=direct status=none
 must dmsetup load swapped --table "0 $((2 * sectors)) linear /dev/vdb 0"
 must dmsetup resume swapped
+must touch /tmp/swapped.stop
 check "no I/O fails, and all that was written is read, before and after" finish 60
 check_eq "the session is the same" "$session" "$(i_sessions)"
 check_eq "the identity is the same" "$before" "$(identity)"

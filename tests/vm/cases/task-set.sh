@@ -49,4 +49,4 @@ must put 0 "$attrib/emulate_ua_intlck_ctrl"
 check_match "VPD page 86h tells of SIMPLE, ORDERED and HEAD OF QUEUE" "HEADSUP=1 ORDSUP=1 SIMPSUP=1" \
 	"$(sg_vpd -l -p 0x86 "$disk" 2>&1 | tr -s '\n ' ' ')"
 sg_requests "$disk"
-check "I/O of open-iscsi is verified" fio_verify "$disk" --size=4m
+check "I/O of open-iscsi is verified" fio_verify "$disk" --size=256k

@@ -153,9 +153,9 @@ def extended_copy(action, first, second, source, destination):
 mine = next(cscd(*one) for one in designators(raw, 0) if one[1] == 3)
 assert extended_copy(0, mine, mine, 0, 0)[0] == 0
 reached = []
-for one in designators(other, HIDDEN):
-    if len(one[2]) > 20:
-        continue
+names = [one for one in designators(other, HIDDEN) if len(one[2]) <= 20]
+check("the hidden unit has names to be tried", names, names)
+for one in names:
     theirs = cscd(*one)
     for action in (0, 1):
         for ends in ((0, 1), (1, 0), (1, 1)):

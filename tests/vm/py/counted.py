@@ -257,6 +257,17 @@ check("for LUNs as for sessions", next(s for s in view["sessions"] if s["name"].
       ["reads"] > 0 and view["total"]["reads"] > 0, view["sessions"])
 once = tool("top", "--once", "--interval", "100")
 check("and for people", "IOPS" in once and "P99" in once and IQN in once, once)
+# The depth of an initiator's window is changed under its session.
+acl = f"{TPG}/acls/{NAME}-deep"
+os.mkdir(acl)
+deep = Conn().login(initiator=f"{NAME}-deep", isid=bytes.fromhex("80feed000301"))
+with open(f"{acl}/cmdsn_depth", "w", encoding="ascii") as file:
+    file.write("32")
+check_eq("another depth of the window is told of the session that there is", ["32"],
+         [s["queue_depth"] for s in sessions() if s["initiator"] == f"{NAME}-deep"])
+deep.logout()
+os.rmdir(acl)
+
 # As they see it: a terminal, until q is pressed.
 child, terminal = pty.fork()
 if child == 0:

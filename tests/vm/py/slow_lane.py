@@ -2,7 +2,7 @@
 """Many commands for a device that hangs, and one for another device.
 
 LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm devices "first" and
-"second", LUN 3 takes 60 ms for each I/O.
+"second", LUN 3 takes 60 ms or more for each I/O.
 """
 
 import errno

@@ -3,9 +3,12 @@
 
 LUN 0 and 1 are quick, and every initiator sees them but SHY, which sees LUN 0 alone. LUN 2 has
 blocks of 4096 bytes. LUN 3 writes after half a second, to a device that is looked at. LUN 4 may not
-be written. The first 64 MiB of LUN 0 are not zero.
+be written.
+
+xcopy.py BACKSTORE-OF-LUN-3 DEVICE-OF-LUN-0 DEVICE-UNDER-LUN-3
 """
 
+import mmap
 import os
 import struct
 import subprocess
@@ -18,7 +21,7 @@ from iscsi import (TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun, re
 
 SHY = "iqn.2026-01.org.example:shy"
 IQN = os.environ["IQN"]
-STORE, UNDER = sys.argv[1:]
+STORE, SOURCE, UNDER = sys.argv[1:]
 
 COPY_ABORTED, ILLEGAL = 0xa, 5
 UNREACHABLE, DEVICE_FAILURE, NOT_REACHABLE, WRONG_TYPE = (
@@ -26,6 +29,7 @@ UNREACHABLE, DEVICE_FAILURE, NOT_REACHABLE, WRONG_TYPE = (
     (COPY_ABORTED, 0x0d, 3))
 INVALID_CDB = (ILLEGAL, 0x24, 0)
 INVALID_LIST = (ILLEGAL, 0x26, 0)
+MIB = 1 << 20
 
 
 # --- what is sent ---------------------------------------------------------------------------
@@ -113,6 +117,18 @@ def refused(name, want, got, segment=None):
     return sense
 
 
+def fill_device(path, byte):
+    """64 MiB of it, at once."""
+    fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    with mmap.mmap(-1, MIB) as piece:
+        piece.write(bytes([byte]) * MIB)
+        for at in range(0, 64 * MIB, MIB):
+            assert os.pwrite(fd, piece, at) == MIB
+    os.close(fd)
+
+
+# What a copy of it leaves can be told from nothing.
+fill_device(SOURCE, 0xa5)
 one = connect(1)
 NAA = [naa_of(one, unit) for unit in range(5)]
 both = [cscd(NAA[0]), cscd(NAA[1])]
@@ -289,14 +305,17 @@ long = list1(slow, [offset(0, 1, 64 << 20, 0, 0)], 50)
 
 def wipe():
     """Zeros on the device below LUN 3, at once."""
-    subprocess.run(["dd", "if=/dev/zero", f"of={UNDER}", "bs=1M", "count=64", "oflag=direct",
-                    "status=none"], check=True)
+    fill_device(UNDER, 0)
 
 
 def is_wiped():
     """Whether nothing has been written since, to the device below LUN 3."""
-    return subprocess.run(f"dd if={UNDER} bs=1M count=64 iflag=direct status=none | cmp -n 67108864 - "
-                          "/dev/zero", shell=True, check=False).returncode == 0
+    fd = os.open(UNDER, os.O_RDONLY | os.O_DIRECT)
+    with mmap.mmap(-1, MIB) as piece:
+        same = all(os.preadv(fd, [piece], at) == MIB and piece[:] == bytes(MIB)
+                   for at in range(0, 64 * MIB, MIB))
+    os.close(fd)
+    return same
 
 
 def took(began):
