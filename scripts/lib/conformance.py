@@ -24,7 +24,7 @@ STATES = ("pass", "FAIL", "skip")
 def run(target, build):
     """Runs the case for a target and returns {(kind, suite, test): (state, note)}."""
     print(f"conformance: running the suites against {target}", flush=True)
-    command = [os.path.join(PROJECT, "scripts", "test"), "--target", target, "--jobs", "1",
+    command = [os.path.join(PROJECT, "scripts", "test"), "--target", target, "--jobs", "1", "--full",
                *([] if build else ["--no-build"]), "conformance"]
     os.makedirs(OUT, exist_ok=True)
     with open(os.path.join(OUT, f"{target}.out"), "w", encoding="utf-8") as out:
