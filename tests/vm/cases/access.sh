@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Who may log in, and to what: ACLs, demo mode, write protection, and the status of each refusal.
 # time: 40
-# kernels: stock debug
 
 t_load
 t_target

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # COMPARE AND WRITE and ORWRITE are atomic against all else, and hold up nothing else.
 # time: 40
-# kernels: stock debug
 
 case_cleanup() {
 	t_clear

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Discovery: what SendTargets shows to whom, and CHAP for discovery sessions.
 # time: 30
-# kernels: stock debug
 
 second=iqn.2026-01.org.example:second
 

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # COMPARE AND WRITE in a crowd: atomic, and nobody waits for somebody who waits for him.
 # time: 20
-# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

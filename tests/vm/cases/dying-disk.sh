@@ -3,7 +3,6 @@
 # Disks that are pulled out, fail or grow slow under I/O: their commands end, and tell why; others
 # go on; what is to be removed goes.
 # time: 20
-# kernels: stock debug
 
 nullb=/sys/kernel/config/nullb/dying
 case_cleanup() {

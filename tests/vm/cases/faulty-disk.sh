@@ -3,7 +3,6 @@
 # A disk that now and then does not answer, so that its own driver has to give a command up and try
 # again, and one with blocks that cannot be read: data is right, or an error; no session ends.
 # time: 25
-# kernels: stock debug
 
 nullb=/sys/kernel/config/nullb/faulty
 case_cleanup() {

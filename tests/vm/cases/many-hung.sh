@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Many devices hang, each with as many commands as it takes: what is slow on another one goes on.
 # time: 30
-# kernels: stock debug
 
 case_cleanup() {
 	dm_slow_end

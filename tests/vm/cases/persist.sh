@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 # Persistent reservations: by sg_persist from two initiators, and fencing.
 # time: 60
-# kernels: stock debug
 
 case_cleanup() {
 	i_two_end

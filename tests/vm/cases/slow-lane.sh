@@ -3,7 +3,6 @@
 # A device that hangs takes a bounded part of the workers: what is slow on another one goes on. A
 # command that takes long does not keep the others of its device from theirs.
 # time: 30
-# kernels: stock debug
 
 case_cleanup() {
 	dmsetup resume first
