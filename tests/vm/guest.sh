@@ -106,6 +106,8 @@ for item; do
 		esac
 	fi
 	settle || late=yes
+	# What it has started would look at the disks of the next case, and hold them meanwhile.
+	[ ! -S /run/udev/control ] || udevadm control --exit
 	[ "$item" != "${!#}" ] || leaks "${@%%:*}"
 	sed 's/^/| /' $log
 	echo "| --- kernel log of the case"
