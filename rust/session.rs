@@ -1913,7 +1913,7 @@ pub(crate) enum ConnState {
 
 /// Logs, at a bounded rate, why a connection of a session ends.
 pub(crate) fn log_end(session: &Session, peer: &SocketAddr, what: &str) {
-    if misc::may_log() {
+    if misc::may_log(misc::Topic::Peers) {
         pr_info!(
             "{}: {} (session {}, {:?})\n",
             session.initiator().as_str(),

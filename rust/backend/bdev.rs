@@ -380,7 +380,11 @@ fn first_failure(task: &mut Task) -> Outcome {
 /// Logs, at a bounded rate, that the disk has failed a command. Any context,
 /// hardirq included.
 fn log_failure(head: &Head, command: &Command, error: BlkError) {
-    let Some(nexus) = head.nexus.as_ref().filter(|_| misc::may_log_io()) else {
+    let Some(nexus) = head
+        .nexus
+        .as_ref()
+        .filter(|_| misc::may_log(misc::Topic::Storage))
+    else {
         return;
     };
     let what = match command {

@@ -219,7 +219,7 @@ pub(super) fn handle(conn: &Arc<Conn>, control: &mut Control, inbound: Inbound) 
 }
 
 fn tell(conn: &Arc<Conn>, state: &LoginState, fault: &dyn core::fmt::Display) {
-    if !misc::may_log() {
+    if !misc::may_log(misc::Topic::Peers) {
         return;
     }
     let fault = crate::error::Shown(fault);
@@ -259,7 +259,7 @@ fn finish(
     let tasks = session.depth().saturating_add(EXTRA_TASKS) as usize;
     stats::one(Stat::Logins);
     state.count(tally::Login::Done);
-    if !session.is_discovery() && misc::may_log() {
+    if !session.is_discovery() && misc::may_log(misc::Topic::Peers) {
         pr_info!(
             "{} at {:?}: logged in to {}\n",
             session.initiator().as_str(),
@@ -567,7 +567,7 @@ impl Host for Asker<'_> {
             let doors = &self.conn.targets.doors;
             if !doors.has_room(self.conn.peer().ip()) && !replaces(tpg) {
                 stats::one(Stat::LoginsTurnedAway);
-                if misc::may_log() {
+                if misc::may_log(misc::Topic::Peers) {
                     pr_warn!(
                         "{}: no room for more connections, see the module parameters connections and connections_per_address\n",
                         login.initiator.as_str()

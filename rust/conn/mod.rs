@@ -389,7 +389,7 @@ impl Conn {
             match self.session.as_ref() {
                 Some(session) => log_end(session, &self.peer, why.text()),
                 None => {
-                    if misc::may_log() {
+                    if misc::may_log(misc::Topic::Peers) {
                         pr_info!("{:?}: {}\n", self.peer, why.text());
                     }
                 }

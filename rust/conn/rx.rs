@@ -909,7 +909,7 @@ impl Rx {
     ) {
         stats::one(Stat::Rejects);
         if let Some(session) = conn.session.as_ref() {
-            if misc::may_log() {
+            if misc::may_log(misc::Topic::Peers) {
                 pr_info!(
                     "{}: rejected a PDU of opcode {:#04x}: {:?}\n",
                     session.initiator().as_str(),
@@ -1190,7 +1190,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        if misc::may_log() && response != TmResponse::FunctionComplete {
+        if misc::may_log(misc::Topic::Peers) && response != TmResponse::FunctionComplete {
             pr_info!(
                 "{}: task management {:?}: {:?}\n",
                 session.initiator().as_str(),

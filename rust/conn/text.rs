@@ -171,7 +171,7 @@ fn work(
         }
         TextStep::Reject(reason, fault) => {
             stats::one(Stat::Rejects);
-            if misc::may_log() {
+            if misc::may_log(misc::Topic::Peers) {
                 pr_info!(
                     "{}: text rejected: {}\n",
                     session.initiator().as_str(),

@@ -115,8 +115,13 @@ struct page *fer_page_alloc_atomic(void);
 void fer_page_get(struct page *page);
 void fer_page_put(struct page *page);
 void *fer_page_address(struct page *page);
-bool fer_ratelimit(void);
-bool fer_ratelimit_io(void);
+/* What is logged: many lines of one leave room for the others. */
+enum fer_topic {
+	FER_PEERS,
+	FER_STORAGE,
+	FER_ADMIN,
+};
+bool fer_ratelimit(enum fer_topic topic);
 void fer_wipe(void *p, size_t len);
 bool fer_differ(const void *a, const void *b, size_t len);
 void fer_settle(void);

@@ -117,21 +117,18 @@ void fer_wq_free(struct workqueue_struct *wq)
 	destroy_workqueue(wq);
 }
 
-bool fer_ratelimit(void)
+bool fer_ratelimit(enum fer_topic topic)
 {
-	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
+#define FER_LIMIT(t) \
+	[t] = RATELIMIT_STATE_INIT(t, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST)
+	static struct ratelimit_state states[] = {
+		FER_LIMIT(FER_PEERS),
+		FER_LIMIT(FER_STORAGE),
+		FER_LIMIT(FER_ADMIN),
+	};
+#undef FER_LIMIT
 
-	return __ratelimit(&state);
-}
-
-/* The same, for errors of disks: they leave room for what peers do. */
-bool fer_ratelimit_io(void)
-{
-	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
-
-	return __ratelimit(&state);
+	return __ratelimit(&states[topic]);
 }
 
 void fer_wipe(void *p, size_t len)

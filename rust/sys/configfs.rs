@@ -1331,7 +1331,7 @@ unsafe fn log(
     value: Value<'_>,
     refusal: &Refusal,
 ) {
-    if !misc::may_log() {
+    if !misc::may_log(misc::Topic::Admin) {
         return;
     }
     let Ok(mut buffer) = KVec::from_elem(0u8, 1024, GFP_KERNEL) else {

@@ -80,17 +80,26 @@ pub(crate) fn random(out: &mut [u8]) {
     unsafe { bindings::fer_random(out.as_mut_ptr().cast(), out.len()) };
 }
 
-/// Whether a message may be logged now; many in a row are suppressed.
-pub(crate) fn may_log() -> bool {
-    // SAFETY: No preconditions.
-    unsafe { bindings::fer_ratelimit() }
+/// What a message is about: however many there are of one kind, they leave room for the others.
+#[derive(Clone, Copy)]
+pub(crate) enum Topic {
+    /// What initiators do.
+    Peers,
+    /// What disks do, and files of reservations.
+    Storage,
+    /// What is refused to an administrator.
+    Admin,
 }
 
-/// The same for errors of disks, so that they leave room for what peers do.
-/// Any context.
-pub(crate) fn may_log_io() -> bool {
-    // SAFETY: No preconditions.
-    unsafe { bindings::fer_ratelimit_io() }
+/// Whether a message may be logged now; many in a row are suppressed. Any context.
+pub(crate) fn may_log(topic: Topic) -> bool {
+    let topic = match topic {
+        Topic::Peers => bindings::fer_topic_FER_PEERS,
+        Topic::Storage => bindings::fer_topic_FER_STORAGE,
+        Topic::Admin => bindings::fer_topic_FER_ADMIN,
+    };
+    // SAFETY: It is one of those that there are.
+    unsafe { bindings::fer_ratelimit(topic) }
 }
 
 /// Overwrites a secret so that no copy stays in memory.

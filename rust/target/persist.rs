@@ -407,7 +407,7 @@ impl Device {
             }
             Err(failure) => failure,
         };
-        if misc::may_log() {
+        if misc::may_log(misc::Topic::Storage) {
             pr_err!(
                 "core/iblock_{}/{}: persistent reservations cannot be written down as {}/{}: error {}; \
                  make the directory and let it have room, or set pr_dir\n",
@@ -434,7 +434,7 @@ impl Device {
     /// The file that was to be removed, and that had been written, was not there. It may
     /// come back with its file system, and the reservations with it.
     fn is_elsewhere(&self, file: &Place) {
-        if misc::may_log() {
+        if misc::may_log(misc::Topic::Storage) {
             pr_warn!(
                 "core/iblock_{}/{}: {}/{} is not there any more: if its file system has been unmounted, \
                  reservations that were given up come back with it\n",
