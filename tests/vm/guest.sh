@@ -106,8 +106,12 @@ for item; do
 		esac
 	fi
 	settle || late=yes
-	# What it has started would look at the disks of the next case, and hold them meanwhile.
-	[ ! -S /run/udev/control ] || udevadm control --exit
+	# What it has started would look at the disks of the next case, and hold them meanwhile; and
+	# who finds its socket waits for it.
+	if [ -S /run/udev/control ]; then
+		udevadm control --exit
+		rm -f /run/udev/control
+	fi
 	[ "$item" != "${!#}" ] || leaks "${@%%:*}"
 	sed 's/^/| /' $log
 	echo "| --- kernel log of the case"
