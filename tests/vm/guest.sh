@@ -107,10 +107,10 @@ for item; do
 	fi
 	settle || late=yes
 	# What it has started would look at the disks of the next case, and hold them meanwhile; and
-	# who finds its socket waits for it.
+	# who finds its directory waits for it.
 	if [ -S /run/udev/control ]; then
 		udevadm control --exit
-		rm -f /run/udev/control
+		rm -rf /run/udev
 	fi
 	[ "$item" != "${!#}" ] || leaks "${@%%:*}"
 	sed 's/^/| /' $log
