@@ -181,11 +181,11 @@ disconnect() {
 
 # --- measuring ----------------------------------------------------------------------------
 
-job() {
-	local name=$1 rw=$2 block=$3 depth=$4 ios=$5 dev=$6
-	shift 6
-	fio --name="$name" --filename="$dev" --rw="$rw" --bs="$block" --iodepth="$depth" --direct=1 \
-		--ioengine=libaio --randseed=1 --norandommap --thread --size=4g --output-format=json "$@"
+# set_job NAME RW BLOCK DEPTH DISKS OPTION...: sets $job to a command of fio's. Without statistics of the
+# disks: for each of them it would look through the directories of all.
+set_job() {
+	job=(fio --name="$1" --filename="$5" --rw="$2" --bs="$3" --iodepth="$4" --direct=1 --ioengine=libaio
+		--randseed=1 --norandommap --thread --size=4g --disk_util=0 --output-format=json "${@:6}")
 }
 
 switches() {
@@ -307,21 +307,17 @@ for item; do
 		sleep 1
 	fi
 	# Warm: slabs, queues and TCP's windows.
-	job warm "$rw" "$block" "$depth" 0 "$dev" --number_ios=$((ios / 4)) >/dev/null || die "fio: $item"
-	if [ "$mode" = icount ]; then
-		length=(--number_ios="$ios")
-	else
-		length=(--time_based --runtime="$seconds")
-	fi
+	set_job warm "$rw" "$block" "$depth" "$dev" --number_ios=$((ios / 4))
+	"${job[@]}" >/dev/null || die "fio: $item"
+	length=(--number_ios="$ios")
+	[ "$mode" = icount ] || length=(--time_based --runtime="$seconds")
+	set_job "$name" "$rw" "$block" "$depth" "$dev" "${length[@]}" --output=/tmp/fio.json
 	if [ "$profile" = yes ]; then
 		clocks=(-e cpu-clock -F 4000)
 		# Where all I/Os are the same, they and the samples of one clock fall into step, and some of
 		# what they do is never seen: for shares there are two, which have nothing in common.
 		[ ! -d /share ] || clocks=(-e "cpu-clock/period=481001/,cpu-clock/period=520903/")
-		must perf record "${clocks[@]}" -a -g -o /tmp/perf.data -- \
-			fio --name="$name" --filename="$dev" --rw="$rw" --bs="$block" --iodepth="$depth" --direct=1 \
-			--ioengine=libaio --randseed=1 --norandommap --thread --size=4g --number_ios="$ios" \
-			--output=/tmp/fio.json --output-format=json >/dev/null
+		must perf record "${clocks[@]}" -a -g -o /tmp/perf.data -- "${job[@]}" >/dev/null
 		echo "@profile $name"
 		# From the first I/O to the last one: while fio sets up, nobody sleeps so little.
 		window=$(perf script -i /tmp/perf.data -F comm,time -G 2>/dev/null |
@@ -338,7 +334,7 @@ for item; do
 		continue
 	fi
 	ctxt=$(switches) segs=$(segments)
-	job "$name" "$rw" "$block" "$depth" "$ios" "$dev" "${length[@]}" >/tmp/fio.json || die "fio: $item"
+	"${job[@]}" >/dev/null || die "fio: $item"
 	ctxt=$(($(switches) - ctxt)) segs=$(($(segments) - segs))
 	python3 - "$name" $ctxt $segs <<-'END'
 		import json, sys
