@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Disks that are pulled out, fail or grow slow under I/O: their commands end, and tell why; others
-# go on; what is to be removed goes.
-# time: 20
+# Disks that are pulled out, fail, grow slow or do not answer in time, under I/O: their commands end,
+# and tell why; others go on at full speed; all that can be removed goes at once.
+# time: 40
 
 nullb=/sys/kernel/config/nullb/dying
 case_cleanup() {
@@ -24,11 +24,29 @@ t_backstore good /dev/vda
 t_lun "$IQN" 1 good
 t_enable
 
-# dies KIND DEVICE [PATH [WORD]]: with commands under way, what PATH stands for happens to it.
+# dies KIND DEVICE [PATH [WORD]]: with commands under way, what PATH stands for happens to it. All that
+# there is for it, the script takes away.
 dies() {
 	t_backstore dying "$2"
 	t_lun "$IQN" 0 dying
+	must mkdir "$(t_tpg)/np/127.0.0.1:3261"
+	t_acl "$IQN" iqn.2026-01.org.example:raw-acl
+	t_target "$IQN-other"
+	t_lun "$IQN-other" 0 dying
+	t_portal "$IQN-other" "$PORTAL"
+	t_demo "$IQN-other"
+	t_enable "$IQN-other"
 	py dying_disk "$1" "${3:-}" "${4:-1}"
+}
+
+# null_make KEY=VALUE...: /dev/dying, of null_blk.
+null_make() {
+	local pair
+	must mkdir "$nullb"
+	for pair in size=64 memory_backed=1 irqmode=2 "$@" power=1; do
+		must put "${pair#*=}" "$nullb/${pair%%=*}"
+	done
+	must wait_for 10 test -b /dev/dying
 }
 
 size=$(blockdev --getsz /dev/vdb)
@@ -39,7 +57,7 @@ dm() {
 }
 dm "0 $size error" error
 dm "0 $size flakey /dev/vdb 0 0 60 1 error_writes" flakey
-dm "0 $size delay /dev/vdb 0 1500" delay
+dm "0 $size delay /dev/vdb 0 3000" delay
 
 # Commands take a second, and the disk is deleted before that.
 must modprobe scsi_debug dev_size_mb=64
@@ -56,15 +74,19 @@ slow_down() {
 }
 must wait_for 10 slow_down
 dies "a deleted SCSI disk" "/dev/$sd" "/sys/block/$sd/device/delete"
-# One whose driver frees all that it has of it, whoever has it open.
 must modprobe null_blk nr_devices=0
-must mkdir "$nullb"
-for pair in size=64 memory_backed=1 irqmode=2 completion_nsec=20000000 power=1; do
-	must put "${pair#*=}" "$nullb/${pair%=*}"
-done
-null=/dev/dying
-[ -b "$null" ] || null=/dev/nullb$(cat "$nullb/index")
-dies "a null_blk that is switched off" "$null" "$nullb/power" 0
+null_make completion_nsec=20000000
+must put +0-16383 "$nullb/badblocks"
+dies "a null_blk all of whose blocks are bad" /dev/dying
+must rmdir "$nullb"
+# Each command is given up by the driver after a second, and comes to its end after three.
+null_make completion_nsec=3000000000
+must put 1000 /sys/block/dying/queue/io_timeout
+dies "a null_blk that times out" /dev/dying
+must rmdir "$nullb"
+# One whose driver frees all that it has of it, whoever has it open.
+null_make completion_nsec=20000000
+dies "a null_blk that is switched off" /dev/dying "$nullb/power" 0
 pci=$(readlink -f /sys/block/vdb/device/..)
 dies "a virtio disk that is pulled out" /dev/vdb "$pci/remove"
 must put 1 /sys/bus/pci/rescan

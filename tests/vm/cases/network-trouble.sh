@@ -2,10 +2,12 @@
 # shellcheck shell=bash
 # A network that loses, doubles, reorders, delays and corrupts packets, and one that is gone for a
 # while: what is read is what was written, and nothing stays behind.
-# time: 60
+# time: 75
 
 case_cleanup() {
 	tc qdisc del dev lo root
+	nft delete table inet ferrite_trouble
+	ip link set dev lo mtu 65536 gso_max_segs 65535
 	i_forget
 	t_clear
 } 2>/dev/null
@@ -23,6 +25,13 @@ calm() {
 	must tc qdisc del dev lo root
 }
 
+# sent_again: TCP segments.
+sent_again() {
+	awk '$1 == "Tcp:" && n++ { print $13 }' /proc/net/snmp
+}
+
+# Segments of the size that they have on a wire: more of them, and each alone is lost or not.
+must ip link set dev lo mtu 1500 gso_max_segs 1
 t_load
 t_export /dev/vda
 size=1m
@@ -34,16 +43,22 @@ must i_login node.conn[0].iscsi.HeaderDigest=CRC32C node.conn[0].iscsi.DataDiges
 disk=$(i_disk) || give_up "no disk"
 # verified NAME [OPTION...]: I/O that is right, and how long it took.
 verified() {
-	local name=$1 ms
+	local name=$1 ms logins
 	shift
+	again=$(sent_again)
+	logins=$(t_stat logins)
 	ms=$(took_ms fio_verify "$disk" --size=$size --bsrange=512-128k "$@")
 	local status=$?
-	echo "@figure network: $name: ms of verified I/O | $ms"
+	again=$(($(sent_again) - again))
+	echo "@figure network: $name: ms of verified I/O, segments sent again | $ms, $again"
 	check "$name: what is read is what was written" test $status -eq 0
+	# A segment that is not what it was when it is sent again breaks a digest, and that ends the session.
+	check_eq "$name: in one session" "$logins" "$(t_stat logins)"
 }
 
 trouble loss 2%
 verified "2 % of packets lost"
+check_ge "segments that were sent again" "$again" 1
 trouble delay 2ms 2ms reorder 50% 50%
 verified "half of them out of order"
 trouble duplicate 20%

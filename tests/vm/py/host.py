@@ -95,6 +95,28 @@ AT_ONCE = 2 * SLOWER
 PATIENCE = 5 * SLOWER + 2
 
 
+class Longest:
+    """Times what is done while something is as `state` says; that it is done in time is a check."""
+
+    def __init__(self, state):
+        self.state = state
+        self.ms, self.name = 0, "nothing"
+
+    def timed(self, name, act, seconds=AT_ONCE):
+        """What `act` returns."""
+        start = time.monotonic()
+        result = act()
+        took = round((time.monotonic() - start) * 1000)
+        print(f"{name}: {took} ms")
+        if took > self.ms:
+            self.ms, self.name = took, name
+        check(f"{self.state}: {name} takes less than {seconds} s", took < seconds * 1000, f"{took} ms")
+        return result
+
+    def tell(self):
+        print(f"@figure {self.state}: longest operation | {self.ms} ms ({self.name})")
+
+
 def attempt(name, act, limit):
     """The name of the error that `act` ends with; that it does so in time is a check."""
     start = time.monotonic()

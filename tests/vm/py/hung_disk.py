@@ -13,14 +13,12 @@ import subprocess
 import sys
 import time
 
-from host import ROOT, SLOWER, read, resume, store, suspend, tpg, unlink_all, until, write
+from host import AT_ONCE, ROOT, SLOWER, Longest, read, resume, store, suspend, tpg, unlink_all, until, write
 from iscsi import (DATA_IN, LOGOUT, LOGOUT_RESPONSE, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
                    check, check_eq, lun, read10, write10)
 
 DISK = sys.argv[1]
-# Milliseconds that anything may take, but a function that waits for commands on the disk.
-LIMIT = 2000 * SLOWER
-# Those are answered before initiators give up.
+# Milliseconds; those that wait for commands on the disk are answered before initiators give up.
 FUNCTION_LIMIT = 13500 * SLOWER
 OTHER = TARGET + "-other"
 SECOND = ("127.0.0.1", 3261)
@@ -31,20 +29,9 @@ AREA = 4096
 NAME = "iqn.2026-01.org.example:raw"
 OLD = struct.pack(">II", 0xffffffff, 0xffffffff) * (BLOCK // 8)
 
-longest = (0, "nothing")
+longest = Longest(f"{DISK} hangs")
+timed = longest.timed
 isids = (bytes.fromhex(f"80feed01{n:04x}") for n in range(0xffff))
-
-
-def timed(name, act, limit=LIMIT):
-    """What `act` returns; that it did so in time is a check."""
-    global longest
-    start = time.monotonic()
-    result = act()
-    took = round((time.monotonic() - start) * 1000)
-    print(f"{name}: {took} ms")
-    longest = max(longest, (took, name))
-    check(f"{DISK} hangs: {name} takes less than {limit // 1000} s", took < limit, f"{took} ms")
-    return result
 
 
 def put(path, value):
@@ -225,7 +212,7 @@ check(f"{DISK} hangs: its connection is closed", closed.conn.closed_within(2 * S
 for name in sorted(os.listdir(f"{store('disk0')}/attrib")) + ["../info", "../pr/res_holder", "../alua/default_tg_pt_gp/alua_access_state"]:
     start = time.monotonic()
     read(f"{store('disk0')}/attrib/{name}")
-    if time.monotonic() - start > LIMIT / 1000:
+    if time.monotonic() - start > AT_ONCE:
         check(f"{DISK} hangs: its {name} can be read", False)
 timed("reading the list of sessions", lambda: read(f"{tpg()}/dynamic_sessions"))
 acls = f"{tpg()}/acls"
@@ -313,5 +300,4 @@ print(f"{DISK} is back: {written} writes are on the disk")
 time.sleep(1)
 check(f"{DISK} is back: nothing is written late", contents() == seen)
 check("the bystander has noticed nothing", bystander.rounds(0.3 * SLOWER) > 0 and bystander.end())
-print(f"longest: {longest[1]}, {longest[0]} ms")
-print(f"@figure {DISK} hangs: longest operation | {longest[0]} ms ({longest[1]})")
+longest.tell()

@@ -11,8 +11,9 @@ import struct
 import subprocess
 import time
 
+from host import store, tpg, unlink_all
 from iscsi import (DATA_OUT, IMMEDIATE, INITIATOR, LOGIN, R2T, REASONS, REJECT, SCSI_COMMAND, SCSI_RESPONSE,
-                   TARGET, TEXT, TEXT_RESPONSE, Closed, Conn, Refused, Rejected, check, header, read10, sense_code, unhex,
+                   TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, TEXT, TEXT_RESPONSE, Closed, Conn, Refused, Rejected, check, header, read10, sense_code, unhex,
                    write10)
 
 CHAP = TARGET + "-chap"
@@ -135,7 +136,7 @@ def _():
     return None
 
 
-@hole("CVE-2026-23216", "connections that go while their last command does")
+@hole("CVE-2026-23216, SCST 0655c3e76, SCST 90485f0c9", "connections that go while their last command does")
 def _():
     global inputs
     for n in range(60):
@@ -262,21 +263,136 @@ def _():
     return None
 
 
-@hole("CVE-2025-39998, CVE-2026-46149", "long names in configfs")
+@hole("CVE-2025-39998, CVE-2026-46149", "long names and lists in configfs")
 def _():
-    store = glob.glob("/sys/kernel/config/ferrite/core/iblock_*/disk0")[0]
+    disk = store("disk0")
     for name in ("alias", "wwn/pd_text_id_info"):
         for length in (255, 511, 512, 4000, 4095):
             try:
-                with open(f"{store}/{name}", "wb", buffering=0) as file:
+                with open(f"{disk}/{name}", "wb", buffering=0) as file:
                     file.write(b"x" * length)
             except OSError:
                 continue
-            with open(f"{store}/{name}", "rb") as file:
+            with open(f"{disk}/{name}", "rb") as file:
                 if len(file.read()) > 4096:
                     return f"{name} of {length} bytes"
-    with open(f"{store}/info", "rb") as file:
-        return None if len(file.read()) <= 4096 else "info is longer than a page"
+    luns = [f"{tpg()}/lun/lun_{n}" for n in range(100, 200)]
+    for path in luns:
+        os.mkdir(path)
+        os.symlink(disk, f"{path}/disk")
+    try:
+        text = page(f"{disk}/alua/default_tg_pt_gp/members")
+    finally:
+        for path in luns:
+            unlink_all(path)
+    members = [f"iSCSI/{TARGET}/tpgt_1/lun_{n}" for n in (0, *range(100, 200))]
+    if not text or not set(text.splitlines()) <= set(members):
+        return f"the members of a target port group are {text}"
+    return None if page(f"{disk}/info") else "info is longer than a page"
+
+
+def page(path):
+    """What a file says; nothing if that is more than a page, or ends within a line."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    return text if len(text) <= 4096 and text.endswith("\n") else None
+
+
+@hole("LIO, info of an ACL", "an initiator with more sessions than a page has room for")
+def _():
+    global inputs
+    name = "iqn.2026-01.org.example:many"
+    os.mkdir(f"{tpg()}/acls/{name}")
+    try:
+        conns = [Conn().login(isid=next(ISIDS), initiator=name) for _ in range(20)]
+        inputs += len(conns)
+        text = page(f"{tpg()}/acls/{name}/info")
+        for conn in conns:
+            conn.logout()
+    finally:
+        os.rmdir(f"{tpg()}/acls/{name}")
+    return None if text and f"InitiatorName: {name}" in text else f"it says {text}"
+
+
+def function(conn, code, tag=0xffffffff):
+    """Sends a task management function; its tag."""
+    return conn.request(TASK_MGMT, 0x80 | code, word20=tag, immediate=True,
+                        tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
+
+
+@hole("LIO, aborted WRITE_PENDING", "WRITEs that are aborted while their data is due")
+def _():
+    global inputs
+    conn = fresh(ImmediateData="No", InitialR2T="Yes")
+    before = conn.scsi(read10(0, 8), expect=4096)[1]
+    for code in (1, 2, 5):
+        for late in (True, False):
+            inputs += 1
+            one = fresh(ImmediateData="No", InitialR2T="Yes")
+            itt = one.command(write10(0, 8), bytes([code]) * 4096, immediate_data=b"")
+            r2t = one.wait(R2T, itt)
+            tag = function(one, code, itt if code == 1 else 0xffffffff)
+            if late:
+                one.data_out(r2t, bytes([code]) * 4096)
+            if one.wait(TASK_MGMT_RESPONSE, tag, 5).header[2] != 0:
+                return f"function {code} is not complete"
+            if not one.ping():
+                return "the session is gone"
+            (one.logout if late else one.reset)()
+    conn.ready()
+    return None if conn.scsi(read10(0, 8), expect=4096)[1] == before else "an aborted WRITE is on the disk"
+
+
+@hole("LIO, several LUN RESETs", "resets from all sides at once, with commands under way")
+def _():
+    global inputs
+    conns = [fresh() for _ in range(4)]
+    waits = []
+    for _ in range(8):
+        for conn in conns:
+            inputs += 1
+            conn.command(read10(0, 128), expect=65536)
+            waits.append((conn, function(conn, 5)))
+    for conn, tag in waits:
+        if conn.wait(TASK_MGMT_RESPONSE, tag, 15).header[2] != 0:
+            return "a reset is not complete"
+    for conn in conns:
+        conn.aside.clear()
+        if conn.ready() != 0 or not conn.ping():
+            return "a session is gone"
+        conn.logout()
+    return None
+
+
+@hole("LIO, TAS and connections that go", "a reset by one, while the other one's connection ends")
+def _():
+    global inputs
+    resetter = fresh()
+    for n in range(20):
+        inputs += 1
+        conn = fresh()
+        for at in range(8):
+            conn.command(read10(at * 8, 8), expect=4096)
+        tag = function(resetter, 5)
+        (conn.reset if n % 2 else conn.close)()
+        if resetter.wait(TASK_MGMT_RESPONSE, tag, 15).header[2] != 0:
+            return "a reset is not complete"
+    resetter.ready()
+    return None if resetter.ping() else "the session is gone"
+
+
+@hole("LIO, races of a login", "connections that go in the middle of their login")
+def _():
+    global inputs
+    for n in range(60):
+        inputs += 1
+        conn, isid = Conn(), next(ISIDS)
+        conn.login_pdu([("InitiatorName", INITIATOR), ("TargetName", TARGET), ("AuthMethod", "None")], 0, 1, isid=isid)
+        if n % 4 >= 2:
+            conn.login_answer()
+            conn.login_pdu([("HeaderDigest", "None")], 1, 3, isid=isid)
+        (conn.reset if n % 2 else conn.close)()
+    return None
 
 
 @hole("CVE-2020-28374, CVE-2021-3139", "EXTENDED COPY with the name of a disk that is not mapped")
@@ -400,7 +516,7 @@ def _():
     return None
 
 
-@hole("SPDK, before 19.07", "commands that expect another amount of data than they move")
+@hole("SPDK, before 19.07, and LIO", "commands that expect another amount of data than they move")
 def _():
     global inputs
     conn = fresh()

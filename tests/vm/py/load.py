@@ -223,6 +223,46 @@ for name in ("connections", "connections_per_address"):
     limit(name, LIMITS[name][0])
 
 
+def still_open(conns):
+    return sum(not conn.closed_within(0.02) for conn in conns)
+
+
+for name, most in (("logins", 16), ("logins_per_address", 4)):
+    limit(name, most)
+    silent = [Conn() for _ in range(most + 8)]
+    check(f"{name}={most}: of connections that say nothing the oldest have to go", until(lambda: still_open(silent) <= most),
+          still_open(silent))
+    check_eq(f"{name}={most}: and a login gets in", 0, status(5))
+    check(f"{name}={most}: it is told how many there are", until(lambda: 0 < in_use()["logins"] <= most), in_use())
+    for conn in [*silent, *held]:
+        conn.close()
+    held.clear()
+    limit(name, LIMITS[name][0])
+    until(lambda: in_use()["logins"] + in_use()["connections"] == 0)
+
+# Commands: what a session may have under way.
+depth = f"{TPG}/attrib/default_cmdsn_depth"
+with open(depth, encoding="ascii") as file:
+    usual = file.read()
+with open(depth, "w", encoding="ascii") as file:
+    file.write("4")
+conn = Conn().login(isid=isid(6))
+conn.ready()
+check_eq("default_cmdsn_depth=4: the window of a session", 4, conn.max_cmd_sn - conn.exp_cmd_sn + 1)
+waits = [conn.command(write10(n * 8, 8), bytes(4096), immediate_data=b"") for n in range(6)]
+asked = set()
+try:
+    while True:
+        asked.add(conn.recv(1).itt)
+except TimeoutError:
+    pass
+check_eq("default_cmdsn_depth=4: of six commands four are begun", set(waits[:4]), asked)
+conn.reset()
+with open(depth, "w", encoding="ascii") as file:
+    file.write(usual)
+until(lambda: in_use()["connections"] == 0)
+
+
 def heavy(count, blocks=16384):
     """Statuses of so many WRITEs of 8 MiB that have come before their data."""
     conn = Conn().login(isid=isid(9), ImmediateData="No", InitialR2T="Yes")
