@@ -166,8 +166,12 @@ fn carry_out(
             Event::ReservationsPreempted => other.post(Ua::ReservationsPreempted),
             Event::ReservationsReleased => other.post(Ua::ReservationsReleased),
             Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
-            // One that has logged in just now had nothing to abort.
-            Event::Abort => drop(victims.push_within_capacity(other.clone())),
+            // There may be more by now, as the file system may have taken its time.
+            Event::Abort => {
+                if victims.push(other.clone(), GFP_KERNEL).is_err() {
+                    waiter.fail();
+                }
+            }
         },
     );
     match done {

@@ -216,15 +216,15 @@ pub(crate) struct Fencing {
 const COPY_MS: u64 = 12_000;
 
 impl Fencing {
-    /// Nobody is a victim yet. Process context.
+    /// Nobody is a victim yet; there is room for so many. Process context.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(most_victims: usize) -> Result<KBox<Self>> {
+    pub(crate) fn new(room: usize) -> Result<KBox<Self>> {
         let fencing = Self {
             waiter: Waiter::silent()?,
-            victims: KVec::with_capacity(most_victims, GFP_KERNEL)?,
+            victims: KVec::with_capacity(room, GFP_KERNEL)?,
             copies_by_ms: None,
         };
         Ok(KBox::new(fencing, GFP_KERNEL)?)

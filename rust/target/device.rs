@@ -1332,20 +1332,32 @@ impl Device {
         }
     }
 
-    /// A session sees the device no more by one of its LUNs; when it was the last, what
-    /// it had reserved is free.
-    pub(crate) fn remove_nexus(&self, nexus: &Arc<Nexus>) {
+    /// A session sees the device no more by one of its LUNs, and that nexus has ended;
+    /// when it was the last, what it had reserved is free.
+    ///
+    /// It stays listed until its last command has ended, which may be with the disk: who
+    /// aborts the commands of a unit, or of an initiator, waits for that, too. From then
+    /// on [`forget_nexus`](Self::forget_nexus) is due.
+    pub(crate) fn end_nexus(&self, nexus: &Nexus) {
+        nexus.end();
         let session = nexus.session().id();
-        let mut inner = self.inner.lock();
-        let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
-        let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
-        let still_seen = inner.nexuses.iter().any(|n| n.session().id() == session);
+        let inner = self.inner.lock();
+        let mut others = inner.nexuses.iter().filter(|n| !n.is_gone());
+        let still_seen = others.any(|n| n.session().id() == session);
         drop(inner);
-        drop(gone);
         if !still_seen {
             self.release(session);
             self.tokens.forget(session);
         }
+    }
+
+    /// A nexus that has ended has no commands any more.
+    pub(crate) fn forget_nexus(&self, nexus: &Arc<Nexus>) {
+        let mut inner = self.inner.lock();
+        let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
+        let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        drop(inner);
+        drop(gone);
     }
 
     /// Establishes a unit attention for every session, save one.
@@ -1400,13 +1412,13 @@ impl Device {
         Ok(serial)
     }
 
-    /// How many sessions see the device.
+    /// How many sessions see the device, or have commands under way that did.
     pub(crate) fn nexus_count(&self) -> usize {
         self.inner.lock().nexuses.len()
     }
 
-    /// Calls `each` with every session that sees the device, with no lock held.
-    /// One that comes meanwhile may be left out, no other.
+    /// Calls `each` with every session that sees the device, or has commands under way
+    /// that did, with no lock held. One that comes meanwhile may be left out, no other.
     pub(crate) fn for_each_nexus(&self, each: &mut dyn FnMut(&Arc<Nexus>)) {
         // From the end: when one is removed, those after it move down, and
         // they have been seen.
