@@ -567,7 +567,11 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
-        let limits = device.read_write_limits(nexus.read_only());
+        let limits = device.lost_and_limits(nexus.read_only());
+        let (lost, limits) = limits.ok_or(Failure::Unreachable)?;
+        if lost {
+            return Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into());
+        }
         if side.destination && limits.write_protected {
             return Err(Outcome::from(Sense::WRITE_PROTECTED).into());
         }

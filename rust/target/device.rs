@@ -1218,36 +1218,23 @@ impl Device {
         self.restrict_order();
     }
 
-    /// What READ and WRITE are checked against: the same as
-    /// [`with_info`](Self::with_info) tells, for no lock and few loads.
-    pub(crate) fn read_write_limits(&self, read_only: bool) -> ReadWriteLimits {
-        let seen = self.bdev.with(|bdev| bdev.map(Bdev::sectors_and_writable));
-        self.read_write_limits_of(seen.unwrap_or((0, false)), read_only)
-    }
-
-    /// The same, and first whether the block device is gone, or going, as far as
-    /// anybody knows; `None` when there is none. Any context.
+    /// Whether the block device is gone, or going, as far as anybody knows; and what READ
+    /// and WRITE are checked against: the same as [`with_info`](Self::with_info) tells, for
+    /// no lock and few loads. `None` when there is no block device. Any context.
     pub(crate) fn lost_and_limits(&self, read_only: bool) -> Option<(bool, ReadWriteLimits)> {
-        let (lost, seen) = self.bdev.with(|bdev| {
+        let (lost, (sectors, writable)) = self.bdev.with(|bdev| {
             let bdev = bdev?;
             let lost = bdev.is_dead() || bdev.is_closed();
             Some((lost, bdev.sectors_and_writable()))
         })?;
-        Some((lost, self.read_write_limits_of(seen, read_only)))
-    }
-
-    fn read_write_limits_of(
-        &self,
-        (sectors, writable): (u64, bool),
-        read_only: bool,
-    ) -> ReadWriteLimits {
         let shift = self.block_shift();
-        ReadWriteLimits {
+        let limits = ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
             dpo_fua: self.no_dpo_fua.now() == 0,
             write_protected: read_only || !writable || self.write_protect.now() != 0,
-        }
+        };
+        Some((lost, limits))
     }
 
     /// Shows the device as the SCSI pages want it, but for what depends on the
