@@ -205,7 +205,7 @@ fn carry_out(
             !core::ptr::eq(other, head)
         });
     }
-    task::end_hopeless(device);
+    task::end_all_hopeless(device);
     Waiter::one_ended(waiter);
     Ok(Some(fencing))
 }

@@ -224,6 +224,8 @@ pub(crate) struct Device {
     /// Whose command has failed, where that is about to abort those of all others: the id
     /// of a session, 0 if there is none, or [`SEVERAL`].
     failed_of: Atomic<u64>,
+    /// Whether many commands wait in its lines.
+    long_lines: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -399,6 +401,7 @@ impl Device {
                 queue_error: Atomic::new(0),
                 ua_interlock: Atomic::new(0),
                 failed_of: Atomic::new(0),
+                long_lines: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
@@ -676,7 +679,7 @@ impl Device {
     pub(super) fn close(&self) {
         if let Some(bdev) = self.bdev.get() {
             bdev.close();
-            task::end_hopeless(self);
+            task::end_all_hopeless(self);
             if !bdev.wait_closed(CLOSE_WAIT_MS) {
                 pr_warn!(
                     "core/iblock_{}/{}: removed, but I/O is still under way on {}, and may yet write to it\n",
@@ -1043,6 +1046,15 @@ impl Device {
     /// sleep, and end no task.
     pub(crate) fn slow_lane<R>(&self, look: impl FnOnce(&mut SlowLane) -> R) -> R {
         look(&mut self.slow.lock())
+    }
+
+    /// Whether more commands waited in its lines than can be looked at at any time.
+    pub(crate) fn has_long_lines(&self) -> bool {
+        self.long_lines.now() != 0
+    }
+
+    pub(crate) fn set_long_lines(&self, on: bool) {
+        self.long_lines.put(i32::from(on));
     }
 
     /// Which blocks somebody has to himself.
