@@ -192,8 +192,6 @@ fn carry_out(
             .into());
         }
     }
-    // Whoever is next need not wait for the victims' disks.
-    drop(turn);
     if victims.is_empty() {
         return Ok(None);
     }
@@ -206,6 +204,8 @@ fn carry_out(
         });
     }
     task::end_all_hopeless(device);
+    // What the victims have in turn has ended; whoever is next need not wait for their disks.
+    drop(turn);
     Waiter::one_ended(waiter);
     Ok(Some(fencing))
 }
