@@ -1617,9 +1617,10 @@ impl Session {
     }
 
     /// Lets its unit forget a nexus that has ended, unless a command came by it that has
-    /// not. One that is listed after this finds that the nexus has ended.
-    fn forget_idle(&self, nexus: &Arc<Nexus>) {
-        let busy = {
+    /// not, or a part of a copy is under way. What begins after this finds that the nexus
+    /// has ended.
+    pub(crate) fn forget_idle(&self, nexus: &Arc<Nexus>) {
+        let busy = nexus.copies().is_busy() || {
             let inner = self.inner.lock();
             let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
             all.any(|t| t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))

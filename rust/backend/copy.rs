@@ -59,6 +59,7 @@ use crate::{
         misc, //
     },
     target::{
+        CopyPart,
         Copying,
         Device,
         Job,
@@ -517,7 +518,7 @@ impl<'a> Round<'a> {
         let device = side.nexus.device();
         let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
-        let _part = side.nexus.copies().begin_part();
+        let _part = CopyPart::begin(&side.nexus);
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
         bio::read_wait(&bdev, sector, self.data.buf(), 0..len)
@@ -528,7 +529,7 @@ impl<'a> Round<'a> {
         let device = side.nexus.device();
         let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
-        let _part = side.nexus.copies().begin_part();
+        let _part = CopyPart::begin(&side.nexus);
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
         bio::write_wait(

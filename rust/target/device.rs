@@ -1334,9 +1334,9 @@ impl Device {
     /// A session sees the device no more by one of its LUNs, and that nexus has ended;
     /// when it was the last, what it had reserved is free.
     ///
-    /// It stays listed until its last command has ended, which may be with the disk: who
-    /// aborts the commands of a unit, or of an initiator, waits for that, too. From then
-    /// on [`forget_nexus`](Self::forget_nexus) is due.
+    /// It stays listed until its last command has ended, which may be with the disk, and the
+    /// part of a copy through it: who aborts the commands of a unit, or of an initiator,
+    /// waits for that, too. From then on [`forget_nexus`](Self::forget_nexus) is due.
     pub(crate) fn end_nexus(&self, nexus: &Nexus) {
         nexus.end();
         let session = nexus.session().id();
@@ -1350,7 +1350,7 @@ impl Device {
         }
     }
 
-    /// A nexus that has ended has no commands any more.
+    /// A nexus that has ended has nothing under way any more.
     pub(crate) fn forget_nexus(&self, nexus: &Arc<Nexus>) {
         let mut inner = self.inner.lock();
         let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
