@@ -138,17 +138,8 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
             delay_ms = nexus.nonop_delay_ms();
         }
     }
-    if device.is_reserved_against(session.id())
-        && !command.allowed_during_reservation(Reservation::Spc2)
-    {
+    if conflicts(session, nexus, &command) {
         return Prepared::refused(Outcome::status(Status::ReservationConflict));
-    }
-    if let Some(kind) = device.reservation() {
-        if nexus.standing().is_kept_out(kind)
-            && !command.allowed_during_reservation(kind.keeps_from())
-        {
-            return Prepared::refused(Outcome::status(Status::ReservationConflict));
-        }
     }
     let Some((lost, limits)) = device.lost_and_limits(nexus.read_only()) else {
         return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
@@ -176,6 +167,20 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         }
         Err(sense) => Prepared::refused(sense),
     }
+}
+
+/// Whether a reservation of somebody else is in a command's way.
+#[inline]
+fn conflicts(session: &Session, nexus: &Nexus, command: &Command) -> bool {
+    let device = nexus.device();
+    if device.is_reserved_against(session.id())
+        && !command.allowed_during_reservation(Reservation::Spc2)
+    {
+        return true;
+    }
+    device.reservation().is_some_and(|kind| {
+        nexus.standing().is_kept_out(kind) && !command.allowed_during_reservation(kind.keeps_from())
+    })
 }
 
 fn accept(command: Command, shift: u32) -> Prepared {
@@ -254,18 +259,35 @@ pub(crate) fn arrive(task: &mut Task) {
 /// of the others allow it. Softirq or process context.
 pub(crate) fn run(mut task: Task) {
     stats::one(Stat::Commands);
-    if core::mem::take(&mut task.get().hold) {
+    let late = core::mem::take(&mut task.get().hold);
+    if late {
         task.shared().set_held(false);
         arrive(&mut task);
     }
     let head = task.shared();
     if head.is_in_order() && matches!(task.peek().verb, Verb::Command(_)) {
         if let Some(nexus) = head.nexus.clone() {
-            task::plan(&mut task, go);
+            task::plan(&mut task, go_late);
             return match nexus.device().start_in_order(task) {
+                Some(task) if late => go_late(task),
                 Some(task) => go(task),
                 None => stats::one(Stat::OrderWaits),
             };
+        }
+    }
+    if late {
+        return go_late(task);
+    }
+    go(task);
+}
+
+/// Carries out a task that had to wait for others, or for a limit. Until now it was not
+/// enabled, so a reservation that has been made meanwhile is in its way (SPC-4 5.9).
+fn go_late(task: Task) {
+    let head = task.shared();
+    if let (Some(nexus), Verb::Command(command)) = (head.nexus.as_ref(), &task.peek().verb) {
+        if conflicts(&head.session, nexus, command) {
+            return task::finish(task, Outcome::status(Status::ReservationConflict));
         }
     }
     go(task);
@@ -431,7 +453,7 @@ fn pass_caps(mut task: Task, command: &Command) -> Option<Task> {
             _ => return Some(task),
         };
         body.gate = body.gate.saturating_add(1);
-        task::plan(&mut task, go);
+        task::plan(&mut task, go_late);
         task = match caps.pass(task, bytes) {
             Passed::Now(task) => task,
             Passed::Held => return None,

@@ -394,7 +394,8 @@ impl WorkItem for Ticker {
         this.targets.doors.knock();
         this.targets.for_each_device(&mut |device| {
             device.check_capacity();
-            task::end_hopeless(device);
+            device.rest_task_set();
+            task::end_all_hopeless(device);
         });
         if this.stop.load(Relaxed) != 0 && this.targets.doors.is_empty() {
             this.stopped.store(1, Relaxed);

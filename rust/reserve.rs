@@ -166,8 +166,12 @@ fn carry_out(
             Event::ReservationsPreempted => other.post(Ua::ReservationsPreempted),
             Event::ReservationsReleased => other.post(Ua::ReservationsReleased),
             Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
-            // One that has logged in just now had nothing to abort.
-            Event::Abort => drop(victims.push_within_capacity(other.clone())),
+            // There may be more by now, as the file system may have taken its time.
+            Event::Abort => {
+                if victims.push(other.clone(), GFP_KERNEL).is_err() {
+                    waiter.fail();
+                }
+            }
         },
     );
     match done {
@@ -188,8 +192,6 @@ fn carry_out(
             .into());
         }
     }
-    // Whoever is next need not wait for the victims' disks.
-    drop(turn);
     if victims.is_empty() {
         return Ok(None);
     }
@@ -201,7 +203,9 @@ fn carry_out(
             !core::ptr::eq(other, head)
         });
     }
-    task::end_hopeless(device);
+    task::end_all_hopeless(device);
+    // What the victims have in turn has ended; whoever is next need not wait for their disks.
+    drop(turn);
     Waiter::one_ended(waiter);
     Ok(Some(fencing))
 }

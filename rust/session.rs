@@ -1319,6 +1319,9 @@ impl Session {
             link.window_moved();
         }
         Self::tell_ended(head, &waiters);
+        if let Some(nexus) = head.nexus.as_ref().filter(|n| n.is_gone()) {
+            self.forget_idle(nexus);
+        }
         self.uncharge(charged);
     }
 
@@ -1568,7 +1571,7 @@ impl Session {
         for (n, nexus) in fresh.iter().enumerate() {
             if let Err(e) = nexus.device().add_nexus(nexus.clone()) {
                 for added in fresh.iter().take(n) {
-                    added.device().remove_nexus(added);
+                    self.end_nexus(added);
                 }
                 return Err(e);
             }
@@ -1591,8 +1594,7 @@ impl Session {
                     .is_some_and(|n| Arc::ptr_eq(&n, nexus));
             if !kept {
                 changed = true;
-                nexus.end();
-                nexus.device().remove_nexus(nexus);
+                self.end_nexus(nexus);
                 self.end_held_for(nexus);
             }
         }
@@ -1606,6 +1608,26 @@ impl Session {
             self.scsi_event(0, Sense::REPORTED_LUNS_DATA_HAS_CHANGED);
         }
         Ok(())
+    }
+
+    /// Ends the session's way to a unit, which forgets it when its last command has ended.
+    fn end_nexus(&self, nexus: &Arc<Nexus>) {
+        nexus.device().end_nexus(nexus);
+        self.forget_idle(nexus);
+    }
+
+    /// Lets its unit forget a nexus that has ended, unless a command came by it that has
+    /// not, or a part of a copy is under way. What begins after this finds that the nexus
+    /// has ended.
+    pub(crate) fn forget_idle(&self, nexus: &Arc<Nexus>) {
+        let busy = nexus.copies().is_busy() || {
+            let inner = self.inner.lock();
+            let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
+            all.any(|t| t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
+        };
+        if !busy {
+            nexus.device().forget_nexus(nexus);
+        }
     }
 
     // ---- the end ---------------------------------------------------------
@@ -1700,8 +1722,7 @@ impl Session {
             self.retire(&mut task);
         }
         for nexus in nexuses.iter() {
-            nexus.end();
-            nexus.device().remove_nexus(nexus);
+            self.end_nexus(nexus);
             self.end_held_for(nexus);
         }
         drop(nexuses);

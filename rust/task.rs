@@ -793,26 +793,48 @@ pub(crate) fn is_hopeless(head: &Head) -> bool {
 }
 
 /// Ends those in a device's lines that nobody waits for any more: aborted ones,
-/// and those whose session or LUN is gone. Any context but hardirq.
+/// and those whose session or LUN is gone; now, or, where so many wait that looking for
+/// them takes long, with the next tick. Any context but hardirq.
 pub(crate) fn end_hopeless(device: &Device) {
+    if !device.has_long_lines() {
+        end_all_hopeless(device);
+    }
+}
+
+/// As [`end_hopeless`], and always now.
+pub(crate) fn end_all_hopeless(device: &Device) {
     let mut hopeless = Fifo::new();
-    device.slow_lane(|lane| sort_out(&mut lane.waiting, &mut hopeless));
-    device.turns(|turns| sort_out(&mut turns.waiting, &mut hopeless));
-    device.take_blocked(&mut |head| is_hopeless(head), &mut hopeless);
+    let mut seen = 0u32;
+    let mut is_one = |head: &Head| {
+        seen = seen.saturating_add(1);
+        is_hopeless(head)
+    };
+    device.slow_lane(|lane| sort_out(&mut lane.waiting, &mut is_one, &mut hopeless));
+    device.turns(|turns| sort_out(&mut turns.waiting, &mut is_one, &mut hopeless));
+    device.take_blocked(&mut is_one, &mut hopeless);
+    device.set_long_lines(seen > LOOKED_AT);
     while let Some(task) = hopeless.pop() {
         end_gone(task);
     }
 }
+
+/// Commands in a device's lines that are looked at for each function or session that
+/// aborts some of them: less than 0.1 us each.
+const LOOKED_AT: u32 = 2048;
 
 /// Ends a task that nobody waits for any more. Any context.
 pub(crate) fn end_gone(task: Task) {
     finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
 }
 
-fn sort_out(waiting: &mut Fifo<Head, Body>, hopeless: &mut Fifo<Head, Body>) {
+fn sort_out(
+    waiting: &mut Fifo<Head, Body>,
+    is_one: &mut dyn FnMut(&Head) -> bool,
+    hopeless: &mut Fifo<Head, Body>,
+) {
     let mut kept = Fifo::new();
     while let Some(task) = waiting.pop() {
-        if is_hopeless(task.shared()) {
+        if is_one(task.shared()) {
             hopeless.push(task);
         } else {
             kept.push(task);

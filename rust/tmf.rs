@@ -216,15 +216,15 @@ pub(crate) struct Fencing {
 const COPY_MS: u64 = 12_000;
 
 impl Fencing {
-    /// Nobody is a victim yet. Process context.
+    /// Nobody is a victim yet; there is room for so many. Process context.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(most_victims: usize) -> Result<KBox<Self>> {
+    pub(crate) fn new(room: usize) -> Result<KBox<Self>> {
         let fencing = Self {
             waiter: Waiter::silent()?,
-            victims: KVec::with_capacity(most_victims, GFP_KERNEL)?,
+            victims: KVec::with_capacity(room, GFP_KERNEL)?,
             copies_by_ms: None,
         };
         Ok(KBox::new(fencing, GFP_KERNEL)?)
@@ -486,14 +486,20 @@ fn abort_unit(
     before: Option<Sn>,
     post: bool,
 ) {
-    let mut any = false;
-    device.for_each_nexus(&mut |nexus| {
-        any |= if nexus.session().id() == by {
+    abort_each(device, &mut |nexus| {
+        if nexus.session().id() == by {
             abort_nexus(waiter, nexus, false, before).found != 0
         } else {
             abort_other(waiter, nexus, post)
-        };
+        }
     });
+}
+
+/// Calls `abort` for each session of a unit, which tells whether it had any task; those that
+/// wait in line end then.
+fn abort_each(device: &Device, abort: &mut dyn FnMut(&Arc<Nexus>) -> bool) {
+    let mut any = false;
+    device.for_each_nexus(&mut |nexus| any |= abort(nexus));
     if any {
         task::end_hopeless(device);
     }
@@ -538,15 +544,9 @@ fn abort_all(session: &Arc<Session>, device: &Arc<Device>) {
 /// What [`abort_all`] has left to be done.
 fn abort_others(device: &Arc<Device>) {
     let by = device.take_failure();
-    let mut any = false;
-    device.for_each_nexus(&mut |nexus| {
-        if nexus.session().id() != by {
-            any |= abort_other(None, nexus, true);
-        }
+    abort_each(device, &mut |nexus| {
+        nexus.session().id() != by && abort_other(None, nexus, true)
     });
-    if any {
-        task::end_hopeless(device);
-    }
 }
 
 /// A command has ended with another status than GOOD: does to the other commands

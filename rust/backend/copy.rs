@@ -59,6 +59,7 @@ use crate::{
         misc, //
     },
     target::{
+        CopyPart,
         Copying,
         Device,
         Job,
@@ -517,7 +518,7 @@ impl<'a> Round<'a> {
         let device = side.nexus.device();
         let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
-        let _part = side.nexus.copies().begin_part();
+        let _part = CopyPart::begin(&side.nexus);
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
         bio::read_wait(&bdev, sector, self.data.buf(), 0..len)
@@ -528,7 +529,7 @@ impl<'a> Round<'a> {
         let device = side.nexus.device();
         let len = blocks.wrapping_shl(device.block_shift()) as usize;
         let _used = self.share(device, lba..lba.saturating_add(blocks))?;
-        let _part = side.nexus.copies().begin_part();
+        let _part = CopyPart::begin(&side.nexus);
         let bdev = self.allowed(side, lba, blocks)?;
         let sector = lba.wrapping_shl(device.block_shift().saturating_sub(9));
         bio::write_wait(
@@ -567,7 +568,11 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
-        let limits = device.read_write_limits(nexus.read_only());
+        let limits = device.lost_and_limits(nexus.read_only());
+        let (lost, limits) = limits.ok_or(Failure::Unreachable)?;
+        if lost {
+            return Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into());
+        }
         if side.destination && limits.write_protected {
             return Err(Outcome::from(Sense::WRITE_PROTECTED).into());
         }

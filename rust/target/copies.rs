@@ -126,14 +126,6 @@ impl Copies {
         self.parts.load(Relaxed) != 0
     }
 
-    /// A part is going to be copied; what may forbid it is to be looked at
-    /// after this.
-    pub(crate) fn begin_part(&self) -> Part<'_> {
-        self.parts.add(1, Relaxed);
-        smp_mb();
-        Part(self)
-    }
-
     fn begin(&self, list_id: ListId, action: u8) -> Result<u64, NoCopy> {
         // Room is made outside the spin lock, as it may sleep.
         let mut room: KVec<Entry> =
@@ -172,13 +164,28 @@ impl Copies {
     }
 }
 
-/// A part that is being copied, until this is dropped.
-pub(crate) struct Part<'a>(&'a Copies);
+/// A part that is being copied through a nexus, until this is dropped.
+pub(crate) struct Part<'a>(&'a Arc<Nexus>);
+
+impl<'a> Part<'a> {
+    /// A part is going to be copied; what may forbid it is to be looked at
+    /// after this.
+    pub(crate) fn begin(nexus: &'a Arc<Nexus>) -> Self {
+        nexus.copies().parts.add(1, Relaxed);
+        smp_mb();
+        Self(nexus)
+    }
+}
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
         smp_mb();
-        self.0.parts.add(-1, Relaxed);
+        self.0.copies().parts.add(-1, Relaxed);
+        // Whoever has ended the nexus meanwhile has seen the part, or is seen.
+        smp_mb();
+        if self.0.is_gone() {
+            self.0.session().forget_idle(self.0);
+        }
     }
 }
 

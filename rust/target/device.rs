@@ -224,6 +224,8 @@ pub(crate) struct Device {
     /// Whose command has failed, where that is about to abort those of all others: the id
     /// of a session, 0 if there is none, or [`SEVERAL`].
     failed_of: Atomic<u64>,
+    /// Whether many commands wait in its lines.
+    long_lines: Atomic<i32>,
     exports: Atomic<i32>,
     /// The holder of a RESERVE(6) or RESERVE(10), by session id; 0 for none.
     reserved_by: Atomic<u64>,
@@ -399,6 +401,7 @@ impl Device {
                 queue_error: Atomic::new(0),
                 ua_interlock: Atomic::new(0),
                 failed_of: Atomic::new(0),
+                long_lines: Atomic::new(0),
                 exports: Atomic::new(0),
                 reserved_by: Atomic::new(0),
                 groups <- new_mutex!(Groups::new()?, "ferrite_alua"),
@@ -676,7 +679,7 @@ impl Device {
     pub(super) fn close(&self) {
         if let Some(bdev) = self.bdev.get() {
             bdev.close();
-            task::end_hopeless(self);
+            task::end_all_hopeless(self);
             if !bdev.wait_closed(CLOSE_WAIT_MS) {
                 pr_warn!(
                     "core/iblock_{}/{}: removed, but I/O is still under way on {}, and may yet write to it\n",
@@ -1045,6 +1048,15 @@ impl Device {
         look(&mut self.slow.lock())
     }
 
+    /// Whether more commands waited in its lines than can be looked at at any time.
+    pub(crate) fn has_long_lines(&self) -> bool {
+        self.long_lines.now() != 0
+    }
+
+    pub(crate) fn set_long_lines(&self, on: bool) {
+        self.long_lines.put(i32::from(on));
+    }
+
     /// Which blocks somebody has to himself.
     pub(crate) fn ranges(&self) -> &Ranges {
         &self.ranges
@@ -1218,36 +1230,23 @@ impl Device {
         self.restrict_order();
     }
 
-    /// What READ and WRITE are checked against: the same as
-    /// [`with_info`](Self::with_info) tells, for no lock and few loads.
-    pub(crate) fn read_write_limits(&self, read_only: bool) -> ReadWriteLimits {
-        let seen = self.bdev.with(|bdev| bdev.map(Bdev::sectors_and_writable));
-        self.read_write_limits_of(seen.unwrap_or((0, false)), read_only)
-    }
-
-    /// The same, and first whether the block device is gone, or going, as far as
-    /// anybody knows; `None` when there is none. Any context.
+    /// Whether the block device is gone, or going, as far as anybody knows; and what READ
+    /// and WRITE are checked against: the same as [`with_info`](Self::with_info) tells, for
+    /// no lock and few loads. `None` when there is no block device. Any context.
     pub(crate) fn lost_and_limits(&self, read_only: bool) -> Option<(bool, ReadWriteLimits)> {
-        let (lost, seen) = self.bdev.with(|bdev| {
+        let (lost, (sectors, writable)) = self.bdev.with(|bdev| {
             let bdev = bdev?;
             let lost = bdev.is_dead() || bdev.is_closed();
             Some((lost, bdev.sectors_and_writable()))
         })?;
-        Some((lost, self.read_write_limits_of(seen, read_only)))
-    }
-
-    fn read_write_limits_of(
-        &self,
-        (sectors, writable): (u64, bool),
-        read_only: bool,
-    ) -> ReadWriteLimits {
         let shift = self.block_shift();
-        ReadWriteLimits {
+        let limits = ReadWriteLimits {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
             dpo_fua: self.no_dpo_fua.now() == 0,
             write_protected: read_only || !writable || self.write_protect.now() != 0,
-        }
+        };
+        Some((lost, limits))
     }
 
     /// Shows the device as the SCSI pages want it, but for what depends on the
@@ -1332,20 +1331,32 @@ impl Device {
         }
     }
 
-    /// A session sees the device no more by one of its LUNs; when it was the last, what
-    /// it had reserved is free.
-    pub(crate) fn remove_nexus(&self, nexus: &Arc<Nexus>) {
+    /// A session sees the device no more by one of its LUNs, and that nexus has ended;
+    /// when it was the last, what it had reserved is free.
+    ///
+    /// It stays listed until its last command has ended, which may be with the disk, and the
+    /// part of a copy through it: who aborts the commands of a unit, or of an initiator,
+    /// waits for that, too. From then on [`forget_nexus`](Self::forget_nexus) is due.
+    pub(crate) fn end_nexus(&self, nexus: &Nexus) {
+        nexus.end();
         let session = nexus.session().id();
-        let mut inner = self.inner.lock();
-        let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
-        let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
-        let still_seen = inner.nexuses.iter().any(|n| n.session().id() == session);
+        let inner = self.inner.lock();
+        let mut others = inner.nexuses.iter().filter(|n| !n.is_gone());
+        let still_seen = others.any(|n| n.session().id() == session);
         drop(inner);
-        drop(gone);
         if !still_seen {
             self.release(session);
             self.tokens.forget(session);
         }
+    }
+
+    /// A nexus that has ended has nothing under way any more.
+    pub(crate) fn forget_nexus(&self, nexus: &Arc<Nexus>) {
+        let mut inner = self.inner.lock();
+        let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
+        let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        drop(inner);
+        drop(gone);
     }
 
     /// Establishes a unit attention for every session, save one.
@@ -1400,13 +1411,13 @@ impl Device {
         Ok(serial)
     }
 
-    /// How many sessions see the device.
+    /// How many sessions see the device, or have commands under way that did.
     pub(crate) fn nexus_count(&self) -> usize {
         self.inner.lock().nexuses.len()
     }
 
-    /// Calls `each` with every session that sees the device, with no lock held.
-    /// One that comes meanwhile may be left out, no other.
+    /// Calls `each` with every session that sees the device, or has commands under way
+    /// that did, with no lock held. One that comes meanwhile may be left out, no other.
     pub(crate) fn for_each_nexus(&self, each: &mut dyn FnMut(&Arc<Nexus>)) {
         // From the end: when one is removed, those after it move down, and
         // they have been seen.

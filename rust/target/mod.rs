@@ -36,7 +36,8 @@ pub(crate) use copies::{
     Copying,
     Job,
     NoCopy,
-    Noted, //
+    Noted,
+    Part as CopyPart, //
 };
 pub(crate) use credentials::{
     CredentialField,

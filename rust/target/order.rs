@@ -64,30 +64,54 @@ impl Queue for Tasks {
 
 /// The entries: one for each command under way that is not SIMPLE, so they are
 /// bounded by the command windows.
-struct List(KVec<Entry<Tasks>>);
+struct List {
+    entries: KVec<Entry<Tasks>>,
+    /// The first of them, before which there are holes alone: mostly it is the oldest
+    /// that is removed, and the others are not moved each time.
+    first: usize,
+}
 
-impl Entries<Tasks> for List {
-    fn all(&self) -> &[Entry<Tasks>] {
-        &self.0
-    }
-
-    fn all_mut(&mut self) -> &mut [Entry<Tasks>] {
-        &mut self.0
-    }
-
-    fn push(&mut self, entry: Entry<Tasks>) -> Result<(), Entry<Tasks>> {
-        if self.0.reserve(1, GFP_ATOMIC).is_err() {
-            return Err(entry);
+impl List {
+    const fn new() -> Self {
+        Self {
+            entries: KVec::new(),
+            first: 0,
         }
-        self.0.push_within_capacity(entry).map_err(|e| e.0)
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Entry<Tasks>> {
-        self.0.remove(at).ok()
     }
 }
 
-/// A command that has an entry, or all of them must have one.
+impl Entries<Tasks> for List {
+    fn all(&self) -> &[Entry<Tasks>] {
+        self.entries.get(self.first..).unwrap_or(&[])
+    }
+
+    fn all_mut(&mut self) -> &mut [Entry<Tasks>] {
+        self.entries.get_mut(self.first..).unwrap_or(&mut [])
+    }
+
+    fn push(&mut self, entry: Entry<Tasks>) -> Result<(), Entry<Tasks>> {
+        if self.entries.reserve(1, GFP_ATOMIC).is_err() {
+            return Err(entry);
+        }
+        self.entries.push_within_capacity(entry).map_err(|e| e.0)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Entry<Tasks>> {
+        if at != 0 {
+            return self.entries.remove(self.first.saturating_add(at)).ok();
+        }
+        let oldest = self.entries.get_mut(self.first)?;
+        let oldest = core::mem::replace(oldest, Entry::hole());
+        self.first = self.first.saturating_add(1);
+        if self.first >= self.entries.len() / 2 {
+            self.entries.retain(|entry| !entry.is_hole());
+            self.first = 0;
+        }
+        Some(oldest)
+    }
+}
+
+/// The task set hears of all commands, or all of them must have an entry.
 const ENTRIES: i32 = 1;
 const RESTRICTED: i32 = 2;
 
@@ -109,7 +133,7 @@ impl Order {
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             busy: Atomic::new(0),
-            set <- new_spinlock_bh!(TaskSet::new(List(KVec::new())), "ferrite_task_set"),
+            set <- new_spinlock_bh!(TaskSet::new(List::new()), "ferrite_task_set"),
             most: Atomic::new(0),
             placed: Atomic::new(0),
         }? Error)
@@ -117,7 +141,7 @@ impl Order {
 
     fn publish(&self, set: &TaskSet<Tasks, List>) {
         let restricted = self.busy.now() & RESTRICTED;
-        let entries = if set.is_empty() { 0 } else { ENTRIES };
+        let entries = if set.is_counting() { ENTRIES } else { 0 };
         self.busy.put(restricted | entries);
     }
 
@@ -129,6 +153,17 @@ impl Order {
         self.publish(&set);
     }
 
+    /// SIMPLE commands are nothing that it must hear of any more, if there are no others
+    /// left. To be called now and then, and not when the last of those has ended: a peer
+    /// that sends one after the other would have all sessions gone through for each.
+    pub(super) fn rest(&self) {
+        if self.busy.now() & ENTRIES != 0 {
+            let mut set = self.set.lock();
+            set.rest();
+            self.publish(&set);
+        }
+    }
+
     /// Sets how many commands the device takes at once; 0 is no limit.
     pub(super) fn set_most(&self, most: u32) {
         self.most.put(most);
@@ -136,6 +171,11 @@ impl Order {
 }
 
 impl Device {
+    /// Lets the task set rest if it can. Now and then.
+    pub(crate) fn rest_task_set(&self) {
+        self.order().rest();
+    }
+
     /// A command has come. It is listed by its session.
     ///
     /// # Errors

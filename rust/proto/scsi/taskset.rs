@@ -14,7 +14,9 @@
 //! no entry, and nothing is counted. The first other command makes an entry,
 //! and counts by then what it finds. From there on each command that comes is
 //! told of, gets an age, and is told of again when it may start and when it has
-//! ended, until there is no entry any more.
+//! ended, until there is no entry any more and somebody says that it shall
+//! [`rest`](TaskSet::rest): finding what is there takes long, and is not done anew
+//! for each of many that come one after the other.
 //!
 //! An age that is the number of an entry, or less, and more than that of the
 //! entry before, says that the command came between the two.
@@ -67,6 +69,24 @@ pub struct Entry<Q: Queue> {
     behind: Q,
 }
 
+impl<Q: Queue> Entry<Q> {
+    /// What a place holds whose entry has been removed: no command has this number.
+    pub fn hole() -> Self {
+        Self {
+            number: NO_AGE,
+            kind: Kind::Ordered,
+            before: 0,
+            ready: None,
+            behind: Q::new(),
+        }
+    }
+
+    /// Whether it is that.
+    pub fn is_hole(&self) -> bool {
+        self.number == NO_AGE
+    }
+}
+
 /// Where the entries are kept, in the order in which they came.
 pub trait Entries<Q: Queue> {
     /// All of them.
@@ -89,7 +109,8 @@ pub struct NoRoom;
 /// The commands of a logical unit, as far as their order matters.
 ///
 /// # Invariants
-/// - The numbers of the entries ascend, from `base` to `last`.
+/// - The numbers of the entries ascend, from `base` to `last`. There are none
+///   unless `counting`.
 /// - Each SIMPLE command with a current age that has not ended is counted in
 ///   `before` of the first entry whose number is its age or more, or in `tail`
 ///   if there is none.
@@ -105,6 +126,8 @@ pub struct TaskSet<Q: Queue, E: Entries<Q>> {
     base: u64,
     /// SIMPLE commands that came after the last entry and have not ended.
     tail: u32,
+    /// Each command is told of.
+    counting: bool,
     queue: core::marker::PhantomData<Q>,
 }
 
@@ -116,6 +139,7 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
             last: 0,
             base: 1,
             tail: 0,
+            counting: false,
             queue: core::marker::PhantomData,
         }
     }
@@ -125,9 +149,22 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         &mut self.entries
     }
 
-    /// Whether there is no entry, so that SIMPLE commands need not be told of.
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.all().is_empty()
+    }
+
+    /// Whether SIMPLE commands, too, must be told of.
+    pub fn is_counting(&self) -> bool {
+        self.counting
+    }
+
+    /// SIMPLE commands need not be told of any more, if there is no entry.
+    pub fn rest(&mut self) {
+        if self.counting && self.is_empty() {
+            self.counting = false;
+            self.start_anew();
+        }
     }
 
     /// Whether a command of this age counts here.
@@ -137,7 +174,7 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
 
     /// A command of `kind` has come. Returns its number, which is its age.
     ///
-    /// `count` is called if it is the first: it has to give each SIMPLE command
+    /// `count` is called unless commands are told of already: it has to give each SIMPLE command
     /// that has come, has not ended, and whose age is less than the second
     /// argument, the age in the first, and to return how many these were.
     ///
@@ -149,10 +186,10 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         count: &mut dyn FnMut(u64, u64) -> u32,
     ) -> Result<u64, NoRoom> {
         let number = self.last.saturating_add(1);
-        let before = if self.is_empty() {
-            count(number, self.base)
-        } else {
+        let before = if self.counting {
             self.tail
+        } else {
+            count(number, self.base)
         };
         let pushed = self.entries.push(Entry {
             number,
@@ -162,20 +199,21 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
             behind: Q::new(),
         });
         if pushed.is_err() {
-            if self.is_empty() {
+            if !self.counting {
                 self.start_anew();
             }
             return Err(NoRoom);
         }
+        self.counting = true;
         self.last = number;
         self.tail = 0;
         Ok(number)
     }
 
-    /// A SIMPLE command has come. Returns its age, or none if there is no entry
-    /// for which that would matter.
+    /// A SIMPLE command has come. Returns its age, or none if it need not be told
+    /// of.
     pub fn join(&mut self) -> Option<u64> {
-        if self.is_empty() {
+        if !self.counting {
             return None;
         }
         self.tail = self.tail.saturating_add(1);
@@ -188,8 +226,8 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         if !self.is_current(age) {
             return Some(item);
         }
-        let mut older = self.entries.all_mut().iter_mut().rev();
-        match older.find(|entry| entry.number < age) {
+        let older = self.first_from(age).checked_sub(1);
+        match older.and_then(|at| self.entries.all_mut().get_mut(at)) {
             Some(entry) => {
                 entry.behind.push(item);
                 None
@@ -214,8 +252,8 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         if !self.is_current(age) {
             return;
         }
-        let mut newer = self.entries.all_mut().iter_mut();
-        match newer.find(|entry| entry.number >= age) {
+        let newer = self.first_from(age);
+        match self.entries.all_mut().get_mut(newer) {
             Some(entry) => entry.before = entry.before.saturating_sub(1),
             None => self.tail = self.tail.saturating_sub(1),
         }
@@ -242,9 +280,6 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         if let Some(item) = entry.ready {
             free.push(item);
         }
-        if self.is_empty() {
-            self.start_anew();
-        }
         self.look(free);
     }
 
@@ -269,7 +304,13 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
     }
 
     fn find(&self, number: u64) -> Option<usize> {
-        self.entries.all().iter().position(|e| e.number == number)
+        let all = self.entries.all();
+        all.binary_search_by_key(&number, |e| e.number).ok()
+    }
+
+    /// The place of the first entry whose number is that age or more.
+    fn first_from(&self, age: u64) -> usize {
+        self.entries.all().partition_point(|e| e.number < age)
     }
 
     /// Frees the command of the first entry, if nothing is before it.
@@ -283,7 +324,7 @@ impl<Q: Queue, E: Entries<Q>> TaskSet<Q, E> {
         }
     }
 
-    /// There is no entry: no age that was given means anything any more.
+    /// Nothing is counted: no age that was given means anything any more.
     fn start_anew(&mut self) {
         // One number is left out: it was the age of those that came last.
         self.last = self.last.saturating_add(1);
@@ -487,6 +528,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_is_found_once_until_it_rests() {
+        let mut set = TaskSet::new(Room(Vec::new(), 8));
+        let mut looks = 0;
+        let mut free = VecDeque::new();
+        for _ in 0..3 {
+            let number = set.enter(Kind::Ordered, &mut |_, _| {
+                looks += 1;
+                0
+            });
+            assert!(set.is_counting());
+            set.entry_ended(number.unwrap(), &mut free);
+        }
+        assert_eq!(looks, 1);
+        // One that comes before it rests counts for the next.
+        let age = set.join().unwrap();
+        set.rest();
+        assert!(!set.is_counting() && set.join().is_none() && !set.is_current(age));
+        let number = set.enter(Kind::Ordered, &mut |_, _| {
+            looks += 1;
+            1
+        });
+        set.rest();
+        assert!(set.is_counting());
+        assert_eq!((looks, set.start_entry(number.unwrap(), 0)), (2, None));
+    }
+
+    #[test]
     fn head_of_queue_overtakes() {
         let mut w = World::new(8);
         let a = w.come(None);
@@ -562,7 +630,7 @@ mod tests {
         #[test]
         fn the_rules_hold(
             room in 0usize..6,
-            steps in prop::collection::vec((0u8..10, any::<prop::sample::Index>()), 0..200)
+            steps in prop::collection::vec((0u8..11, any::<prop::sample::Index>()), 0..200)
         ) {
             let mut w = World::new(room);
             for (what, which) in steps {
@@ -579,6 +647,7 @@ mod tests {
                     4 | 5 => if let Some(n) = of(State::Come, &w) { w.start(n) },
                     6 | 7 => if let Some(n) = of(State::Running, &w) { w.end(n) },
                     8 => if let Some(n) = of(State::Blocked, &w) { w.abort(n) },
+                    9 => w.set.rest(),
                     // One whose data never came.
                     _ => if let Some(n) = of(State::Come, &w) { w.end(n) },
                 }

@@ -5,11 +5,13 @@ LUN 0 is the dm device "slow".
 """
 
 import struct
+import time
 
-from host import resume, sleeping_workers, suspend, until
-from iscsi import Conn, check, check_eq, counter, read10
+from host import read, resume, sleeping_workers, suspend, tpg, until
+from iscsi import TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, read10
 
 REGISTER, RESERVE, PREEMPT_AND_ABORT, CLEAR = 6, 1, 5, 3
+LUN_RESET = 5
 MANY = 20
 
 
@@ -114,4 +116,35 @@ third.reset()
 check("and waits on when the third is gone", silent(one), one.aside)
 resume("slow")
 check_eq("until the disk goes on", 0, one.result(tag)[0])
+
+# --- those of a session that is gone ------------------------------------------------------------
+
+
+def lose(conn, n):
+    """Ends a session that has a READ with the disk."""
+    hang()
+    hanging_read(conn)
+    conn.reset()
+    check("a session is gone", until(lambda: f"raw-{n}" not in read(f"{tpg()}/dynamic_sessions")))
+
+
+def waits(conn):
+    """Whether nothing comes for a while."""
+    time.sleep(0.5)
+    return silent(conn)
+
+
+two.ready()
+check_eq("two registers", 0, status(two, REGISTER, 0, 2))
+lose(two, 2)
+tag = reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6)
+check("who preempts waits for what it has left with the disk", waits(one), one.aside)
+resume("slow")
+check_eq("until the disk goes on", 0, one.result(tag)[0])
 check_eq("all is cleared", 0, status(one, CLEAR, 1))
+lose(login(2), 2)
+tag = one.request(TASK_MGMT, 0x80 | LUN_RESET, immediate=True, tail=bytes(16))
+check("so does who resets the unit", waits(one), one.aside)
+resume("slow")
+check_eq("until the disk goes on", 0, one.wait(TASK_MGMT_RESPONSE, tag).header[2])
+check_eq("and the unit works", 0, one.ready())

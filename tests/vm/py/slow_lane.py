@@ -173,3 +173,31 @@ check_eq("the copy is done", 0, conn.result(tag)[0])
 check("and then it can, too", until(lambda: resized("4096") == 0))
 check_eq("and back", 0, resized("512"))
 os.symlink(store("disk0"), f"{path}/{name}")
+
+# So many wait in line that not each function that aborts some can look for them: they end all the
+# same, and in time.
+SESSIONS, EACH = 20, 120
+crowd = [Conn().login(isid=bytes.fromhex("80feed0003") + bytes([n])) for n in range(SESSIONS)]
+for other in crowd:
+    other.ready()
+verify = struct.pack(">BBQIBB", 0x8f, 0, 0, 8, 0, 0)
+before = counter("slow_waits")
+suspend("slow")
+tags = [[other.command(verify) for _ in range(EACH)] for other in crowd]
+check("more than two thousand commands wait in line",
+      until(lambda: counter("slow_waits") - before >= SESSIONS * EACH - 32), counter("slow_waits") - before)
+start = time.monotonic()
+for other, of_it in zip(crowd, tags):
+    tag = other.request(TASK_MGMT, 0x81, word20=of_it[-1], immediate=True,
+                        tail=struct.pack(">IIII", other.cmd_sn - 1, 0, 0, 0))
+    answer = other.wait(TASK_MGMT_RESPONSE, tag, 10).header[2]
+    if answer != 0:
+        break
+check_eq("aborts of commands among them are complete", 0, answer)
+took = time.monotonic() - start
+check("each within half a second or so", took < SESSIONS, took)
+for other in crowd:
+    other.reset()
+resume("slow")
+conn.ready()
+check_eq("the unit works", 0, conn.scsi(verify)[0])

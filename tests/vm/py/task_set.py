@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 
-from host import resume, suspend
+from host import resume, suspend, until
 from iscsi import (DATA_IN, R2T, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
                    check_eq, counter, lun, read10, sense_code, write10)
 
@@ -20,6 +20,7 @@ SIMPLE, ORDERED, HEAD, ACA = 1, 2, 3, 4
 GOOD, CHECK, BUSY, CONFLICT, FULL, ABORTED = 0x00, 0x02, 0x08, 0x18, 0x28, 0x40
 ABORT_TASK, CLEAR_TASK_SET, LUN_RESET, WARM_RESET, COLD_RESET, QUERY_TASK = 1, 4, 5, 6, 7, 9
 TUR = bytes(6)
+RESERVE, RELEASE = bytes([0x16]) + bytes(5), bytes([0x17]) + bytes(5)
 NOTHING = bytes([0xff]) + bytes(5)
 
 
@@ -131,6 +132,16 @@ check_eq("ORDERED waits for another initiator's command", [(tag, GOOD, None)], e
 check("that took a time", took(start) > 0.3, took(start))
 check_eq("and a SIMPLE command of a third for it", [(late, GOOD, None)], ends(c, 1))
 ends(a, 1)
+
+# Until it may run it is not enabled, and a reservation that is made meanwhile is in its way.
+slow(a)
+before = counter("order_waits")
+tag = fast(b, attr=ORDERED)
+check("ORDERED waits", until(lambda: counter("order_waits") > before))
+check_eq("a third initiator reserves the unit", GOOD, c.result(c.command(RESERVE, attr=HEAD))[0])
+check_eq("what had to wait conflicts with that", [(tag, CONFLICT, None)], ends(b, 1))
+check_eq("what was under way does not", [GOOD], [status for _, status, _ in ends(a, 1)])
+check_eq("the reservation is released", GOOD, c.scsi(RELEASE)[0])
 
 tags = {slow(a, attr=HEAD): "head", fast(a, 1): "simple"}
 check_eq("SIMPLE waits for HEAD OF QUEUE", ["head", "simple"],
