@@ -165,6 +165,68 @@ fn credentials_are_taken_back_too() {
 }
 
 #[test]
+fn what_cannot_be_taken_back_is_named() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().hide_secrets = true;
+    machine.typical();
+    // By other means: the kernel does not show it, and nobody remembers it.
+    let auth = tpg(&format!("acls/{CLIENT}/auth"));
+    machine.show(&format!("{auth}/password"), "set-by-echo-elsewhere\n");
+    std::fs::remove_dir_all(machine.path("run")).unwrap();
+    let secret = machine.file("new", "a-new-secret-of-length");
+    let mutual = machine.file("newer", "another-secret-of-length");
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "password_mutual", EINVAL);
+    let said = machine
+        .run(&format!(
+            "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
+             --mutual-user other --mutual-secret-file {mutual}"
+        ))
+        .fails(6, "set password_mutual of ACL");
+    let left = format!("; not as it was before: {auth}/password\n");
+    assert!(said.contains(&left), "{said}");
+    assert_eq!(machine.value(&format!("{auth}/userid")), "bob");
+}
+
+#[test]
+fn what_is_removed_by_half_is_named() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.rules.borrow_mut().fail("rmdir", "lun/lun_0", EBUSY);
+    let said = machine
+        .run(&format!("lun delete {TARGET} 0"))
+        .fails(6, "refused to remove LUN 0 of TPG 1");
+    let state = format!(
+        "; removed before that: mapped LUN 0 of ACL {CLIENT} of TPG 1 of {TARGET}; \
+         a part of LUN 0 of TPG 1 of {TARGET}\n"
+    );
+    assert!(said.contains(&state), "{said}");
+}
+
+#[test]
+fn a_map_is_set_and_taken_back() {
+    let machine = Machine::new();
+    machine.typical();
+    let map = || machine.value("core/iblock_0/disk0/lba_map");
+    let set = |more: &[&str]| {
+        let root = machine.path("root").display().to_string();
+        let words = ["ferritectl", "--root", &root, "backstore", "set", "disk0"];
+        machine.run_words(&[&words[..], more].concat())
+    };
+    let new = "lba_map=0 0; 0 99 0:O; 100 199 0:U";
+    set(&[new, "block_size=513"]).fails(1, "set block_size");
+    assert_eq!(map(), "");
+    set(&[new]).ok();
+    assert_eq!(map(), "0 0\n0 99 0:O\n100 199 0:U");
+    set(&["lba_map=", "block_size=513"]).fails(1, "set block_size");
+    assert_eq!(map(), "0 0\n0 99 0:O\n100 199 0:U");
+    set(&["lba_map="]).ok();
+    assert_eq!(map(), "");
+}
+
+#[test]
 fn unknown_attributes_get_a_suggestion() {
     let machine = Machine::new();
     machine.typical();
