@@ -550,10 +550,13 @@ fn a_disk_that_may_still_be_written_to_is_told() {
     for (program, line) in [
         ("ferritectl", "backstore delete disk0 --force"),
         ("ferritectl", "clear --yes"),
+        ("ferritectl", "restore FILE --replace"),
         ("tcm_node", "--freedev iblock_0/disk0"),
     ] {
         let machine = Machine::new();
         machine.typical();
+        let empty = machine.file("f", r#"{"format_version": 1, "configuration": {}}"#);
+        let line = &line.replace("FILE", &empty);
         if program == "tcm_node" {
             machine.run(&format!("target delete {TARGET} --force")).ok();
         }
