@@ -390,6 +390,11 @@ fn bad_command_lines_name_value_and_rule() {
             "--user",
             "not provided",
         ),
+        (
+            "acl create iqn.2026-01.a:b iqn.2026-01.a:c --read-only",
+            "--map-all",
+            "not provided",
+        ),
         ("frobnicate", "frobnicate", "unrecognized subcommand"),
         ("", "Usage", "<COMMAND>"),
     ] {
@@ -953,6 +958,9 @@ fn a_dry_run_is_json_if_asked() {
         assert_eq!(said["dry_run"], true, "{line}");
         assert!(!machine.path("new").exists(), "{line}");
     }
+    let said = machine.run(&format!("metrics --output {file} --dry-run"));
+    assert!(said.ok().starts_with("would write "));
+    assert!(!machine.path("new").exists());
     let said = machine.run(&format!("save {file} --json")).json();
     assert_eq!(said["dry_run"], false);
     assert!(machine.path("new").exists());
