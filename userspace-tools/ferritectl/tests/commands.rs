@@ -1004,6 +1004,13 @@ fn errors_come_as_json_if_asked() {
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["exit_code"], 3);
     assert!(error["error"].as_str().unwrap().contains("iqn.2026-01.a:b"));
+    for line in ["--json target create", "target create --json"] {
+        let ran = machine.run(line);
+        assert_eq!(ran.code, 2);
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+        assert_eq!(error["exit_code"], 2);
+        assert!(error["error"].as_str().unwrap().contains("<TARGET>"));
+    }
     let made = machine
         .run(&format!("target create {TARGET} --json"))
         .json();
