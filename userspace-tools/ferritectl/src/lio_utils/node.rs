@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::cmd::alua;
 use crate::cmd::find_acl;
+use crate::cmd::find_lun;
 use crate::cmd::find_target;
 use crate::cmd::find_tpg;
 use crate::cmd::lun;
@@ -468,10 +469,7 @@ fn del_lun(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let (target, tag) = tpg(context, words)?;
     let number = names::parse_lun(word(words, 2))?;
     let configfs = context.configfs();
-    if !configfs.exists(&layout::lun(&target, tag, number))? {
-        let object = Object::Lun(target, tag, number);
-        return Err(Error::not_found(object.to_string(), ""));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     context.change(&lun::removal(&configfs, &target, tag, number)?)
 }
 
@@ -501,10 +499,7 @@ fn add_lun_acl(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let number = names::parse_lun(word(words, 3))?;
     let mapped = names::parse_lun(word(words, 4))?;
     let configfs = context.configfs();
-    if !configfs.exists(&layout::lun(&target, tag, number))? {
-        let object = Object::Lun(target, tag, number);
-        return Err(Error::not_found(object.to_string(), ""));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     let mut deltas = Vec::new();
     let initiator = match find_acl(&configfs, &target, tag, &initiator) {
         Ok(initiator) => initiator,
