@@ -2,7 +2,6 @@
 
 //! Does what deltas say, and undoes it when it fails in the middle.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -143,9 +142,9 @@ impl<'t> Applier<'t> {
     /// it is left out. `conflicts` are objects that count as failed from the start.
     pub fn each(&mut self, deltas: &[Delta], conflicts: &[Conflict]) -> Result<Report> {
         let mut report = Report::default();
-        let mut failed: BTreeMap<Object, ()> = BTreeMap::new();
+        let mut failed: BTreeSet<&Object> = BTreeSet::new();
         for conflict in conflicts {
-            failed.insert(conflict.object.clone(), ());
+            failed.insert(&conflict.object);
             report.problems.push(Problem {
                 object: conflict.object.clone(),
                 reason: format!("{}; --replace makes it anew", conflict.reason),
@@ -157,7 +156,7 @@ impl<'t> Applier<'t> {
                 report.interrupted = true;
                 break;
             }
-            if let Some(missing) = delta.needs.iter().find(|need| failed.contains_key(need)) {
+            if let Some(missing) = delta.needs.iter().find(|need| failed.contains(need)) {
                 let reason = if delta.change == Change::Remove {
                     format!("{missing} is still there")
                 } else {
@@ -168,14 +167,14 @@ impl<'t> Applier<'t> {
                     reason: format!("not {}: {reason}", delta.change.done()),
                     log: Vec::new(),
                 });
-                failed.insert(delta.object.clone(), ());
+                failed.insert(&delta.object);
                 continue;
             }
             match self.one(delta, &mut report.problems) {
                 Ok(changed) => report.done.extend(done(delta, &changed)),
                 Err(problem) => {
                     report.problems.push(*problem);
-                    failed.insert(delta.object.clone(), ());
+                    failed.insert(&delta.object);
                 }
             }
         }

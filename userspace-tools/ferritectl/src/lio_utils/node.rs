@@ -25,6 +25,7 @@ use crate::layout;
 use crate::lio_utils::exists;
 use crate::lio_utils::missing_tpg;
 use crate::lio_utils::refused;
+use crate::lio_utils::word;
 use crate::lio_utils::Verb;
 use crate::names;
 use crate::names::BackstoreId;
@@ -330,11 +331,6 @@ pub const VERBS: &[Verb] = &[
         action: super::tcm::version,
     },
 ];
-
-/// The argument at a place; the table says how many there are.
-fn word(words: &[String], at: usize) -> &str {
-    words.get(at).map_or("", String::as_str)
-}
 
 fn metadata(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     refused("saved states of target ports (ALUA metadata)")
