@@ -99,6 +99,13 @@ fn a_file_is_applied_once() {
         machine.run(&format!("apply {file}")).ok(),
         "nothing to change\n"
     );
+    // The same members whether there is anything to do or not.
+    let said = machine.run(&format!("apply {file} --json")).json();
+    let nothing = serde_json::json!({"changes": [], "problems": [], "left_alone": []});
+    assert_eq!(said, nothing);
+    let said = machine.run(&format!("apply {file} --json --dry-run"));
+    let nothing = serde_json::json!({"dry_run": true, "changes": []});
+    assert_eq!(said.json(), nothing);
     assert_eq!(machine.run(&format!("diff {file}")).ok(), "no difference\n");
     assert_eq!(machine.snapshot(), after);
 }
