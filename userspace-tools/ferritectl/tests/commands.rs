@@ -1108,6 +1108,35 @@ fn sessions_are_shown() {
     assert_eq!(json.as_array().unwrap().len(), 2);
 }
 
+/// The `info` of an ACL has room for some six.
+#[test]
+fn all_sessions_of_a_group_are_counted() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .run(&format!("acl create {TARGET} @web --member {OTHER}*"))
+        .ok();
+    let session = |number: u32| {
+        format!(
+            "session {number}\ninitiator {OTHER}{number}\nstate logged_in\ndynamic 0\nacl @web\n"
+        )
+    };
+    let mut text: String = (0..9).map(session).collect();
+    text.push_str(&format!("session 9\ninitiator {OTHER}\ndynamic 1\n"));
+    machine.show(&tpg("sessions"), &text);
+    let json = machine.run("acl list --json").json();
+    assert_eq!(json[0]["initiator"], "@web");
+    assert_eq!(json[0]["sessions"], 9);
+    assert_eq!(json[1]["sessions"], 0);
+    assert!(machine.run("status").ok().contains("  10 sessions\n"));
+    let json = machine.run("status --json").json();
+    let tpg = &json["targets"][TARGET]["tpgs"]["1"];
+    assert_eq!(tpg["acls"][0]["sessions"][8]["acl"], "@web");
+    assert_eq!(tpg["dynamic_sessions"][0], OTHER);
+    let lio = machine.run_as("lio_node", &format!("--listnodeacls {TARGET} 1"));
+    assert!(lio.ok().contains("@web  9 sessions\n"));
+}
+
 #[test]
 fn sessions_are_closed() {
     let machine = Machine::new();

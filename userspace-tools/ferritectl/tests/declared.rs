@@ -111,6 +111,24 @@ fn a_file_is_applied_once() {
 }
 
 #[test]
+fn all_of_a_group_are_named() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    let session = |number: u32| {
+        format!("session {number}\ninitiator iqn.2026-01.org.example:web{number}\ndynamic 0\nacl @web\n")
+    };
+    let sessions: String = (0..9).map(session).collect();
+    machine.show(&tpg("sessions"), &sessions);
+    let group = format!("[target.\"{TARGET}\".tpg.1.group.web]");
+    let file = machine.file("f.toml", whole.split(&group).next().unwrap());
+    let said = machine.run(&format!("apply {file}"));
+    let said = said.fails(5, "interrupts 9 initiators");
+    assert!(said.contains("iqn.2026-01.org.example:web8"), "{said}");
+}
+
+#[test]
 fn what_the_file_does_not_have_goes() {
     let machine = Machine::new();
     let whole = text(&machine);

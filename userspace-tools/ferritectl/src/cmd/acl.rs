@@ -259,6 +259,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
     let mut views = Vec::new();
     for target in targets(&configfs, target)? {
         for tpg in configfs.tags(&target)? {
+            let sessions = super::session::by_acl(&configfs, &target, tpg)?;
             for initiator in configfs.initiators(&target, tpg)? {
                 let auth = configfs.auth(&layout::acl(&target, tpg, &initiator).join("auth"));
                 views.push(View {
@@ -267,7 +268,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
                     user: auth.initiator.user,
                     mutual_user: auth.target.user,
                     mapped_luns: configfs.mapped_numbers(&target, tpg, &initiator)?.len(),
-                    sessions: configfs.sessions(&target, tpg, &initiator)?.len(),
+                    sessions: sessions.get(&Some(initiator.clone())).map_or(0, Vec::len),
                     initiator,
                 });
             }

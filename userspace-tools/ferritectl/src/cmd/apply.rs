@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::apply::Report;
 use crate::cmd::alua::AccessState;
 use crate::cmd::save::hidden_secrets;
+use crate::cmd::session;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::declared;
@@ -103,13 +104,8 @@ impl Live<'_, '_> {
             let mut sessions = Vec::new();
             // One that is to be made has none.
             if self.configfs.exists(&crate::layout::tpg(target, tag))? {
-                for acl in self.configfs.initiators(target, tag)? {
-                    for session in self.configfs.sessions(target, tag, &acl)? {
-                        sessions.push((Some(acl.clone()), session.initiator));
-                    }
-                }
-                for initiator in self.configfs.dynamic_sessions(target, tag)? {
-                    sessions.push((None, initiator.to_string()));
+                for session in session::of_tpg(self.configfs, target, tag)? {
+                    sessions.push((session.acl, session.initiator));
                 }
             }
             self.known.insert(key.clone(), sessions);

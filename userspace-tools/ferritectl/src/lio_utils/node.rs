@@ -12,6 +12,7 @@ use crate::cmd::find_target;
 use crate::cmd::find_tpg;
 use crate::cmd::lun;
 use crate::cmd::portal;
+use crate::cmd::session;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::context::Env;
@@ -775,12 +776,10 @@ fn list_lun_acls(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> 
 
 fn list_node_acls(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let (target, tag) = tpg(context, words)?;
+    let sessions = session::by_acl(&context.configfs(), &target, tag)?;
     for initiator in context.configfs().initiators(&target, tag)? {
-        let sessions = context.configfs().sessions(&target, tag, &initiator)?.len();
-        context.say(&format!(
-            "{initiator}  {}",
-            output::count(sessions, "session")
-        ))?;
+        let own = sessions.get(&Some(initiator.clone())).map_or(0, Vec::len);
+        context.say(&format!("{initiator}  {}", output::count(own, "session")))?;
     }
     Ok(())
 }
