@@ -54,6 +54,7 @@ use crate::{
     target::{
         caps,
         Acl,
+        AclName,
         Caps,
         Nexus,
         Tpg,
@@ -1785,7 +1786,7 @@ impl Session {
             exp_cmd_sn: exp_cmd_sn.0,
             max_cmd_sn: max_cmd_sn.0,
             params: &self.identity.params,
-            dynamic: self.identity.acl.is_none(),
+            acl: self.identity.acl.as_ref().map(|acl| acl.name()),
             age_ms: now.saturating_sub(self.since_ms),
             logout_in_ms: (by != 0).then(|| by.saturating_sub(now)),
             outstanding,
@@ -1888,8 +1889,8 @@ pub(crate) struct SessionInfo<'a> {
     pub(crate) max_cmd_sn: u32,
     /// What was negotiated.
     pub(crate) params: &'a SessionParams,
-    /// Whether the initiator has no entry.
-    pub(crate) dynamic: bool,
+    /// The entry that it came by.
+    pub(crate) acl: Option<&'a AclName>,
     /// How long it has been there.
     pub(crate) age_ms: u64,
     /// When it ends if the initiator does not log out, if it was asked to.

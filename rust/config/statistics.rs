@@ -165,7 +165,10 @@ fn put_session(out: &mut Long<'_>, info: &SessionInfo<'_>) -> fmt::Result {
     if let Some(ms) = info.logout_in_ms {
         writeln!(out, "logout_in_ms {ms}")?;
     }
-    writeln!(out, "dynamic {}", u8::from(info.dynamic))?;
+    writeln!(out, "dynamic {}", u8::from(info.acl.is_none()))?;
+    if let Some(acl) = info.acl {
+        writeln!(out, "acl {acl}")?;
+    }
     writeln!(out, "age_ms {}", info.age_ms)?;
     writeln!(out, "queue_depth {}", info.window)?;
     writeln!(out, "outstanding {}", info.outstanding)?;

@@ -19,7 +19,7 @@ for file in /usr/sbin/tcm_node /usr/lib/systemd/system/ferrite.service \
 	check "there is ${file##*/}" test -e $file
 done
 says "there are manual pages" man8/ferritectl.8.gz dpkg-deb -c "$(printf '%s\n' "${debs[@]}" | grep amd64)"
-says "and hints for Pacemaker's agents" pacemaker/hints.rst.gz\|hints.rst dpkg-deb -c "$(printf '%s\n' "${debs[@]}" | grep amd64)"
+says "and the guides" guides/pacemaker.rst dpkg-deb -c "$(printf '%s\n' "${debs[@]}" | grep amd64)"
 check "the unit is not enabled" test ! -e /etc/systemd/system/multi-user.target.wants/ferrite.service
 says "DKMS has the module" "^ferrite/0.1.0: added" dkms status
 

@@ -253,7 +253,7 @@ view = json.loads(looking.communicate()[0])
 rates = view["luns"][0]
 check("top tells who works", rates["reads"] > 0 and rates["p99_us"] and
       rates["read_bytes"] == rates["reads"] * 8 * BLOCK, rates)
-check("for LUNs as for sessions", next(s for s in view["sessions"] if s["name"].split()[0] == NAME)
+check("for LUNs as for sessions", next(s for s in view["sessions"] if s["initiator"] == NAME)
       ["reads"] > 0 and view["total"]["reads"] > 0, view["sessions"])
 once = tool("top", "--once", "--interval", "100")
 check("and for people", "IOPS" in once and "P99" in once and IQN in once, once)

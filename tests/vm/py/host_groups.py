@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What initiators get from the host groups that host-groups.sh has made."""
 
+import json
 import os
 import struct
+import subprocess
 
 from iscsi import TARGET, Closed, Conn, Refused, check, check_eq
 
@@ -14,6 +16,10 @@ GATEWAY = "iqn.2026-01.net.example:gateway"
 def put(text, path):
     with open(os.path.join(ACLS, path), "w", encoding="ascii") as file:
         file.write(text)
+
+
+def tool(*words):
+    return subprocess.run(["ferritectl", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def luns(conn):
@@ -49,6 +55,17 @@ check_eq("upper case in a name makes no difference", [1], seen("IQN.2026-01.org.
 check_eq("a member in full", [1], seen(GATEWAY))
 check_eq("an ACL of its own counts instead of a group", [0, 1], seen(f"{ORG}web9"))
 check_eq("who is in no group is not let in", "0202", seen("iqn.2026-01.net.example:other"))
+
+# The group's info has room for some of them.
+dbs = [Conn().login(initiator=f"{ORG}db{n}") for n in range(12)]
+acls = json.loads(tool("acl", "list", "--json"))
+check_eq("ferritectl counts all sessions of a group", [12],
+         [acl["sessions"] for acl in acls if acl["initiator"] == "@all"])
+tpg = json.loads(tool("status", "--json"))["targets"][TARGET]["tpgs"]["1"]
+check_eq("and shows them", [sorted(f"{ORG}db{n}" for n in range(12))],
+         [sorted(s["initiator"] for s in acl["sessions"]) for acl in tpg["acls"] if acl["initiator"] == "@all"])
+for conn in dbs:
+    conn.logout()
 
 # Sessions follow the members.
 web = Conn().login(initiator=f"{ORG}web1")

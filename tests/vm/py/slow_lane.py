@@ -22,15 +22,29 @@ def blocks(lba):
     return struct.pack(">HHIQII", 22, 16, 0, lba, 8, 0)
 
 
+def waiting(count, before):
+    """As many more than before wait in line."""
+    return until(lambda: counter("slow_waits") - before >= count)
+
+
+def ended(tags):
+    """Receives until these are answered, and gives the statuses."""
+    left, ends = set(tags), []
+    while left:
+        answer = conn.recv(20)
+        if answer.opcode == SCSI_RESPONSE and answer.itt in left:
+            left.remove(answer.itt)
+            ends.append(answer.header[3])
+    return ends
+
+
 conn = Conn().login()
 conn.ready()
 conn.ready(lun(1))
 before = counter("slow_waits")
 suspend("slow")
 tags = [conn.command(UNMAP, blocks(n * 8)) for n in range(COUNT)]
-end = time.monotonic() + 10
-while counter("slow_waits") - before < COUNT - 32 and time.monotonic() < end:
-    time.sleep(0.05)
+waiting(COUNT - 32, before)
 check_eq("of so many commands for a device that hangs the rest wait in line", COUNT - 32, counter("slow_waits") - before)
 check("a bounded number of workers hangs", sleeping_workers() <= 33, sleeping_workers())
 start = time.monotonic()
@@ -55,12 +69,7 @@ for n in range(8):
 time.sleep(0.5)
 other.reset()
 resume("slow")
-waiting = set(tags[:-1])
-while waiting:
-    answer = conn.recv(20)
-    if answer.opcode == SCSI_RESPONSE and answer.header[3] == 0:
-        waiting.discard(answer.itt)
-check("when the device goes on, all others are done", True)
+check_eq("when the device goes on, all others are done", {0}, set(ended(tags[:-1])))
 check("the session works", conn.ping())
 
 # Workers that have been with one command, and hang with the next: what is slow elsewhere does not
@@ -72,16 +81,12 @@ suspend("second")
 before = counter("slow_waits")
 tags = [conn.command(UNMAP, blocks(n * 8), lun=lun(2)) for n in range(32)]
 late = [conn.command(UNMAP, blocks(half + n * 8), lun=lun(2)) for n in range(32)]
-end = time.monotonic() + 10
-while counter("slow_waits") - before < 32 and time.monotonic() < end:
-    time.sleep(0.05)
+waiting(32, before)
 check_eq("32 commands wait in line", 32, counter("slow_waits") - before)
 resume("first")
 for _ in tags:
     conn.wait(SCSI_RESPONSE)
-end = time.monotonic() + 10
-while sleeping_workers() < 32 and time.monotonic() < end:
-    time.sleep(0.05)
+until(lambda: sleeping_workers() >= 32)
 check("those before them are done, and they hang", sleeping_workers() >= 32, sleeping_workers())
 others = {conn.command(UNMAP, blocks(n * 8), lun=lun(1)) for n in range(64)}
 try:
@@ -91,11 +96,7 @@ except TimeoutError:
     pass
 check_eq("64 UNMAPs of another LUN go on", 0, len(others))
 resume("second")
-waiting = set(late)
-while waiting:
-    answer = conn.recv(20)
-    if answer.opcode == SCSI_RESPONSE:
-        waiting.discard(answer.itt)
+ended(late)
 check("and all is done", conn.ping())
 
 # A VERIFY that reads without comparing may be as long as the disk is. More of them than there are
@@ -108,12 +109,8 @@ conn.aside.clear()
 check_eq("COMPARE AND WRITE after many long VERIFYs", 0, conn.scsi(
     swap, conn.scsi(read10(65000, 1), expect=512, lun=lun(3))[1] * 2, lun=lun(3))[0])
 check_eq("is done before they are", 0, sum(pdu.itt in tags for pdu in conn.aside))
-ends = [pdu.header[3] for pdu in conn.aside if pdu.itt in tags]
-while len(ends) < len(tags):
-    answer = conn.recv(20)
-    if answer.itt in tags:
-        ends.append(answer.header[3])
-check_eq("and all of them end well", {0}, set(ends))
+early = {pdu.itt: pdu.header[3] for pdu in conn.aside if pdu.itt in tags}
+check_eq("and all of them end well", {0}, {*early.values(), *ended(tags - set(early))})
 past = struct.pack(">BBQIBB", 0x8f, 0, 60000, 8192, 0, 0)
 check_eq("one that is too long ends as it should", 2, conn.scsi(past, lun=lun(3))[0])
 
@@ -121,7 +118,7 @@ check_eq("one that is too long ends as it should", 2, conn.scsi(past, lun=lun(3)
 before = counter("slow_waits")
 suspend("slow")
 tags = [conn.command(UNMAP, blocks(n * 8)) for n in range(36)]
-check("four commands wait in line", until(lambda: counter("slow_waits") - before == 4))
+check("four commands wait in line", waiting(4, before))
 write(f"{tpg()}/attrib/demo_mode_write_protect", "1")
 resume("slow")
 ends = [conn.wait(SCSI_RESPONSE) for _ in tags]
@@ -129,7 +126,7 @@ check_eq("those that wait when the LUN may only be read are refused", 4, sum(
     answer.header[3] == 2 and answer.data[4] & 0xf == 7 for answer in ends))
 write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
 
-# A LUN is taken away with a READ under way: the device keeps its block size until that has ended.
+# A LUN is taken away with a command under way: the device keeps its block size until that has ended.
 path = f"{tpg()}/lun/lun_0"
 name = next(name for name in os.listdir(path) if os.path.islink(f"{path}/{name}"))
 size = f"{store('disk0')}/attrib/block_size"
@@ -143,19 +140,23 @@ def resized(to):
     return 0
 
 
+def taken_away(what, tag):
+    os.unlink(f"{path}/{name}")
+    check_eq(f"under {what} the block size of the device cannot be changed", errno.EBUSY, resized("4096"))
+    resume("slow")
+    check_eq("it is done", 0, conn.result(tag)[0])
+    check("and then it can", until(lambda: resized("4096") == 0))
+    check_eq("and back", 0, resized("512"))
+    os.symlink(store("disk0"), f"{path}/{name}")
+
+
 before = counter("bio_slow")
 suspend("slow")
 tag = conn.command(read10(0, 8), expect=4096)
 check("a READ is under way", until(lambda: counter("bio_slow") > before))
-os.unlink(f"{path}/{name}")
-check_eq("the block size of its device cannot be changed", errno.EBUSY, resized("4096"))
-resume("slow")
-check_eq("the READ is done", 0, conn.result(tag)[0])
-check("and then it can", until(lambda: resized("4096") == 0))
-check_eq("and back", 0, resized("512"))
-os.symlink(store("disk0"), f"{path}/{name}")
+taken_away("a READ", tag)
 
-# And it keeps it while another LUN, which was told to, copies from it.
+# Also while another LUN, which was told to, copies from it.
 conn.ready()
 conn.ready(lun(1))
 page = conn.scsi(bytes([0x12, 1, 0x83, 2, 0, 0]), expect=512)[1]
@@ -166,13 +167,7 @@ suspend("slow")
 tag = conn.command(struct.pack(">BB8xIxx", 0x83, 0, len(parameters)), parameters, lun=lun(1),
                    immediate_data=parameters)
 check("an EXTENDED COPY is under way", until(lambda: sleeping_workers() > 0))
-os.unlink(f"{path}/{name}")
-check_eq("the block size of its source cannot be changed", errno.EBUSY, resized("4096"))
-resume("slow")
-check_eq("the copy is done", 0, conn.result(tag)[0])
-check("and then it can, too", until(lambda: resized("4096") == 0))
-check_eq("and back", 0, resized("512"))
-os.symlink(store("disk0"), f"{path}/{name}")
+taken_away("an EXTENDED COPY from it", tag)
 
 # So many wait in line that not each function that aborts some can look for them: they end all the
 # same, and in time.

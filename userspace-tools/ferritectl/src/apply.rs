@@ -2,7 +2,6 @@
 
 //! Does what deltas say, and undoes it when it fails in the middle.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -72,6 +71,8 @@ enum Undo {
     RemoveDir(PathBuf),
     RemoveLink(PathBuf),
     WriteBack(PathBuf, Secret),
+    /// What was there cannot be read, so nobody can put it back.
+    Lost(PathBuf),
 }
 
 /// All steps that may have to be taken back.
@@ -125,8 +126,10 @@ impl<'t> Applier<'t> {
                     Ok(true) => changed.push(step),
                     Ok(false) => {}
                     Err(error) => {
-                        self.take_back(undo);
-                        return Err(with_removed(error, &report));
+                        let left = self.take_back(undo);
+                        let half = delta.change == Change::Remove && !changed.is_empty();
+                        let half = half.then_some(&delta.object);
+                        return Err(with_state(error, &report, half, &left));
                     }
                 }
             }
@@ -139,9 +142,9 @@ impl<'t> Applier<'t> {
     /// it is left out. `conflicts` are objects that count as failed from the start.
     pub fn each(&mut self, deltas: &[Delta], conflicts: &[Conflict]) -> Result<Report> {
         let mut report = Report::default();
-        let mut failed: BTreeMap<Object, ()> = BTreeMap::new();
+        let mut failed: BTreeSet<&Object> = BTreeSet::new();
         for conflict in conflicts {
-            failed.insert(conflict.object.clone(), ());
+            failed.insert(&conflict.object);
             report.problems.push(Problem {
                 object: conflict.object.clone(),
                 reason: format!("{}; --replace makes it anew", conflict.reason),
@@ -153,7 +156,7 @@ impl<'t> Applier<'t> {
                 report.interrupted = true;
                 break;
             }
-            if let Some(missing) = delta.needs.iter().find(|need| failed.contains_key(need)) {
+            if let Some(missing) = delta.needs.iter().find(|need| failed.contains(need)) {
                 let reason = if delta.change == Change::Remove {
                     format!("{missing} is still there")
                 } else {
@@ -164,14 +167,14 @@ impl<'t> Applier<'t> {
                     reason: format!("not {}: {reason}", delta.change.done()),
                     log: Vec::new(),
                 });
-                failed.insert(delta.object.clone(), ());
+                failed.insert(&delta.object);
                 continue;
             }
             match self.one(delta, &mut report.problems) {
                 Ok(changed) => report.done.extend(done(delta, &changed)),
                 Err(problem) => {
                     report.problems.push(*problem);
-                    failed.insert(delta.object.clone(), ());
+                    failed.insert(&delta.object);
                 }
             }
         }
@@ -205,8 +208,10 @@ impl<'t> Applier<'t> {
                     waiting.push(step)
                 }
                 Err(error) => {
-                    let problem = self.problem(delta, step, &error);
-                    self.take_back(undo);
+                    let mut problem = self.problem(delta, step, &error);
+                    if let Some(left) = named(NOT_BACK, &self.take_back(undo)) {
+                        problem.reason.push_str(&format!("; {left}"));
+                    }
                     return Err(Box::new(problem));
                 }
             }
@@ -270,7 +275,7 @@ impl<'t> Applier<'t> {
                 tree.remove_dir(path)?;
             }
             Step::Write(path, value) => {
-                let old = self.old_value(path, undo);
+                let old = self.old_value(path, value, undo);
                 tree.write(path, value.stored())?;
                 undo.steps.extend(old);
             }
@@ -290,13 +295,16 @@ impl<'t> Applier<'t> {
                 {
                     return Ok(false);
                 }
-                let old = self.old_value(path, undo);
+                let old = self.old_value(path, value, undo);
                 tree.write(path, value.stored())?;
                 undo.steps.extend(old);
             }
             Step::Prepare(path, value) => {
+                let old = self.old_value(path, value, undo);
                 // The `Set` that follows decides; this only narrows the gap until then.
-                let _ = tree.write(path, value.stored());
+                if tree.write(path, value.stored()).is_ok() {
+                    undo.steps.extend(old);
+                }
             }
             Step::Link(path, to) => {
                 tree.make_link(path, to)?;
@@ -309,36 +317,39 @@ impl<'t> Applier<'t> {
         Ok(true)
     }
 
-    /// How to restore an attribute; nothing if its object goes away anyway.
-    fn old_value(&self, path: &Path, undo: &Undoing) -> Option<Undo> {
+    /// How to restore an attribute that gets `value`; nothing if its object goes away anyway.
+    fn old_value(&self, path: &Path, value: &Value, undo: &Undoing) -> Option<Undo> {
         if path.ancestors().any(|dir| undo.dirs.contains(dir)) {
             return None;
         }
-        let read = self.tree.read(path).ok()?;
-        let old = Secret::new(configfs::shown(path, &read));
-        Some(Undo::WriteBack(path.to_path_buf(), old))
+        let Ok(read) = self.tree.read(path) else {
+            return Some(Undo::Lost(path.to_path_buf()));
+        };
+        let old = match (configfs::shown(path, &read), value) {
+            (old, Value::Text(_)) => old,
+            (old, _) if old.is_empty() => "NULL".to_string(),
+            (old, _) => old,
+        };
+        Some(Undo::WriteBack(path.to_path_buf(), Secret::new(old)))
     }
 
-    /// Takes steps back, the last one first. What cannot be taken back stays.
-    fn take_back(&self, undo: Undoing) {
+    /// Takes steps back, the last one first. The answer is what cannot be taken back.
+    fn take_back(&self, undo: Undoing) -> Vec<String> {
+        let mut left = Vec::new();
         for step in undo.steps.into_iter().rev() {
             let tree = self.tree;
-            let _ = match &step {
-                Undo::RemoveDir(path) => tree.remove_dir(path),
-                Undo::RemoveLink(path) => tree.remove_link(path),
-                Undo::WriteBack(path, old) => {
-                    let is_auth = path.parent().is_some_and(|dir| {
-                        dir.ends_with("auth") || dir.ends_with("discovery_auth")
-                    });
-                    // The kernel's word for "none" in credentials.
-                    if is_auth && old.expose().is_empty() {
-                        tree.write(path, "NULL")
-                    } else {
-                        tree.write(path, old.expose())
-                    }
-                }
+            let (is_back, path) = match step {
+                Undo::RemoveDir(path) => (tree.remove_dir(&path).is_ok(), path),
+                Undo::RemoveLink(path) => (tree.remove_link(&path).is_ok(), path),
+                Undo::WriteBack(path, old) => (tree.write(&path, old.expose()).is_ok(), path),
+                Undo::Lost(path) => (false, path),
             };
+            // What has been removed since is named as such.
+            if !is_back && !matches!(tree.kind(&path), Ok(None)) {
+                left.push(path.display().to_string());
+            }
         }
+        left
     }
 
     fn refused(&mut self, delta: &Delta, step: &Step, error: io::Error) -> Error {
@@ -387,22 +398,35 @@ impl<'t> Applier<'t> {
     }
 }
 
-/// Adds to an error what had been removed before it, and stays so.
-fn with_removed(error: Error, report: &Report) -> Error {
-    let removed: Vec<String> = report
-        .done
-        .iter()
+/// Adds to an error what it left behind: what had been removed before, and stays so, be it one
+/// object by half, and what could not be taken back.
+fn with_state(error: Error, report: &Report, half: Option<&Object>, left: &[String]) -> Error {
+    let done = report.done.iter();
+    let removed: Vec<String> = done
         .filter(|done| done.change == Change::Remove)
         .map(|done| done.object.to_string())
+        .chain(half.map(|object| format!("a part of {object}")))
         .collect();
-    if removed.is_empty() {
+    let states = [
+        named("removed before that", &removed),
+        named(NOT_BACK, left),
+    ];
+    let states: Vec<String> = states.into_iter().flatten().collect();
+    if states.is_empty() {
         return error;
     }
     Error::Ended {
         error: Box::new(error),
-        state: format!("removed before that: {}", removed.join("; ")),
+        state: states.join("; "),
         half: true,
     }
+}
+
+const NOT_BACK: &str = "not as it was before";
+
+/// What is so, unless it is nothing.
+fn named(what: &str, those: &[String]) -> Option<String> {
+    (!those.is_empty()).then(|| format!("{what}: {}", those.join("; ")))
 }
 
 /// What a delta did, if it did anything. Of values it names those that changed.

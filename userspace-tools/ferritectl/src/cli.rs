@@ -799,13 +799,13 @@ pub enum AclCommand {
         #[arg(long, value_name = "NAME", value_parser = member)]
         member: Vec<String>,
         /// Map this LUN, under the same number; may be given several times
-        #[arg(long, value_name = "LUN", value_parser = lun)]
+        #[arg(long, value_name = "LUN", value_parser = lun, group = "mapped")]
         map: Vec<u64>,
         /// Map all LUNs that there are now
-        #[arg(long, conflicts_with = "map")]
+        #[arg(long, group = "mapped")]
         map_all: bool,
         /// Refuse writes to the mapped LUNs
-        #[arg(long)]
+        #[arg(long, requires = "mapped")]
         read_only: bool,
     },
     /// Let an initiator log in no more

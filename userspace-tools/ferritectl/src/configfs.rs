@@ -343,7 +343,8 @@ pub fn lock(root: &Path, run: &Path) -> Result<Lock> {
     }
 }
 
-fn unavailable(root: &Path, error: &io::Error) -> Error {
+/// The error for a root that cannot be opened.
+pub fn unavailable(root: &Path, error: &io::Error) -> Error {
     Error::Unavailable {
         reason: format!("{}: {}", root.display(), crate::error::errno_text(error)),
         hint: match error.kind() {

@@ -104,11 +104,7 @@ impl<'e, 'a> Context<'e, 'a> {
                 tree,
                 lock: None,
             }),
-            Err(error) => Err(Error::Unavailable {
-                reason: format!("{}: {}", root.display(), crate::error::errno_text(&error)),
-                hint: "--root names a directory of configfs such as /sys/kernel/config/ferrite"
-                    .into(),
-            }),
+            Err(error) => Err(configfs::unavailable(&root, &error)),
         }
     }
 

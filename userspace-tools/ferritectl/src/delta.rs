@@ -425,7 +425,11 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
     }
     // Without it no group may be in the state that hangs on it.
     if let Some(map) = &backstore.lba_map {
-        delta = delta.set(dir.join("lba_map"), Value::Text(map.clone()), true);
+        delta = delta.set(
+            dir.join("lba_map"),
+            Value::Clearable(Some(map.clone())),
+            true,
+        );
     }
     if let Some(group) = backstore.target_port_groups.get(DEFAULT_GROUP) {
         let dir = layout::group(id, DEFAULT_GROUP);
@@ -451,7 +455,11 @@ pub fn modify_backstore(
         delta = delta.set(dir.join("alias"), Value::Text(alias.clone()), true);
     }
     if let Some(map) = lba_map {
-        delta = delta.set(dir.join("lba_map"), Value::Text(map.clone()), true);
+        delta = delta.set(
+            dir.join("lba_map"),
+            Value::Clearable(Some(map.clone())),
+            true,
+        );
     }
     delta
         .set_all(&dir.join("attrib"), pairs(attributes), never)

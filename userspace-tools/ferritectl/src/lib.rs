@@ -55,7 +55,14 @@ pub fn run(arguments: Vec<OsString>, env: &mut Env<'_>) -> ExitCode {
             let text = error.render();
             // Help and version come as errors too.
             if error.use_stderr() {
-                let _ = write!(env.err, "{text}");
+                // What could not be parsed may be before it or behind it.
+                if arguments.iter().any(|word| word == "--json") {
+                    let text = text.to_string();
+                    let text = text.trim().trim_start_matches("error: ");
+                    report(&Error::Usage(text.to_string()), true, env);
+                } else {
+                    let _ = write!(env.err, "{text}");
+                }
                 return ExitCode::Usage;
             }
             return match write!(env.out, "{text}") {

@@ -119,6 +119,9 @@ pub struct Record {
     pub state: String,
     /// It has no ACL.
     pub dynamic: bool,
+    /// The ACL or host group that it came in by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Name>,
     /// What was negotiated for the session.
     pub keys: BTreeMap<String, String>,
     /// Its age, window and commands: all that is a number.
@@ -149,6 +152,7 @@ impl Record {
             "tsih" => self.tsih = value.parse().unwrap_or(0),
             "state" => self.state = value.to_string(),
             "dynamic" => self.dynamic = value == "1",
+            "acl" => self.acl = Some(Name::existing(value)),
             "below_us" => self.latency.below_us = bounds(value),
             "received_sent" => self.latency.counts = numbers(value),
             "received_sent_sum_ns" => self.latency.sum_ns = value.parse().unwrap_or(0),
@@ -461,6 +465,8 @@ received_sent_sum_ns 90000
 connection 0 logged_in [2001:db8::7]:4242 192.0.2.1:3260 HeaderDigest=CRC32C stat_sn=77
 session 13
 initiator iqn.2026-01.org.example:other
+dynamic 0
+acl @web
 
 
 ";
@@ -485,6 +491,8 @@ initiator iqn.2026-01.org.example:other
         assert_eq!(plain.window.unwrap().open, 128);
         assert_eq!(plain.state, "LOGGED_IN");
         assert_eq!(records[1].initiator, "iqn.2026-01.org.example:other");
+        let acls: Vec<_> = records.iter().map(|r| r.acl.as_ref()).collect();
+        assert_eq!(acls, [None, Some(&Name::existing("@web"))]);
     }
 
     #[test]

@@ -2,19 +2,28 @@
 
 //! Where in a file something stands that a message is about.
 
+use std::collections::BTreeMap;
+
 use toml::de::DeTable;
 use toml::de::DeValue;
 
 /// The line, from 1 on, of what these keys lead to in a text of TOML or JSON; that of the last
 /// one that is there if the rest is not. An element of a list is called `[0]` and so on.
 pub fn line(text: &str, json: bool, keys: &[String]) -> Option<usize> {
-    let at = match json {
-        true => in_json(text, 0, keys),
-        false => {
-            let table = DeTable::parse(text).ok()?;
-            in_table(table.get_ref(), keys)
-        }
-    }?;
+    if json {
+        let lines = json_lines(text);
+        let mut path = String::new();
+        let known = keys.iter().map_while(|key| {
+            if index(key).is_none() {
+                path.push('.');
+            }
+            path.push_str(&key.to_ascii_lowercase());
+            lines.get(&path)
+        });
+        return known.last().copied();
+    }
+    let table = DeTable::parse(text).ok()?;
+    let at = in_table(table.get_ref(), keys)?;
     Some(text.get(..at)?.matches('\n').count() + 1)
 }
 
@@ -59,79 +68,99 @@ fn in_value(value: &DeValue<'_>, keys: &[String]) -> Option<usize> {
     }
 }
 
-/// Where in the value that begins at `at`. The text need not be right after what is looked for.
-fn in_json(text: &str, at: usize, keys: &[String]) -> Option<usize> {
-    let (first, rest) = keys.split_first()?;
-    let mut at = blank(text, at);
-    let is_list = match text.as_bytes().get(at)? {
-        b'{' => false,
-        b'[' => true,
-        _ => return None,
+/// The line of each value of a JSON text by the path that leads to it, such as `.a[0].b`, in
+/// lower case. Of a text that is not right there are those before the fault at least.
+pub fn json_lines(text: &str) -> BTreeMap<String, usize> {
+    let mut scan = Scan {
+        bytes: text.as_bytes(),
+        at: 0,
+        line: 1,
+        lines: BTreeMap::new(),
     };
-    at += 1;
-    for number in 0.. {
-        at = blank(text, at);
-        let here = at;
-        let found = match is_list {
-            true => index(first) == Some(number),
-            false => {
-                let end = value_end(text, at)?;
-                let key: String = serde_json::from_str(text.get(at..end)?).ok()?;
-                at = blank(text, end);
-                if text.as_bytes().get(at) != Some(&b':') {
-                    return None;
-                }
-                at += 1;
-                is(&key, first)
-            }
-        };
-        if found {
-            return Some(in_json(text, at, rest).unwrap_or(here));
-        }
-        at = blank(text, value_end(text, at)?);
-        if text.as_bytes().get(at) != Some(&b',') {
-            return None;
-        }
-        at += 1;
-    }
-    None
+    scan.value("", 0);
+    scan.lines
 }
 
-fn blank(text: &str, at: usize) -> usize {
-    let rest = text.as_bytes().get(at..).unwrap_or_default();
-    at + rest
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace())
-        .count()
+/// As many values inside each other as serde_json takes.
+const DEEPEST: usize = 128;
+
+struct Scan<'t> {
+    bytes: &'t [u8],
+    at: usize,
+    line: usize,
+    lines: BTreeMap<String, usize>,
 }
 
-/// Behind the value that begins at `at`.
-fn value_end(text: &str, at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut quoted = false;
-    let mut escaped = false;
-    for (number, byte) in text.as_bytes().iter().enumerate().skip(blank(text, at)) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => {
-                quoted = !quoted;
-                if !quoted && depth == 0 {
-                    return Some(number + 1);
-                }
-            }
-            _ if quoted => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => match depth {
-                0 => return Some(number),
-                1 => return Some(number + 1),
-                _ => depth -= 1,
-            },
-            b',' | b':' if depth == 0 => return Some(number),
-            _ => {}
+impl Scan<'_> {
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(b'}')
+    }
+
+    fn next(&mut self) -> u8 {
+        let byte = self.peek();
+        self.line += usize::from(byte == b'\n');
+        self.at += 1;
+        byte
+    }
+
+    fn blanks(&mut self) {
+        while self.peek().is_ascii_whitespace() {
+            self.next();
         }
     }
-    None
+
+    fn string(&mut self) -> String {
+        let begin = self.at;
+        self.next();
+        while self.at < self.bytes.len() && self.peek() != b'"' {
+            if self.next() == b'\\' {
+                self.next();
+            }
+        }
+        self.next();
+        let text = self.bytes.get(begin..self.at).unwrap_or_default();
+        serde_json::from_slice(text).unwrap_or_default()
+    }
+
+    fn value(&mut self, path: &str, depth: usize) {
+        self.blanks();
+        match self.peek() {
+            b'"' => drop(self.string()),
+            b'{' | b'[' if depth == DEEPEST => self.at = self.bytes.len(),
+            open @ (b'{' | b'[') => {
+                self.next();
+                for index in 0usize.. {
+                    self.blanks();
+                    if self.at >= self.bytes.len() || matches!(self.peek(), b'}' | b']') {
+                        self.next();
+                        return;
+                    }
+                    let line = self.line;
+                    let below = if open == b'{' {
+                        let key = self.string().to_ascii_lowercase();
+                        self.blanks();
+                        self.next();
+                        format!("{path}.{key}")
+                    } else {
+                        format!("{path}[{index}]")
+                    };
+                    self.lines.insert(below.clone(), line);
+                    self.value(&below, depth + 1);
+                    self.blanks();
+                    if self.peek() == b',' {
+                        self.next();
+                    }
+                }
+            }
+            _ => {
+                while !matches!(self.peek(), b',' | b'}' | b']')
+                    && !self.peek().is_ascii_whitespace()
+                {
+                    self.next();
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -185,5 +214,10 @@ mod tests {
         for end in 0..text.len() {
             let _ = at(&text[..end], true, "a/b.c/f/[1]/[1]");
         }
+        for deep in ["[", "{\"a\":", "[,", "{5"] {
+            let _ = at(&deep.repeat(100_000), true, "a/[0]");
+        }
+        let escaped = "{\n\"\\u0041\": {\n\"b\": 1}}";
+        assert_eq!(at(escaped, true, "a/b"), Some(3));
     }
 }

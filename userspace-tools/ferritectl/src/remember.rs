@@ -14,7 +14,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -100,10 +99,7 @@ impl Remembering {
         if !self.swept.replace(true) {
             known.1.retain(|path, _| path.exists());
         }
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
+        files::make_private_dir(&self.dir)?;
         let text = Zeroizing::new(serde_json::to_string(&known.1)?);
         files::replace(&self.file(), &text).map_err(|error| io::Error::other(error.to_string()))?;
         known.0 = self.stamp();

@@ -165,6 +165,68 @@ fn credentials_are_taken_back_too() {
 }
 
 #[test]
+fn what_cannot_be_taken_back_is_named() {
+    let machine = Machine::new();
+    machine.rules.borrow_mut().hide_secrets = true;
+    machine.typical();
+    // By other means: the kernel does not show it, and nobody remembers it.
+    let auth = tpg(&format!("acls/{CLIENT}/auth"));
+    machine.show(&format!("{auth}/password"), "set-by-echo-elsewhere\n");
+    std::fs::remove_dir_all(machine.path("run")).unwrap();
+    let secret = machine.file("new", "a-new-secret-of-length");
+    let mutual = machine.file("newer", "another-secret-of-length");
+    machine
+        .rules
+        .borrow_mut()
+        .fail("write", "password_mutual", EINVAL);
+    let said = machine
+        .run(&format!(
+            "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
+             --mutual-user other --mutual-secret-file {mutual}"
+        ))
+        .fails(6, "set password_mutual of ACL");
+    let left = format!("; not as it was before: {auth}/password\n");
+    assert!(said.contains(&left), "{said}");
+    assert_eq!(machine.value(&format!("{auth}/userid")), "bob");
+}
+
+#[test]
+fn what_is_removed_by_half_is_named() {
+    let machine = Machine::new();
+    machine.typical();
+    machine.rules.borrow_mut().fail("rmdir", "lun/lun_0", EBUSY);
+    let said = machine
+        .run(&format!("lun delete {TARGET} 0"))
+        .fails(6, "refused to remove LUN 0 of TPG 1");
+    let state = format!(
+        "; removed before that: mapped LUN 0 of ACL {CLIENT} of TPG 1 of {TARGET}; \
+         a part of LUN 0 of TPG 1 of {TARGET}\n"
+    );
+    assert!(said.contains(&state), "{said}");
+}
+
+#[test]
+fn a_map_is_set_and_taken_back() {
+    let machine = Machine::new();
+    machine.typical();
+    let map = || machine.value("core/iblock_0/disk0/lba_map");
+    let set = |more: &[&str]| {
+        let root = machine.path("root").display().to_string();
+        let words = ["ferritectl", "--root", &root, "backstore", "set", "disk0"];
+        machine.run_words(&[&words[..], more].concat())
+    };
+    let new = "lba_map=0 0; 0 99 0:O; 100 199 0:U";
+    set(&[new, "block_size=513"]).fails(1, "set block_size");
+    assert_eq!(map(), "");
+    set(&[new]).ok();
+    assert_eq!(map(), "0 0\n0 99 0:O\n100 199 0:U");
+    set(&["lba_map=", "block_size=513"]).fails(1, "set block_size");
+    assert_eq!(map(), "0 0\n0 99 0:O\n100 199 0:U");
+    set(&["lba_map="]).ok();
+    assert_eq!(map(), "");
+}
+
+#[test]
 fn unknown_attributes_get_a_suggestion() {
     let machine = Machine::new();
     machine.typical();
@@ -328,6 +390,11 @@ fn bad_command_lines_name_value_and_rule() {
             "--user",
             "not provided",
         ),
+        (
+            "acl create iqn.2026-01.a:b iqn.2026-01.a:c --read-only",
+            "--map-all",
+            "not provided",
+        ),
         ("frobnicate", "frobnicate", "unrecognized subcommand"),
         ("", "Usage", "<COMMAND>"),
     ] {
@@ -488,10 +555,13 @@ fn a_disk_that_may_still_be_written_to_is_told() {
     for (program, line) in [
         ("ferritectl", "backstore delete disk0 --force"),
         ("ferritectl", "clear --yes"),
+        ("ferritectl", "restore FILE --replace"),
         ("tcm_node", "--freedev iblock_0/disk0"),
     ] {
         let machine = Machine::new();
         machine.typical();
+        let empty = machine.file("f", r#"{"format_version": 1, "configuration": {}}"#);
+        let line = &line.replace("FILE", &empty);
         if program == "tcm_node" {
             machine.run(&format!("target delete {TARGET} --force")).ok();
         }
@@ -888,6 +958,9 @@ fn a_dry_run_is_json_if_asked() {
         assert_eq!(said["dry_run"], true, "{line}");
         assert!(!machine.path("new").exists(), "{line}");
     }
+    let said = machine.run(&format!("metrics --output {file} --dry-run"));
+    assert!(said.ok().starts_with("would write "));
+    assert!(!machine.path("new").exists());
     let said = machine.run(&format!("save {file} --json")).json();
     assert_eq!(said["dry_run"], false);
     assert!(machine.path("new").exists());
@@ -931,6 +1004,13 @@ fn errors_come_as_json_if_asked() {
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["exit_code"], 3);
     assert!(error["error"].as_str().unwrap().contains("iqn.2026-01.a:b"));
+    for line in ["--json target create", "target create --json"] {
+        let ran = machine.run(line);
+        assert_eq!(ran.code, 2);
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+        assert_eq!(error["exit_code"], 2);
+        assert!(error["error"].as_str().unwrap().contains("<TARGET>"));
+    }
     let made = machine
         .run(&format!("target create {TARGET} --json"))
         .json();
@@ -1026,6 +1106,35 @@ fn sessions_are_shown() {
     );
     let json = machine.run("session list --json").json();
     assert_eq!(json.as_array().unwrap().len(), 2);
+}
+
+/// The `info` of an ACL has room for some six.
+#[test]
+fn all_sessions_of_a_group_are_counted() {
+    let machine = Machine::new();
+    machine.typical();
+    machine
+        .run(&format!("acl create {TARGET} @web --member {OTHER}*"))
+        .ok();
+    let session = |number: u32| {
+        format!(
+            "session {number}\ninitiator {OTHER}{number}\nstate logged_in\ndynamic 0\nacl @web\n"
+        )
+    };
+    let mut text: String = (0..9).map(session).collect();
+    text.push_str(&format!("session 9\ninitiator {OTHER}\ndynamic 1\n"));
+    machine.show(&tpg("sessions"), &text);
+    let json = machine.run("acl list --json").json();
+    assert_eq!(json[0]["initiator"], "@web");
+    assert_eq!(json[0]["sessions"], 9);
+    assert_eq!(json[1]["sessions"], 0);
+    assert!(machine.run("status").ok().contains("  10 sessions\n"));
+    let json = machine.run("status --json").json();
+    let tpg = &json["targets"][TARGET]["tpgs"]["1"];
+    assert_eq!(tpg["acls"][0]["sessions"][8]["acl"], "@web");
+    assert_eq!(tpg["dynamic_sessions"][0], OTHER);
+    let lio = machine.run_as("lio_node", &format!("--listnodeacls {TARGET} 1"));
+    assert!(lio.ok().contains("@web  9 sessions\n"));
 }
 
 #[test]

@@ -99,8 +99,33 @@ fn a_file_is_applied_once() {
         machine.run(&format!("apply {file}")).ok(),
         "nothing to change\n"
     );
+    // The same members whether there is anything to do or not.
+    let said = machine.run(&format!("apply {file} --json")).json();
+    let nothing = serde_json::json!({"changes": [], "problems": [], "left_alone": []});
+    assert_eq!(said, nothing);
+    let said = machine.run(&format!("apply {file} --json --dry-run"));
+    let nothing = serde_json::json!({"dry_run": true, "changes": []});
+    assert_eq!(said.json(), nothing);
     assert_eq!(machine.run(&format!("diff {file}")).ok(), "no difference\n");
     assert_eq!(machine.snapshot(), after);
+}
+
+#[test]
+fn all_of_a_group_are_named() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    let session = |number: u32| {
+        format!("session {number}\ninitiator iqn.2026-01.org.example:web{number}\ndynamic 0\nacl @web\n")
+    };
+    let sessions: String = (0..9).map(session).collect();
+    machine.show(&tpg("sessions"), &sessions);
+    let group = format!("[target.\"{TARGET}\".tpg.1.group.web]");
+    let file = machine.file("f.toml", whole.split(&group).next().unwrap());
+    let said = machine.run(&format!("apply {file}"));
+    let said = said.fails(5, "interrupts 9 initiators");
+    assert!(said.contains("iqn.2026-01.org.example:web8"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::AclCommand;
 use crate::cli::TpgArgs;
 use crate::cmd::find_acl;
+use crate::cmd::find_lun;
 use crate::cmd::find_tpg;
 use crate::cmd::listed;
 use crate::cmd::lun::protected_by_default;
@@ -119,9 +120,16 @@ fn create(
     context.lock()?;
     let configfs = context.configfs();
     let (target, tag) = find_tpg(&configfs, &args.target, args.tpg)?;
-    let luns = configfs.lun_numbers(&target, tag)?;
     let write_protect = read_only || protected_by_default(&configfs, &target, tag)?;
-    let mut map = if map_all { luns.clone() } else { map };
+    let mut map = match map_all {
+        true => configfs.lun_numbers(&target, tag)?,
+        false => {
+            for number in &map {
+                find_lun(&configfs, &target, tag, *number)?;
+            }
+            map
+        }
+    };
     map.sort_unstable();
     map.dedup();
     let mut acl = Acl::default();
@@ -131,12 +139,6 @@ fn create(
     }
     let mut deltas = vec![delta::create_acl(&target, tag, initiator, &acl)];
     for number in &map {
-        if !luns.contains(number) {
-            return Err(Error::not_found(
-                Object::Lun(target, tag, *number).to_string(),
-                listed("LUN", &luns),
-            ));
-        }
         let lun = MappedLun {
             lun: *number,
             write_protect,
@@ -208,13 +210,7 @@ fn map(
         let delta = delta::protect_lun(&target, tag, &initiator, mapped, protect);
         return context.change(&[delta]);
     }
-    let numbers = configfs.lun_numbers(&target, tag)?;
-    if !numbers.contains(&number) {
-        return Err(Error::not_found(
-            Object::Lun(target, tag, number).to_string(),
-            listed("LUN", &numbers),
-        ));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     let write_protect = match protect {
         Some(protect) => protect,
         None => protected_by_default(&configfs, &target, tag)?,
@@ -263,6 +259,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
     let mut views = Vec::new();
     for target in targets(&configfs, target)? {
         for tpg in configfs.tags(&target)? {
+            let sessions = super::session::by_acl(&configfs, &target, tpg)?;
             for initiator in configfs.initiators(&target, tpg)? {
                 let auth = configfs.auth(&layout::acl(&target, tpg, &initiator).join("auth"));
                 views.push(View {
@@ -271,7 +268,7 @@ fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {
                     user: auth.initiator.user,
                     mutual_user: auth.target.user,
                     mapped_luns: configfs.mapped_numbers(&target, tpg, &initiator)?.len(),
-                    sessions: configfs.sessions(&target, tpg, &initiator)?.len(),
+                    sessions: sessions.get(&Some(initiator.clone())).map_or(0, Vec::len),
                     initiator,
                 });
             }

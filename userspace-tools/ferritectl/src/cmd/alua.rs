@@ -9,6 +9,7 @@ use crate::cli::AluaCommand;
 use crate::cli::Assignment;
 use crate::cli::LunArgs;
 use crate::cmd::find_backstore;
+use crate::cmd::find_lun;
 use crate::cmd::find_tpg;
 use crate::cmd::listed;
 use crate::cmd::Keys;
@@ -241,11 +242,10 @@ pub fn moved(
     number: u64,
     change: impl FnOnce(&Configfs<'_>, &mut Lun) -> Result<()>,
 ) -> Result<delta::Delta> {
+    find_lun(configfs, target, tag, number)?;
     let Some(have) = configfs.lun(target, tag, number)? else {
-        return Err(Error::not_found(
-            Object::Lun(target.clone(), tag, number).to_string(),
-            listed("LUN", &configfs.lun_numbers(target, tag)?),
-        ));
+        let object = Object::Lun(target.clone(), tag, number);
+        return Err(Error::not_found(format!("backstore of {object}"), ""));
     };
     let mut want = have.clone();
     change(configfs, &mut want)?;

@@ -8,8 +8,10 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::apply::Report;
 use crate::cmd::alua::AccessState;
 use crate::cmd::save::hidden_secrets;
+use crate::cmd::session;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::declared;
@@ -102,13 +104,8 @@ impl Live<'_, '_> {
             let mut sessions = Vec::new();
             // One that is to be made has none.
             if self.configfs.exists(&crate::layout::tpg(target, tag))? {
-                for acl in self.configfs.initiators(target, tag)? {
-                    for session in self.configfs.sessions(target, tag, &acl)? {
-                        sessions.push((Some(acl.clone()), session.initiator));
-                    }
-                }
-                for initiator in self.configfs.dynamic_sessions(target, tag)? {
-                    sessions.push((None, initiator.to_string()));
+                for session in session::of_tpg(self.configfs, target, tag)? {
+                    sessions.push((session.acl, session.initiator));
                 }
             }
             self.known.insert(key.clone(), sessions);
@@ -330,26 +327,20 @@ pub fn apply(context: &mut Context<'_, '_>, file: &Path, yes: bool) -> Result<()
     let text = files::read_text(file)?;
     context.lock()?;
     let mut wanted = compare(context, file, &text)?;
-    if wanted.plan.deltas.is_empty() {
-        if context.mode.json {
-            return context.json(&json!({"dry_run": context.mode.dry_run, "changes": []}));
-        }
-        return context.say("nothing to change");
+    if context.mode.json && context.mode.dry_run {
+        let changes = plan_json(&wanted);
+        return context.json(&json!({"dry_run": true, "changes": changes}));
     }
-    if context.mode.dry_run {
-        if context.mode.json {
-            let changes = plan_json(&wanted);
-            return context.json(&json!({"dry_run": true, "changes": changes}));
-        }
-        for line in lines(&wanted) {
-            context.say(&line)?;
-        }
-        return Ok(());
+    if wanted.plan.deltas.is_empty() {
+        return context.show_report(&Report::default(), &[]);
     }
     if !context.mode.json {
         for line in lines(&wanted) {
             context.say(&line)?;
         }
+    }
+    if context.mode.dry_run {
+        return Ok(());
     }
     let names: Vec<String> = everybody(&wanted).iter().map(|n| n.to_string()).collect();
     if !names.is_empty() && !yes {

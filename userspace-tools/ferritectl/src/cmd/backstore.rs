@@ -375,7 +375,7 @@ fn keys(context: &mut Context<'_, '_>, name: &str) -> Result<Keys> {
         files: vec![
             (dir.join("alias"), Clear::Empty),
             (dir.join("thin_pool"), Clear::Empty),
-            (dir.join("lba_map"), Clear::Empty),
+            (dir.join("lba_map"), Clear::Null),
         ],
     })
 }

@@ -8,8 +8,8 @@ use crate::cli::LunArgs;
 use crate::cli::LunCommand;
 use crate::cli::TpgArgs;
 use crate::cmd::find_backstore;
+use crate::cmd::find_lun;
 use crate::cmd::find_tpg;
-use crate::cmd::listed;
 use crate::cmd::refuse_if_live;
 use crate::cmd::targets;
 use crate::cmd::Keys;
@@ -59,17 +59,10 @@ pub fn run(context: &mut Context<'_, '_>, command: LunCommand) -> Result<()> {
 fn keys(context: &Context<'_, '_>, args: &LunArgs) -> Result<Keys> {
     let configfs = context.configfs();
     let (target, tag) = find_tpg(&configfs, &args.tpg.target, args.tpg.tpg)?;
-    let numbers = configfs.lun_numbers(&target, tag)?;
-    let object = Object::Lun(target.clone(), tag, args.lun);
-    if !numbers.contains(&args.lun) {
-        return Err(Error::not_found(
-            object.to_string(),
-            listed("LUN", &numbers),
-        ));
-    }
+    find_lun(&configfs, &target, tag, args.lun)?;
     Ok(Keys {
-        object,
         dirs: vec![layout::lun(&target, tag, args.lun).join("attrib")],
+        object: Object::Lun(target, tag, args.lun),
         files: Vec::new(),
     })
 }
@@ -119,14 +112,7 @@ fn delete(context: &mut Context<'_, '_>, args: &TpgArgs, number: u64, force: boo
     context.lock()?;
     let configfs = context.configfs();
     let (target, tag) = find_tpg(&configfs, &args.target, args.tpg)?;
-    let object = Object::Lun(target.clone(), tag, number);
-    let numbers = configfs.lun_numbers(&target, tag)?;
-    if !numbers.contains(&number) {
-        return Err(Error::not_found(
-            object.to_string(),
-            listed("LUN", &numbers),
-        ));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     // Initiators without an ACL see all LUNs, the others those that are mapped.
     let mut logged_in = configfs.dynamic_sessions(&target, tag)?;
     for (initiator, _, _) in mappings(&configfs, &target, tag, number)? {
@@ -134,6 +120,7 @@ fn delete(context: &mut Context<'_, '_>, args: &TpgArgs, number: u64, force: boo
             logged_in.push(initiator);
         }
     }
+    let object = Object::Lun(target.clone(), tag, number);
     refuse_if_live(&object, &logged_in, force)?;
     context.change(&removal(&configfs, &target, tag, number)?)
 }

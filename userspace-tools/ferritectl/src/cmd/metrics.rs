@@ -28,6 +28,9 @@ pub fn run(context: &mut Context<'_, '_>, output: Option<&Path>, wanted: Wanted)
     let snapshot = observe::snapshot(&context.configfs())?;
     let text = text(&snapshot, wanted);
     match output {
+        Some(path) if context.mode.dry_run => {
+            context.say(&format!("would write {}", path.display()))
+        }
         Some(path) => files::publish(path, &text),
         None => context.print(&text),
     }

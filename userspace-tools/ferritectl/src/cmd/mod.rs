@@ -195,6 +195,18 @@ pub fn find_tpg(configfs: &Configfs<'_>, target: &Name, tag: Option<u16>) -> Res
     }
 }
 
+/// Fails if a portal group does not have a LUN.
+pub fn find_lun(configfs: &Configfs<'_>, target: &Name, tag: u16, number: u64) -> Result<()> {
+    let numbers = configfs.lun_numbers(target, tag)?;
+    if numbers.contains(&number) {
+        return Ok(());
+    }
+    Err(Error::not_found(
+        Object::Lun(target.clone(), tag, number).to_string(),
+        listed("LUN", &numbers),
+    ))
+}
+
 /// The existing ACL of an initiator, in the spelling that it has in configfs.
 pub fn find_acl(
     configfs: &Configfs<'_>,

@@ -237,7 +237,9 @@ pub fn restore(
     if !wanted.backstores.is_empty() {
         super::reservation::make_dir(context)?;
     }
+    let before = context.closing()?;
     let report = context.apply_plan(&plan)?;
     context.show_report(&report, &plan.extras)?;
-    Context::partial(&report, "restored")
+    Context::partial(&report, "restored")?;
+    context.wait_closed(&before)
 }

@@ -2,6 +2,7 @@
 
 //! `ferritectl session …`
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct View {
     pub tpg: u16,
     /// It has no ACL of its own, so the kernel shows no particulars.
     pub dynamic: bool,
+    /// The ACL or host group that it came in by.
+    pub acl: Option<Name>,
     /// The particulars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
@@ -75,18 +78,20 @@ pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<Vi
             target: target.clone(),
             tpg,
             dynamic: record.dynamic,
+            acl: record.acl.clone(),
             session: Some(Session::from(&record)),
             detail: Some(record),
         };
         return Ok(records.into_iter().map(view).collect());
     }
-    for initiator in configfs.initiators(target, tpg)? {
-        for session in configfs.sessions(target, tpg, &initiator)? {
+    for acl in configfs.initiators(target, tpg)? {
+        for session in configfs.sessions(target, tpg, &acl)? {
             views.push(View {
                 initiator: session.initiator.clone(),
                 target: target.clone(),
                 tpg,
                 dynamic: false,
+                acl: Some(acl.clone()),
                 session: Some(session),
                 detail: None,
             });
@@ -98,11 +103,27 @@ pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<Vi
             target: target.clone(),
             tpg,
             dynamic: true,
+            acl: None,
             session: None,
             detail: None,
         });
     }
     Ok(views)
+}
+
+/// The sessions of a portal group by the ACL or host group that they came in by, without what
+/// they have done. The `info` of an ACL has room for some six.
+pub fn by_acl(
+    configfs: &Configfs<'_>,
+    target: &Name,
+    tpg: u16,
+) -> Result<BTreeMap<Option<Name>, Vec<View>>> {
+    let mut sessions: BTreeMap<_, Vec<View>> = BTreeMap::new();
+    for mut view in of_tpg(configfs, target, tpg)? {
+        view.detail = None;
+        sessions.entry(view.acl.clone()).or_default().push(view);
+    }
+    Ok(sessions)
 }
 
 fn list(context: &mut Context<'_, '_>, target: &Option<Name>) -> Result<()> {

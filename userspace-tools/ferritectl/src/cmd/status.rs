@@ -217,6 +217,8 @@ pub fn tpg(context: &Context<'_, '_>, target: &Name, tag: u16) -> Result<Shown<T
         let value = configfs.value(&dir.join("attrib").join(name))?;
         Ok(value.is_some_and(|value| value != "0"))
     };
+    let mut sessions = session::by_acl(&configfs, target, tag)?;
+    let dynamic = sessions.remove(&None).unwrap_or_default();
     let mut view = TpgView {
         tpg: tag,
         enabled: configfs.tpg_enabled(target, tag)?,
@@ -226,7 +228,10 @@ pub fn tpg(context: &Context<'_, '_>, target: &Name, tag: u16) -> Result<Shown<T
         portals: configfs.portals(target, tag)?,
         luns: Vec::new(),
         acls: Vec::new(),
-        dynamic_sessions: configfs.dynamic_sessions(target, tag)?,
+        dynamic_sessions: dynamic
+            .iter()
+            .map(|session| Name::existing(&session.initiator))
+            .collect(),
     };
     let mut tree = Node::new([
         format!("TPG {tag}"),
@@ -305,7 +310,8 @@ pub fn tpg(context: &Context<'_, '_>, target: &Name, tag: u16) -> Result<Shown<T
 
     let mut acls = Node::line("ACLs");
     for initiator in configfs.initiators(target, tag)? {
-        let acl = acl(context, target, tag, &initiator)?;
+        let own = sessions.remove(&Some(initiator.clone()));
+        let acl = acl_with(context, target, tag, &initiator, own.unwrap_or_default())?;
         view.acls.push(acl.view);
         acls.children.push(acl.tree);
     }
@@ -333,6 +339,18 @@ pub fn acl(
     tag: u16,
     initiator: &Name,
 ) -> Result<Shown<AclView>> {
+    let mut sessions = session::by_acl(&context.configfs(), target, tag)?;
+    let own = sessions.remove(&Some(initiator.clone()));
+    acl_with(context, target, tag, initiator, own.unwrap_or_default())
+}
+
+fn acl_with(
+    context: &Context<'_, '_>,
+    target: &Name,
+    tag: u16,
+    initiator: &Name,
+    sessions: Vec<session::View>,
+) -> Result<Shown<AclView>> {
     let configfs = context.configfs();
     let dir = layout::acl(target, tag, initiator);
     let authentication = configfs.value(&dir.join("attrib/authentication"))?;
@@ -345,18 +363,8 @@ pub fn acl(
         },
         auth: auth::View::new(&configfs.auth(&dir.join("auth"))),
         mapped_luns: Vec::new(),
-        sessions: Vec::new(),
+        sessions,
     };
-    for session in configfs.sessions(target, tag, initiator)? {
-        view.sessions.push(session::View {
-            initiator: session.initiator.clone(),
-            target: target.clone(),
-            tpg: tag,
-            dynamic: false,
-            session: Some(session),
-            detail: None,
-        });
-    }
     let addresses: Vec<String> = view.sessions.iter().flat_map(session::addresses).collect();
     let sessions = match (view.sessions.len(), addresses.is_empty()) {
         (0, _) => String::new(),

@@ -86,6 +86,28 @@ impl Rates {
     }
 }
 
+/// What a line is about.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Of {
+    /// A LUN.
+    Lun {
+        /// Its number.
+        lun: u64,
+        /// Its backstore.
+        backstore: Option<String>,
+    },
+    /// A session.
+    Session {
+        /// The kernel's number of it.
+        session: u32,
+        /// The initiator's name.
+        initiator: String,
+        /// The initiator's address and port, of the first connection.
+        address: Option<String>,
+    },
+}
+
 /// A line of the view.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -95,6 +117,9 @@ pub struct Row {
     pub tpg: u16,
     /// The LUN and its backstore, or the initiator and its address.
     pub name: String,
+    /// The same as data.
+    #[serde(flatten)]
+    pub of: Of,
     /// What it does.
     #[serde(flatten)]
     pub rates: Rates,
@@ -145,6 +170,10 @@ impl View {
                     Some(backstore) => format!("{} {backstore}", lun.lun),
                     None => lun.lun.to_string(),
                 },
+                of: Of::Lun {
+                    lun: lun.lun,
+                    backstore: lun.backstore.clone(),
+                },
                 rates: Rates::between(old, (&lun.counters, times), seconds),
             });
         }
@@ -154,13 +183,19 @@ impl View {
             let same = |s: &&observe::Session| s.record.session == record.session;
             let old = old.sessions.iter().find(same);
             let old = old.map(|s| (&s.record.numbers, &s.record.latency));
-            let address = record.connections.first().map_or("", |c| c.peer.as_str());
+            let address = record.connections.first().map(|c| c.peer.clone());
             view.sessions.push(Row {
                 target: session.target.clone(),
                 tpg: session.tpg,
-                name: format!("{} {address}", record.initiator)
-                    .trim_end()
-                    .to_string(),
+                name: match &address {
+                    Some(address) => format!("{} {address}", record.initiator),
+                    None => record.initiator.clone(),
+                },
+                of: Of::Session {
+                    session: record.session,
+                    initiator: record.initiator.clone(),
+                    address,
+                },
                 rates: Rates::between(old, (&record.numbers, &record.latency), seconds),
             });
         }
@@ -422,8 +457,8 @@ pub fn run(context: &mut Context<'_, '_>, options: Options) -> Result<()> {
             "the live view needs a terminal; --once prints one view, --json data".into(),
         ));
     }
-    (context.env.catch_signals)(&context.env.interrupted);
     if live {
+        (context.env.catch_signals)(&context.env.interrupted);
         return watch(context, options);
     }
     let old = observe::snapshot(&context.configfs())?;
@@ -672,6 +707,10 @@ mod tests {
         assert_eq!(view.luns[1].rates.p50_us, None);
         assert_eq!(view.total.commands, 100.0);
         assert_eq!(view.total.p50_us, Some(2));
+        let json = serde_json::to_value(&view.luns[0]).unwrap();
+        assert_eq!(json["lun"], 0);
+        assert_eq!(json["reads"], 100.0);
+        assert_eq!(json["backstore"], "iblock_0/disk");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::names;
 use crate::names::BackstoreId;
 use crate::names::Name;
 use crate::names::Portal;
+use crate::place;
 use crate::state::Acl;
 use crate::state::Attributes;
 use crate::state::Auth;
@@ -156,95 +157,6 @@ const GROUP_CARRIED: &[(&str, &str)] = &[
     ("trans_delay_msecs", "0"),
 ];
 
-/// The line of each value of a JSON text that is known to be one, by its path.
-fn lines(text: &str) -> BTreeMap<String, usize> {
-    let mut scan = Scan {
-        bytes: text.as_bytes(),
-        at: 0,
-        line: 1,
-        lines: BTreeMap::new(),
-    };
-    scan.value("");
-    scan.lines
-}
-
-struct Scan<'t> {
-    bytes: &'t [u8],
-    at: usize,
-    line: usize,
-    lines: BTreeMap<String, usize>,
-}
-
-impl Scan<'_> {
-    fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(b'}')
-    }
-
-    fn next(&mut self) -> u8 {
-        let byte = self.peek();
-        self.line += usize::from(byte == b'\n');
-        self.at += 1;
-        byte
-    }
-
-    fn blanks(&mut self) {
-        while self.peek().is_ascii_whitespace() {
-            self.next();
-        }
-    }
-
-    fn string(&mut self) -> String {
-        self.next();
-        let begin = self.at;
-        while self.at < self.bytes.len() && self.peek() != b'"' {
-            if self.next() == b'\\' {
-                self.next();
-            }
-        }
-        let text = self.bytes.get(begin..self.at).unwrap_or_default();
-        self.next();
-        String::from_utf8_lossy(text).into_owned()
-    }
-
-    fn value(&mut self, path: &str) {
-        self.blanks();
-        self.lines.insert(path.to_string(), self.line);
-        match self.peek() {
-            b'"' => drop(self.string()),
-            open @ (b'{' | b'[') => {
-                self.next();
-                for index in 0usize.. {
-                    self.blanks();
-                    if self.at >= self.bytes.len() || matches!(self.peek(), b'}' | b']') {
-                        self.next();
-                        return;
-                    }
-                    let below = if open == b'{' {
-                        let key = self.string();
-                        self.blanks();
-                        self.next();
-                        format!("{path}.{key}")
-                    } else {
-                        format!("{path}[{index}]")
-                    };
-                    self.value(&below);
-                    self.blanks();
-                    if self.peek() == b',' {
-                        self.next();
-                    }
-                }
-            }
-            _ => {
-                while !matches!(self.peek(), b',' | b'}' | b']')
-                    && !self.peek().is_ascii_whitespace()
-                {
-                    self.next();
-                }
-            }
-        }
-    }
-}
-
 /// A value of the file that knows where it is.
 #[derive(Clone)]
 struct Node<'v> {
@@ -256,7 +168,8 @@ struct Node<'v> {
 
 impl<'v> Node<'v> {
     fn below(&self, value: &'v Value, path: String) -> Self {
-        let line = self.lines.get(&path).copied().unwrap_or(self.at.line);
+        let line = self.lines.get(&path.to_ascii_lowercase()).copied();
+        let line = line.unwrap_or(self.at.line);
         Node {
             value,
             path,
@@ -366,7 +279,7 @@ pub(super) fn read(reader: &mut Reader, text: &str) -> Result<()> {
         // The message says neither a value nor a key.
         reader.at(error.line()).bad(format!("no JSON: {error}"))
     })?;
-    let lines = lines(text);
+    let lines = place::json_lines(text);
     let root = Node {
         value: &value,
         path: String::new(),

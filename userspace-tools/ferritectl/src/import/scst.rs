@@ -244,16 +244,11 @@ fn made_up(setup_id: u32, name: &str) -> u64 {
     (u64::from(setup_id) << 32) | u64::from(crc)
 }
 
-/// A device: its backstore, and whether only reading is allowed.
-struct Device {
-    id: BackstoreId,
-}
-
 fn handler(
     reader: &mut Reader,
     item: &Item,
     setup_id: u32,
-    devices: &mut BTreeMap<String, Device>,
+    devices: &mut BTreeMap<String, BackstoreId>,
 ) -> Result<()> {
     let handler = item.value();
     for device in &item.block {
@@ -310,7 +305,7 @@ fn handler(
                 }
             }
         }
-        devices.insert(name.clone(), Device { id });
+        devices.insert(name.clone(), id);
         for option in &device.block {
             let known = [
                 "blocksize",
@@ -453,7 +448,7 @@ fn account(reader: &mut Reader, items: &[Item], what: &str) -> Result<Option<(At
 fn driver(
     reader: &mut Reader,
     driver: &Item,
-    devices: &BTreeMap<String, Device>,
+    devices: &BTreeMap<String, BackstoreId>,
     everywhere: &mut Option<At>,
 ) -> Result<()> {
     // Without the driver no target is served.
@@ -497,7 +492,11 @@ fn driver(
 /// LUNs as initiators see them: number, device, read only.
 type Seen = Vec<(u64, BackstoreId, bool)>;
 
-fn seen(reader: &mut Reader, items: &[Item], devices: &BTreeMap<String, Device>) -> Result<Seen> {
+fn seen(
+    reader: &mut Reader,
+    items: &[Item],
+    devices: &BTreeMap<String, BackstoreId>,
+) -> Result<Seen> {
     let mut luns: Seen = Vec::new();
     for item in items.iter().filter(|item| item.is("LUN")) {
         let (number, device) = match item.words.as_slice() {
@@ -524,7 +523,7 @@ fn seen(reader: &mut Reader, items: &[Item], devices: &BTreeMap<String, Device>)
             let what = format!("{} of LUN {number}", option.key());
             reader.leave(&option.at, what, "there is no such choice here");
         }
-        luns.push((number, device.id.clone(), item.flag("read_only")?));
+        luns.push((number, device.clone(), item.flag("read_only")?));
     }
     Ok(luns)
 }
@@ -557,7 +556,11 @@ fn shown(tpg: &mut Tpg, luns: &Seen) -> Acl {
     acl
 }
 
-fn target(reader: &mut Reader, item: &Item, devices: &BTreeMap<String, Device>) -> Result<Tpg> {
+fn target(
+    reader: &mut Reader,
+    item: &Item,
+    devices: &BTreeMap<String, BackstoreId>,
+) -> Result<Tpg> {
     let mut tpg = Tpg {
         enabled: item.flag("enabled")?,
         ..Tpg::default()
@@ -652,7 +655,7 @@ fn group(
     reader: &mut Reader,
     tpg: &mut Tpg,
     item: &Item,
-    devices: &BTreeMap<String, Device>,
+    devices: &BTreeMap<String, BackstoreId>,
 ) -> Result<()> {
     let luns = seen(reader, &item.block, devices)?;
     let mut members = Vec::new();

@@ -190,6 +190,11 @@ fn help(program: &str, verbs: &[Verb]) -> String {
     text
 }
 
+/// The argument at a place; the table says how many there are.
+fn word(words: &[String], at: usize) -> &str {
+    words.get(at).map_or("", String::as_str)
+}
+
 /// Refuses a verb whose object does not exist here.
 fn refused(what: &str) -> Result<()> {
     Err(Error::Usage(format!("this target has no {what}")))

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use crate::cmd::alua;
 use crate::cmd::find_acl;
+use crate::cmd::find_lun;
 use crate::cmd::find_target;
 use crate::cmd::find_tpg;
 use crate::cmd::lun;
 use crate::cmd::portal;
+use crate::cmd::session;
 use crate::configfs::Configfs;
 use crate::context::Context;
 use crate::context::Env;
@@ -24,6 +26,7 @@ use crate::layout;
 use crate::lio_utils::exists;
 use crate::lio_utils::missing_tpg;
 use crate::lio_utils::refused;
+use crate::lio_utils::word;
 use crate::lio_utils::Verb;
 use crate::names;
 use crate::names::BackstoreId;
@@ -330,11 +333,6 @@ pub const VERBS: &[Verb] = &[
     },
 ];
 
-/// The argument at a place; the table says how many there are.
-fn word(words: &[String], at: usize) -> &str {
-    words.get(at).map_or("", String::as_str)
-}
-
 fn metadata(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     refused("saved states of target ports (ALUA metadata)")
 }
@@ -468,10 +466,7 @@ fn del_lun(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let (target, tag) = tpg(context, words)?;
     let number = names::parse_lun(word(words, 2))?;
     let configfs = context.configfs();
-    if !configfs.exists(&layout::lun(&target, tag, number))? {
-        let object = Object::Lun(target, tag, number);
-        return Err(Error::not_found(object.to_string(), ""));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     context.change(&lun::removal(&configfs, &target, tag, number)?)
 }
 
@@ -501,10 +496,7 @@ fn add_lun_acl(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let number = names::parse_lun(word(words, 3))?;
     let mapped = names::parse_lun(word(words, 4))?;
     let configfs = context.configfs();
-    if !configfs.exists(&layout::lun(&target, tag, number))? {
-        let object = Object::Lun(target, tag, number);
-        return Err(Error::not_found(object.to_string(), ""));
-    }
+    find_lun(&configfs, &target, tag, number)?;
     let mut deltas = Vec::new();
     let initiator = match find_acl(&configfs, &target, tag, &initiator) {
         Ok(initiator) => initiator,
@@ -784,12 +776,10 @@ fn list_lun_acls(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> 
 
 fn list_node_acls(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let (target, tag) = tpg(context, words)?;
+    let sessions = session::by_acl(&context.configfs(), &target, tag)?;
     for initiator in context.configfs().initiators(&target, tag)? {
-        let sessions = context.configfs().sessions(&target, tag, &initiator)?.len();
-        context.say(&format!(
-            "{initiator}  {}",
-            output::count(sessions, "session")
-        ))?;
+        let own = sessions.get(&Some(initiator.clone())).map_or(0, Vec::len);
+        context.say(&format!("{initiator}  {}", output::count(own, "session")))?;
     }
     Ok(())
 }

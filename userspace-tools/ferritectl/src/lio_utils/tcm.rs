@@ -24,6 +24,7 @@ use crate::files;
 use crate::layout;
 use crate::lio_utils::exists;
 use crate::lio_utils::refused;
+use crate::lio_utils::word;
 use crate::lio_utils::Verb;
 use crate::names;
 use crate::names::BackstoreId;
@@ -266,10 +267,6 @@ pub const VERBS: &[Verb] = &[
 const ALUA_DIR: &str = "/var/target/alua";
 /// Where saved persistent reservations would be.
 const APTPL_DIR: &str = "/var/target/pr";
-
-fn word(words: &[String], at: usize) -> &str {
-    words.get(at).map_or("", String::as_str)
-}
 
 fn lu_groups(_: &mut Context<'_, '_>, _: &[String]) -> Result<()> {
     refused("ALUA logical unit groups")
@@ -529,8 +526,11 @@ fn show_udev_path(context: &mut Context<'_, '_>, words: &[String]) -> Result<()>
 
 fn show_wwn(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let id = existing(context, words)?;
-    let dir = layout::backstore(&id).join("wwn");
-    for (name, value) in context.configfs().readings(&dir)?.0 {
+    show_values(context, &layout::backstore(&id).join("wwn"))
+}
+
+fn show_values(context: &mut Context<'_, '_>, dir: &Path) -> Result<()> {
+    for (name, value) in context.configfs().readings(dir)?.0 {
         context.say(&format!("{name}: {value}"))?;
     }
     Ok(())
@@ -549,11 +549,7 @@ fn show_reservations(context: &mut Context<'_, '_>, words: &[String]) -> Result<
 
 fn list_attributes(context: &mut Context<'_, '_>, words: &[String]) -> Result<()> {
     let id = existing(context, words)?;
-    let dir = layout::backstore(&id).join("attrib");
-    for (name, value) in context.configfs().readings(&dir)?.0 {
-        context.say(&format!("{name}: {value}"))?;
-    }
-    Ok(())
+    show_values(context, &layout::backstore(&id).join("attrib"))
 }
 
 fn list_hbas(context: &mut Context<'_, '_>, _: &[String]) -> Result<()> {

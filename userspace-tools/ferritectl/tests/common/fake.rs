@@ -271,6 +271,7 @@ impl Fake {
                             0o444,
                             "Status: DEACTIVATED  SectorSize: 0\n        Major: 0 Minor: 0",
                         ),
+                        ("lba_map", 0o644, ""),
                         ("udev_path", 0o644, ""),
                     ],
                 );
@@ -516,6 +517,11 @@ impl Fake {
                 self.set(&dir.join("info"), &info)?;
                 self.set(&dir.join("udev_path"), text)
             }
+            (Some(Shape::Backstore), _, "lba_map") => match text {
+                "" => bad("needs a line for each segment; NULL alone removes the map"),
+                "NULL" => self.set(path, ""),
+                map => self.set(path, &map.replace("; ", "\n")),
+            },
             (Some(Shape::Group), _, "tg_pt_gp_id") => {
                 let old = self.raw(path);
                 let siblings = fs::read_dir(self.root.join(dir.parent().unwrap())).unwrap();
