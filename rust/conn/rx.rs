@@ -373,8 +373,18 @@ impl Rx {
         self.progress(conn, owner, task, None);
     }
 
-    /// Ends the aborted ones of the tasks that wait for data.
+    /// Ends the aborted ones of the tasks that wait for data, also the one of which a PDU is
+    /// being received: whoever has aborted it is not to wait until this peer sends the rest.
     pub(super) fn sweep(&mut self) {
+        if matches!(&self.sink, Sink::Task { task, .. } if task.shared().is_aborted()) {
+            let sink = core::mem::replace(&mut self.sink, Sink::Discard);
+            if let Sink::Task { task, place, .. } = sink {
+                if let Some(place) = place.and_then(|at| self.collecting.get_mut(at)) {
+                    place.generation = place.generation.wrapping_add(1);
+                }
+                aborted(task);
+            }
+        }
         for place in self.collecting.iter_mut() {
             if let Some(task) = place.task.take_if(|t| t.shared().is_aborted()) {
                 place.generation = place.generation.wrapping_add(1);
