@@ -1110,7 +1110,16 @@ impl Rx {
             return;
         };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
-        while let Some(due) = session.take_deferred(&link) {
+        loop {
+            if conn.out.open(owner).is_none_or(|out| out.is_high()) {
+                // Each may bring an answer. Their turn is when there is room for it.
+                conn.deferred.put(1);
+                conn.resume_wanted.put(1);
+                return;
+            }
+            let Some(due) = session.take_deferred(&link) else {
+                return;
+            };
             if let Ok(Request::TaskMgmt(pdu)) = Request::parse(&due.header) {
                 if due.in_vain {
                     let rejected = TmResponse::FunctionRejected;
