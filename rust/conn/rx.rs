@@ -1209,7 +1209,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        if misc::may_log(misc::Topic::Peers) && response != TmResponse::FunctionComplete {
+        if response != TmResponse::FunctionComplete && misc::may_log(misc::Topic::Peers) {
             pr_info!(
                 "{}: task management {:?}: {:?}\n",
                 session.initiator().as_str(),
