@@ -245,8 +245,19 @@ impl Doors {
     /// Whether sessions may have one more connection, from that address. Those
     /// that are on their way out count until they are gone.
     pub(crate) fn has_room(&self, from: IpAddr) -> bool {
+        self.has_room_for(from, 1)
+    }
+
+    /// The same for one that takes the place of another one. What is replaced while a disk
+    /// hangs keeps its memory: there may be twice as many in all, and no more.
+    pub(crate) fn has_room_instead(&self, from: IpAddr) -> bool {
+        self.has_room_for(from, 2)
+    }
+
+    fn has_room_for(&self, from: IpAddr, times: u32) -> bool {
         let [_, all, same] = self.count(Some(from));
-        all < limits::connections() && same < limits::connections_per_address()
+        all < limits::connections().saturating_mul(times)
+            && same < limits::connections_per_address().saturating_mul(times)
     }
 
     /// Looks whether somebody waits whose knock was lost, as when memory ran

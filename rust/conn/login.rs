@@ -554,7 +554,7 @@ impl Host for Asker<'_> {
             SessionType::Normal => self.found.tpg.clone(),
             SessionType::Discovery => None,
         };
-        // One that takes another one's place needs none.
+        // One that takes another one's place, or joins its session, may come all the same.
         let replaces = |tpg: &Arc<Tpg>| {
             let mut found = false;
             tpg.for_each_session(&mut |s| {
@@ -565,7 +565,8 @@ impl Host for Asker<'_> {
         };
         if let Some(tpg) = &tpg {
             let doors = &self.conn.targets.doors;
-            if !doors.has_room(self.conn.peer().ip()) && !replaces(tpg) {
+            let from = self.conn.peer().ip();
+            if !doors.has_room(from) && !(replaces(tpg) && doors.has_room_instead(from)) {
                 stats::one(Stat::LoginsTurnedAway);
                 if misc::may_log(misc::Topic::Peers) {
                     pr_warn!(
