@@ -754,7 +754,7 @@ impl Rx {
     /// The data segment is for the control work. False without memory: as if nothing
     /// had come a login would be refused for good, and discovery find no targets.
     fn pass_to_control(&mut self, len: u32) -> bool {
-        let bytes = KVec::from_elem(0u8, len as usize, GFP_ATOMIC | __GFP_NOWARN);
+        let bytes = misc::zeros(len as usize, GFP_ATOMIC | __GFP_NOWARN);
         let there = bytes.is_ok();
         if let Ok(bytes) = bytes {
             self.sink = Sink::Bytes(bytes);

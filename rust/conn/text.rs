@@ -90,8 +90,8 @@ impl TextState {
 
     fn make_room(&mut self) -> Result {
         if self.text.is_empty() {
-            self.text = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
-            self.out = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.text = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.out = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
         }
         Ok(())
     }
