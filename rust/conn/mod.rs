@@ -274,7 +274,8 @@ impl Conn {
         mut sock: Sock<Conn>,
     ) -> Result<Arc<Self>> {
         let (local, peer) = sock.names()?;
-        let rx = SockCell::new(&sock, Rx::new());
+        let reader = sock.reader().ok_or(EINVAL)?;
+        let rx = SockCell::new(&sock, Rx::new(reader));
         let out = SockCell::new(&sock, Out::new()?);
         let tx = SockCell::new(&sock, Tx::new()?);
         let now = misc::now_ms();
@@ -1099,7 +1100,9 @@ impl WorkItem<CLOSE> for Conn {
             Self::transmit(this.as_arc_borrow(), &owner);
             // What is left unread would make the end a reset, which may
             // overtake what was just said.
-            owner.read(&mut |slice| slice.len());
+            if let Some(mut rx) = this.rx.open(&owner) {
+                rx.drain(&owner);
+            };
         }
         this.sock.release(!gentle);
         let link: Arc<dyn Link> = this.clone();

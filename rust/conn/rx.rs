@@ -92,7 +92,8 @@ use crate::{
         },
         socket::{
             Context,
-            Owner, //
+            Owner,
+            Reader, //
         }, //
     },
     task::{
@@ -202,6 +203,8 @@ struct Place {
 
 /// The receiving half of a connection.
 pub(super) struct Rx {
+    /// None while it is used.
+    reader: Option<Reader>,
     mode: Mode,
     stage: Stage,
     /// Bytes of the present stage that have come.
@@ -255,8 +258,9 @@ impl Room {
 }
 
 impl Rx {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(reader: Reader) -> Self {
         Self {
+            reader: Some(reader),
             mode: Mode::Login,
             stage: Stage::Head,
             got: 0,
@@ -449,10 +453,13 @@ impl Rx {
         if self.r2t_due {
             self.ask_again(conn, owner);
         }
+        let Some(mut reader) = self.reader.take() else {
+            return;
+        };
         let mut budget = BUDGET_BYTES;
         let mut pdus = 0u64;
         let context = Context::here();
-        owner.read(&mut |slice: &mut SkbSlice<'_>| {
+        owner.read(&mut reader, &mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
                 let before = slice.len();
@@ -466,6 +473,7 @@ impl Rx {
             }
             offered.saturating_sub(slice.len())
         });
+        self.reader = Some(reader);
         let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
             conn.heard.put(1);
@@ -480,6 +488,13 @@ impl Rx {
         if budget == 0 {
             conn.resume.put(1);
             Arc::<Conn>::from(conn).kick();
+        }
+    }
+
+    /// Drops what has arrived.
+    pub(super) fn drain(&mut self, owner: &Owner<'_>) {
+        if let Some(reader) = self.reader.as_mut() {
+            owner.read(reader, &mut |slice: &mut SkbSlice<'_>| slice.len());
         }
     }
 
