@@ -280,11 +280,12 @@ fn finish(
     if !session.join(result.cid, facts, link) {
         return conn.clone().end(Why::Lost);
     }
-    // Its portal group may have been shut, or the session replaced, while it
-    // had no connection to close.
+    // Its portal group may have been shut, or the session replaced or logged out, while this
+    // connection was not there to be closed.
     let listed = session.tpg().is_none_or(|tpg| tpg.has_session(&session));
+    let stays = listed && !session.is_doomed();
     conn.session.populate(session);
-    if !listed {
+    if !stays {
         return conn.clone().end(Why::Removed);
     }
     let level = conn

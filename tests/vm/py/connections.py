@@ -242,12 +242,17 @@ one.wait(R2T, tag)
 itt = one.function(ABORT_TASK, tag=tag, ref=session.cmd_sn - 1)
 check_eq("ABORT TASK is complete", COMPLETE, one.wait(TASK_MGMT_RESPONSE, itt).header[2])
 
+def choke(line):
+    """Has more data sent than goes on its way as long as nothing is read."""
+    line.ready()
+    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    return [line.command(read10(0, 2048), expect=1 << 20) for _ in range(12)]
+
+
 # Functions that become due beside as many answers as may wait: the initiator does not read.
 port = Session("80feed000037")
 busy, other = port.add(0, MaxConnections="2"), port.add(1)
-busy.ready()
-busy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-reads = [busy.command(read10(0, 2048), expect=1 << 20) for _ in range(12)]
+reads = choke(busy)
 check("the target has its READs", other.progress() == port.cmd_sn)
 sn = port.cmd_sn
 functions = [busy.request(TASK_MGMT, 0x80 | ABORT_TASK_SET, lun=lun(99), immediate=True, cmd_sn=sn + 1)
@@ -511,6 +516,18 @@ end = time.monotonic() + 5
 while "LIO Session ID" in info() and time.monotonic() < end:
     time.sleep(0.1)
 check("it is gone", "LIO Session ID" not in info(), info())
+
+port = Session("80feed000038")
+line = port.add(0, MaxConnections="2")
+choke(line)
+line.leave(0, reason=0)
+time.sleep(0.5)
+try:
+    seen = port.add(1).ping()
+except (Closed, Refused, TimeoutError) as error:
+    seen = error
+check("a session that is logged out, and has not been told yet, takes no more connections", seen is not True, seen)
+line.reset()
 
 session = Session("80feed000035")
 lines = [session.add(0, MaxConnections="4"), session.add(1), session.add(2)]
