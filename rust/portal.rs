@@ -19,6 +19,7 @@ use crate::{
         socket::{
             Knock,
             Listener,
+            NetId,
             NetNs, //
         },
         work, //
@@ -142,6 +143,11 @@ impl Portal {
         self.door.id
     }
 
+    /// The network namespace that it is in.
+    pub(crate) fn net(&self) -> NetId {
+        self.door.net.id()
+    }
+
     /// What came by it.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
@@ -180,7 +186,7 @@ impl Doors {
     /// oldest one of the same address has to go, so that those who connect and
     /// say nothing keep nobody out.
     fn admit(&self, door: &Door, sock: crate::sys::socket::Sock<Conn>) {
-        let Ok(conn) = Conn::new(&door.targets, door.id, sock) else {
+        let Ok(conn) = Conn::new(&door.targets, door.id, door.net.id(), sock) else {
             return;
         };
         let from = conn.peer().ip();
@@ -322,7 +328,9 @@ fn same_host(a: IpAddr, b: IpAddr) -> bool {
 pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Portal>> {
     let net = NetNs::current();
     let mut doors = targets.doors.doors.lock();
-    let known = doors.iter().find(|d| d.addr == addr && d.net.same(&net));
+    let known = doors
+        .iter()
+        .find(|d| d.addr == addr && d.net.id() == net.id());
     let door = match known {
         Some(door) => door.clone(),
         None => {

@@ -65,6 +65,7 @@ use crate::{
         },
         socket::{
             Handler,
+            NetId,
             Owner,
             Sock,
             SockCell, //
@@ -170,6 +171,8 @@ pub(crate) struct Conn {
     targets: Arc<Targets>,
     /// The number of the listening socket that it came by.
     door: u64,
+    /// The network namespace of that.
+    net: NetId,
     local: SocketAddr,
     peer: SocketAddr,
     sock: Sock<Conn>,
@@ -271,6 +274,7 @@ impl Conn {
     pub(crate) fn new(
         targets: &Arc<Targets>,
         door: u64,
+        net: NetId,
         mut sock: Sock<Conn>,
     ) -> Result<Arc<Self>> {
         let (local, peer) = sock.names()?;
@@ -283,6 +287,7 @@ impl Conn {
             try_pin_init!(Self {
                 targets: targets.clone(),
                 door,
+                net,
                 local,
                 peer,
                 sock,

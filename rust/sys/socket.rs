@@ -72,11 +72,16 @@ impl NetNs {
         Self(unsafe { NonNull::new_unchecked(net) })
     }
 
-    /// Whether both are the same namespace.
-    pub(crate) fn same(&self, other: &NetNs) -> bool {
-        self.0 == other.0
+    /// Which one it is.
+    pub(crate) fn id(&self) -> NetId {
+        NetId(self.0.as_ptr() as usize)
     }
 }
+
+/// Which network namespace something is of: no two that are alive have the same, and each
+/// lives as long as a socket of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NetId(usize);
 
 impl Drop for NetNs {
     fn drop(&mut self) {
