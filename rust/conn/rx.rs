@@ -124,6 +124,9 @@ use kernel::{
 /// Bytes taken in one go before others get the CPU.
 const BUDGET_BYTES: usize = 1 << 20;
 
+/// What the end of a PDU counts as of these, at least: short ones take their time, too.
+const PDU_COST: usize = 512;
+
 /// Answers kept free for what is no R2T.
 const R2T_RESERVE: usize = 20;
 
@@ -457,14 +460,18 @@ impl Rx {
             return;
         };
         let mut budget = BUDGET_BYTES;
+        let mut used = 0usize;
         let mut pdus = 0u64;
         let context = Context::here();
         owner.read(&mut reader, &mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
-                let before = slice.len();
+                let (before, whole) = (slice.len(), pdus);
                 self.step(conn, owner, slice, &mut pdus);
-                budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
+                let taken = before.saturating_sub(slice.len());
+                used = used.saturating_add(taken);
+                let least = if pdus == whole { 1 } else { PDU_COST };
+                budget = budget.saturating_sub(taken.max(least));
             }
             // The submit thread cannot have run yet: it is of this CPU.
             let held = conn.ack.now();
@@ -474,7 +481,6 @@ impl Rx {
             offered.saturating_sub(slice.len())
         });
         self.reader = Some(reader);
-        let used = BUDGET_BYTES.saturating_sub(budget) as u64;
         if used != 0 {
             conn.heard.put(1);
             let (bytes, whole) = match context {
@@ -482,7 +488,7 @@ impl Rx {
                 Context::Batch => (Stat::RxBatchBytes, Stat::RxBatchPdus),
                 Context::Task => (Stat::RxTaskBytes, Stat::RxTaskPdus),
             };
-            stats::add(bytes, used);
+            stats::add(bytes, used as u64);
             stats::add(whole, pdus);
         }
         if budget == 0 {
