@@ -103,9 +103,11 @@ def replace():
     conn.command(read10(0, 8), expect=4096)
     conn.ping()
     time.sleep(0.2)
+    held.append(conn)
     return 0
 
 
+held = []
 check("no connection is left", until(lambda: in_use()["connections"] == 0), in_use())
 limit(4)
 suspend("slow")
