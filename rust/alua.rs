@@ -16,7 +16,10 @@ use crate::{
         sense::Sense,
         status::Status, //
     },
-    sys::pages::Gfp,
+    sys::{
+        misc,
+        pages::Gfp, //
+    },
     target::{
         Arrival,
         Nexus, //
@@ -70,7 +73,7 @@ pub(crate) fn run(mut task: Task) {
 
 fn answer(task: Task, alloc: u32, write: impl FnOnce(&mut [u8]) -> usize) {
     let len = usize::try_from(alloc).unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
-    let Ok(mut bytes) = KVec::from_elem(0u8, len, GFP_KERNEL) else {
+    let Ok(mut bytes) = misc::zeros(len, GFP_KERNEL) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
     let whole = write(&mut bytes);

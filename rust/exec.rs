@@ -620,7 +620,7 @@ impl From<Sense> for NoAnswer {
 
 /// Builds the data-in of a command, clipped to `want` bytes.
 fn build(head: &task::Head, command: Command, want: usize) -> Result<KVec<u8>, NoAnswer> {
-    let mut out = KVec::from_elem(0u8, want, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
+    let mut out = misc::zeros(want, GFP_ATOMIC).map_err(|_| NoAnswer::Busy)?;
     let full = match (&head.nexus, command) {
         (_, Command::ReportLuns { select, .. }) => report_luns(head, select, &mut out)?,
         (Some(nexus), command) if !nexus.is_gone() => with_unit(head, nexus, command, &mut out)?,

@@ -19,6 +19,7 @@ use crate::{
         socket::{
             Knock,
             Listener,
+            NetId,
             NetNs, //
         },
         work, //
@@ -142,6 +143,11 @@ impl Portal {
         self.door.id
     }
 
+    /// The network namespace that it is in.
+    pub(crate) fn net(&self) -> NetId {
+        self.door.net.id()
+    }
+
     /// What came by it.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
@@ -180,7 +186,7 @@ impl Doors {
     /// oldest one of the same address has to go, so that those who connect and
     /// say nothing keep nobody out.
     fn admit(&self, door: &Door, sock: crate::sys::socket::Sock<Conn>) {
-        let Ok(conn) = Conn::new(&door.targets, door.id, sock) else {
+        let Ok(conn) = Conn::new(&door.targets, door.id, door.net.id(), sock) else {
             return;
         };
         let from = conn.peer().ip();
@@ -245,8 +251,19 @@ impl Doors {
     /// Whether sessions may have one more connection, from that address. Those
     /// that are on their way out count until they are gone.
     pub(crate) fn has_room(&self, from: IpAddr) -> bool {
+        self.has_room_for(from, 1)
+    }
+
+    /// The same for one that takes the place of another one. What is replaced while a disk
+    /// hangs keeps its memory: there may be twice as many in all, and no more.
+    pub(crate) fn has_room_instead(&self, from: IpAddr) -> bool {
+        self.has_room_for(from, 2)
+    }
+
+    fn has_room_for(&self, from: IpAddr, times: u32) -> bool {
         let [_, all, same] = self.count(Some(from));
-        all < limits::connections() && same < limits::connections_per_address()
+        all < limits::connections().saturating_mul(times)
+            && same < limits::connections_per_address().saturating_mul(times)
     }
 
     /// Looks whether somebody waits whose knock was lost, as when memory ran
@@ -311,7 +328,9 @@ fn same_host(a: IpAddr, b: IpAddr) -> bool {
 pub(crate) fn open(targets: &Arc<Targets>, addr: SocketAddr) -> Result<Arc<Portal>> {
     let net = NetNs::current();
     let mut doors = targets.doors.doors.lock();
-    let known = doors.iter().find(|d| d.addr == addr && d.net.same(&net));
+    let known = doors
+        .iter()
+        .find(|d| d.addr == addr && d.net.id() == net.id());
     let door = match known {
         Some(door) => door.clone(),
         None => {

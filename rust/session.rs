@@ -616,6 +616,11 @@ impl Session {
             && self.doomed.now() == 0
     }
 
+    /// Whether it is to end, with all its connections.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.doomed.now() != 0
+    }
+
     /// Until when tasks of a connection that goes now are kept.
     fn retain_until(&self) -> u64 {
         let params = &self.identity.params;

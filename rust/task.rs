@@ -489,8 +489,7 @@ impl Body {
         if self.data.len() < len {
             return Err(too_short());
         }
-        let mut list =
-            KVec::from_elem(0u8, len, GFP_KERNEL).map_err(|_| Outcome::status(Status::Busy))?;
+        let mut list = misc::zeros(len, GFP_KERNEL).map_err(|_| Outcome::status(Status::Busy))?;
         self.data.read_at(0, &mut list).map_err(|_| too_short())?;
         Ok(list)
     }

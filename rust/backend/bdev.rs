@@ -601,7 +601,7 @@ fn write_same(
         if body.data.len() != block || body.edtl as usize != block {
             return Sense::INVALID_FIELD_IN_CDB.into();
         }
-        match KVec::from_elem(0u8, block, GFP_KERNEL) {
+        match misc::zeros(block, GFP_KERNEL) {
             Ok(buffer) => pattern = buffer,
             Err(_) => return Outcome::status(Status::Busy),
         }

@@ -138,8 +138,8 @@ impl LoginState {
 
     fn make_room(&mut self) -> Result {
         if self.text.is_empty() {
-            self.text = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
-            self.out = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.text = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.out = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
         }
         Ok(())
     }
@@ -280,11 +280,12 @@ fn finish(
     if !session.join(result.cid, facts, link) {
         return conn.clone().end(Why::Lost);
     }
-    // Its portal group may have been shut, or the session replaced, while it
-    // had no connection to close.
+    // Its portal group may have been shut, or the session replaced or logged out, while this
+    // connection was not there to be closed.
     let listed = session.tpg().is_none_or(|tpg| tpg.has_session(&session));
+    let stays = listed && !session.is_doomed();
     conn.session.populate(session);
-    if !listed {
+    if !stays {
         return conn.clone().end(Why::Removed);
     }
     let level = conn
@@ -554,7 +555,7 @@ impl Host for Asker<'_> {
             SessionType::Normal => self.found.tpg.clone(),
             SessionType::Discovery => None,
         };
-        // One that takes another one's place needs none.
+        // One that takes another one's place, or joins its session, may come all the same.
         let replaces = |tpg: &Arc<Tpg>| {
             let mut found = false;
             tpg.for_each_session(&mut |s| {
@@ -565,7 +566,8 @@ impl Host for Asker<'_> {
         };
         if let Some(tpg) = &tpg {
             let doors = &self.conn.targets.doors;
-            if !doors.has_room(self.conn.peer().ip()) && !replaces(tpg) {
+            let from = self.conn.peer().ip();
+            if !doors.has_room(from) && !(replaces(tpg) && doors.has_room_instead(from)) {
                 stats::one(Stat::LoginsTurnedAway);
                 if misc::may_log(misc::Topic::Peers) {
                     pr_warn!(

@@ -65,6 +65,7 @@ use crate::{
         },
         socket::{
             Handler,
+            NetId,
             Owner,
             Sock,
             SockCell, //
@@ -170,6 +171,8 @@ pub(crate) struct Conn {
     targets: Arc<Targets>,
     /// The number of the listening socket that it came by.
     door: u64,
+    /// The network namespace of that.
+    net: NetId,
     local: SocketAddr,
     peer: SocketAddr,
     sock: Sock<Conn>,
@@ -271,10 +274,12 @@ impl Conn {
     pub(crate) fn new(
         targets: &Arc<Targets>,
         door: u64,
+        net: NetId,
         mut sock: Sock<Conn>,
     ) -> Result<Arc<Self>> {
         let (local, peer) = sock.names()?;
-        let rx = SockCell::new(&sock, Rx::new());
+        let reader = sock.reader().ok_or(EINVAL)?;
+        let rx = SockCell::new(&sock, Rx::new(reader));
         let out = SockCell::new(&sock, Out::new()?);
         let tx = SockCell::new(&sock, Tx::new()?);
         let now = misc::now_ms();
@@ -282,6 +287,7 @@ impl Conn {
             try_pin_init!(Self {
                 targets: targets.clone(),
                 door,
+                net,
                 local,
                 peer,
                 sock,
@@ -1099,7 +1105,9 @@ impl WorkItem<CLOSE> for Conn {
             Self::transmit(this.as_arc_borrow(), &owner);
             // What is left unread would make the end a reset, which may
             // overtake what was just said.
-            owner.read(&mut |slice| slice.len());
+            if let Some(mut rx) = this.rx.open(&owner) {
+                rx.drain(&owner);
+            };
         }
         this.sock.release(!gentle);
         let link: Arc<dyn Link> = this.clone();

@@ -92,7 +92,8 @@ use crate::{
         },
         socket::{
             Context,
-            Owner, //
+            Owner,
+            Reader, //
         }, //
     },
     task::{
@@ -122,6 +123,9 @@ use kernel::{
 
 /// Bytes taken in one go before others get the CPU.
 const BUDGET_BYTES: usize = 1 << 20;
+
+/// What the end of a PDU counts as of these, at least: short ones take their time, too.
+const PDU_COST: usize = 512;
 
 /// Answers kept free for what is no R2T.
 const R2T_RESERVE: usize = 20;
@@ -202,6 +206,8 @@ struct Place {
 
 /// The receiving half of a connection.
 pub(super) struct Rx {
+    /// None while it is used.
+    reader: Option<Reader>,
     mode: Mode,
     stage: Stage,
     /// Bytes of the present stage that have come.
@@ -255,8 +261,9 @@ impl Room {
 }
 
 impl Rx {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(reader: Reader) -> Self {
         Self {
+            reader: Some(reader),
             mode: Mode::Login,
             stage: Stage::Head,
             got: 0,
@@ -373,8 +380,18 @@ impl Rx {
         self.progress(conn, owner, task, None);
     }
 
-    /// Ends the aborted ones of the tasks that wait for data.
+    /// Ends the aborted ones of the tasks that wait for data, also the one of which a PDU is
+    /// being received: whoever has aborted it is not to wait until this peer sends the rest.
     pub(super) fn sweep(&mut self) {
+        if matches!(&self.sink, Sink::Task { task, .. } if task.shared().is_aborted()) {
+            let sink = core::mem::replace(&mut self.sink, Sink::Discard);
+            if let Sink::Task { task, place, .. } = sink {
+                if let Some(place) = place.and_then(|at| self.collecting.get_mut(at)) {
+                    place.generation = place.generation.wrapping_add(1);
+                }
+                aborted(task);
+            }
+        }
         for place in self.collecting.iter_mut() {
             if let Some(task) = place.task.take_if(|t| t.shared().is_aborted()) {
                 place.generation = place.generation.wrapping_add(1);
@@ -439,15 +456,22 @@ impl Rx {
         if self.r2t_due {
             self.ask_again(conn, owner);
         }
+        let Some(mut reader) = self.reader.take() else {
+            return;
+        };
         let mut budget = BUDGET_BYTES;
+        let mut used = 0usize;
         let mut pdus = 0u64;
         let context = Context::here();
-        owner.read(&mut |slice: &mut SkbSlice<'_>| {
+        owner.read(&mut reader, &mut |slice: &mut SkbSlice<'_>| {
             let offered = slice.len();
             while !slice.is_empty() && budget > 0 && self.may_go_on(conn, owner) {
-                let before = slice.len();
+                let (before, whole) = (slice.len(), pdus);
                 self.step(conn, owner, slice, &mut pdus);
-                budget = budget.saturating_sub(before.saturating_sub(slice.len()).max(1));
+                let taken = before.saturating_sub(slice.len());
+                used = used.saturating_add(taken);
+                let least = if pdus == whole { 1 } else { PDU_COST };
+                budget = budget.saturating_sub(taken.max(least));
             }
             // The submit thread cannot have run yet: it is of this CPU.
             let held = conn.ack.now();
@@ -456,7 +480,7 @@ impl Rx {
             }
             offered.saturating_sub(slice.len())
         });
-        let used = BUDGET_BYTES.saturating_sub(budget) as u64;
+        self.reader = Some(reader);
         if used != 0 {
             conn.heard.put(1);
             let (bytes, whole) = match context {
@@ -464,12 +488,19 @@ impl Rx {
                 Context::Batch => (Stat::RxBatchBytes, Stat::RxBatchPdus),
                 Context::Task => (Stat::RxTaskBytes, Stat::RxTaskPdus),
             };
-            stats::add(bytes, used);
+            stats::add(bytes, used as u64);
             stats::add(whole, pdus);
         }
         if budget == 0 {
             conn.resume.put(1);
             Arc::<Conn>::from(conn).kick();
+        }
+    }
+
+    /// Drops what has arrived.
+    pub(super) fn drain(&mut self, owner: &Owner<'_>) {
+        if let Some(reader) = self.reader.as_mut() {
+            owner.read(reader, &mut |slice: &mut SkbSlice<'_>| slice.len());
         }
     }
 
@@ -744,7 +775,7 @@ impl Rx {
     /// The data segment is for the control work. False without memory: as if nothing
     /// had come a login would be refused for good, and discovery find no targets.
     fn pass_to_control(&mut self, len: u32) -> bool {
-        let bytes = KVec::from_elem(0u8, len as usize, GFP_ATOMIC | __GFP_NOWARN);
+        let bytes = misc::zeros(len as usize, GFP_ATOMIC | __GFP_NOWARN);
         let there = bytes.is_ok();
         if let Ok(bytes) = bytes {
             self.sink = Sink::Bytes(bytes);
@@ -1100,7 +1131,16 @@ impl Rx {
             return;
         };
         let link: Arc<dyn Link> = Arc::<Conn>::from(conn);
-        while let Some(due) = session.take_deferred(&link) {
+        loop {
+            if conn.out.open(owner).is_none_or(|out| out.is_high()) {
+                // Each may bring an answer. Their turn is when there is room for it.
+                conn.deferred.put(1);
+                conn.resume_wanted.put(1);
+                return;
+            }
+            let Some(due) = session.take_deferred(&link) else {
+                return;
+            };
             if let Ok(Request::TaskMgmt(pdu)) = Request::parse(&due.header) {
                 if due.in_vain {
                     let rejected = TmResponse::FunctionRejected;
@@ -1190,7 +1230,7 @@ impl Rx {
         let Some(session) = conn.session.as_ref() else {
             return;
         };
-        if misc::may_log(misc::Topic::Peers) && response != TmResponse::FunctionComplete {
+        if response != TmResponse::FunctionComplete && misc::may_log(misc::Topic::Peers) {
             pr_info!(
                 "{}: task management {:?}: {:?}\n",
                 session.initiator().as_str(),

@@ -90,8 +90,8 @@ impl TextState {
 
     fn make_room(&mut self) -> Result {
         if self.text.is_empty() {
-            self.text = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
-            self.out = KVec::from_elem(0u8, TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.text = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
+            self.out = misc::zeros(TEXT_BUFFER_LEN, GFP_KERNEL)?;
         }
         Ok(())
     }
@@ -231,7 +231,11 @@ impl Lister<'_> {
             if !self.shows(&tpg) {
                 continue;
             }
-            tpg.for_each_portal(&mut |addr| {
+            tpg.for_each_portal(&mut |portal| {
+                if portal.net() != self.conn.net {
+                    // It is of another network, where the initiator is not.
+                    return;
+                }
                 n = n.saturating_add(1);
                 if full.is_some() || n < from {
                     return;
@@ -245,7 +249,7 @@ impl Lister<'_> {
                 }
                 let mut text = AddressText::new();
                 let written = text
-                    .put(self.reachable(*addr))
+                    .put(self.reachable(portal.addr()))
                     .is_ok_and(|text| ffp::write_address(text, tpg.tag(), out).is_ok());
                 if !written {
                     full = Some(n);

@@ -47,6 +47,22 @@ mod tests {
     }
 
     #[test]
+    fn zeros_are_zeros() -> Result {
+        for len in [0, 1, 7, 48, 4096, 8191, 8192, 20000] {
+            for flags in [GFP_KERNEL, GFP_ATOMIC | __GFP_NOWARN] {
+                // What is left behind is what is allocated next, most of the time.
+                let mut before = KVec::from_elem(0u8, len, flags)?;
+                misc::random(&mut before);
+                drop(before);
+                let bytes = misc::zeros(len, flags)?;
+                check(bytes.len() == len, "as many as were asked for")?;
+                check(bytes.iter().all(|b| *b == 0), "all are 0")?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn pages_keep_what_is_written() -> Result {
         for len in [
             1,

@@ -25,6 +25,7 @@ mod tests {
             Listener,
             NetNs,
             Owner,
+            Reader,
             Sock,
             SockCell, //
         }, //
@@ -63,6 +64,7 @@ mod tests {
 
     /// What has come by a socket.
     struct Received {
+        reader: Reader,
         bytes: u64,
         sum: u64,
     }
@@ -92,13 +94,14 @@ mod tests {
             if self.rx.open(owner).is_some() {
                 self.twice.fetch_add(1, Full);
             }
-            owner.read(&mut |slice| {
+            let Received { reader, bytes, sum } = &mut *rx;
+            owner.read(reader, &mut |slice| {
                 let mut buf = [0u8; 256];
                 let n = slice.len().min(buf.len());
                 if let Some(part) = buf.get_mut(..n) {
                     if slice.copy_to_slice(part).is_ok() {
-                        rx.bytes += n as u64;
-                        rx.sum += part.iter().map(|b| u64::from(*b)).sum::<u64>();
+                        *bytes += n as u64;
+                        *sum += part.iter().map(|b| u64::from(*b)).sum::<u64>();
                     }
                 }
                 n
@@ -175,10 +178,17 @@ mod tests {
     fn ear(census: &Census, port: u16) -> Result<(Arc<Ear>, Peer)> {
         let listener = listen(port)?;
         let peer = Peer::connect(port)?;
-        let sock = accept(&listener)?;
+        let mut sock = accept(&listener)?;
+        let reader = sock.reader().ok_or(EINVAL)?;
+        check(sock.reader().is_none(), "nobody else reads it")?;
+        let received = Received {
+            reader,
+            bytes: 0,
+            sum: 0,
+        };
         let ear = Arc::new(
             Ear {
-                rx: SockCell::new(&sock, Received { bytes: 0, sum: 0 }),
+                rx: SockCell::new(&sock, received),
                 tx: SockCell::new(&sock, 0),
                 sock,
                 calls: Atomic::new(0),

@@ -4,6 +4,10 @@
 
 use super::bindings;
 use kernel::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     bindings::module,
     prelude::*, //
 };
@@ -54,6 +58,19 @@ pub(crate) fn is_interrupted() -> bool {
 /// The error of a number that the kernel crate has no name for.
 pub(in crate::sys) fn error_of(number: u32) -> Error {
     Error::from_errno(i32::try_from(number).map_or(-22, i32::wrapping_neg))
+}
+
+/// `len` bytes, all 0: cleared as a whole, where `KVec::from_elem` writes one after the other.
+/// Any context that `flags` are for.
+///
+/// # Errors
+///
+/// [`AllocError`] when memory is short.
+pub(crate) fn zeros(len: usize, flags: Flags) -> Result<KVec<u8>, AllocError> {
+    let mut bytes = KVec::with_capacity(len, flags | __GFP_ZERO)?;
+    // SAFETY: There is room for `len` bytes, and the allocator has set all of them to 0.
+    unsafe { bytes.inc_len(len) };
+    Ok(bytes)
 }
 
 /// `text` with a NUL behind it, for `CStr::from_bytes_with_nul`. Process context.

@@ -72,11 +72,16 @@ impl NetNs {
         Self(unsafe { NonNull::new_unchecked(net) })
     }
 
-    /// Whether both are the same namespace.
-    pub(crate) fn same(&self, other: &NetNs) -> bool {
-        self.0 == other.0
+    /// Which one it is.
+    pub(crate) fn id(&self) -> NetId {
+        NetId(self.0.as_ptr() as usize)
     }
 }
+
+/// Which network namespace something is of: no two that are alive have the same, and each
+/// lives as long as a socket of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NetId(usize);
 
 impl Drop for NetNs {
     fn drop(&mut self) {
@@ -258,10 +263,12 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// - A reference to `sk` is ours; `sock`'s socket is released once.
 /// - While attached, `user` is a pointer from `Arc::into_raw`, and the
 ///   socket's user data; zero otherwise.
+/// - There is a [`Reader`] of it only if `has_reader` is set.
 pub(crate) struct Sock<H: Handler> {
     sk: NonNull<bindings::sock>,
     sock: Atomic<usize>,
     user: Atomic<usize>,
+    has_reader: bool,
     _owns: PhantomData<Arc<H>>,
 }
 
@@ -287,8 +294,20 @@ impl<H: Handler> Sock<H> {
             sk,
             sock: Atomic::new(sock.as_ptr() as usize),
             user: Atomic::new(0),
+            has_reader: false,
             _owns: PhantomData,
         }
+    }
+
+    /// What it is read with; once.
+    pub(crate) fn reader(&mut self) -> Option<Reader> {
+        if core::mem::replace(&mut self.has_reader, true) {
+            return None;
+        }
+        // SAFETY: `sk` is alive by the type invariant.
+        unsafe { bindings::fer_sk_hold(self.sk.as_ptr()) };
+        // INVARIANT: It is the first one, and the reference was just taken.
+        Some(Reader(self.sk))
     }
 
     /// Lets TCP ask the peer often whether it is there, for one whom nobody else
@@ -465,6 +484,24 @@ impl<H: Handler> Drop for Sock<H> {
     }
 }
 
+/// What a socket is read with. Whoever reads has it to himself, so that nothing which is called
+/// while bytes are looked at can read the same socket: these could be freed.
+///
+/// # Invariants
+///
+/// There is no other one of the socket, and one reference to the socket is ours.
+pub(crate) struct Reader(NonNull<bindings::sock>);
+
+// SAFETY: It is a reference to a `struct sock`, which any thread may give back.
+unsafe impl Send for Reader {}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the reference is ours.
+        unsafe { bindings::fer_sk_put(self.0.as_ptr()) };
+    }
+}
+
 /// The right to a socket and to all the state that hangs on it.
 ///
 /// # Invariants
@@ -536,8 +573,10 @@ impl Owner<'_> {
     }
 
     /// Offers what has arrived to `take`, which returns how much it used; less
-    /// than offered means "no more now".
-    pub(crate) fn read<F>(&self, take: &mut F)
+    /// than offered means "no more now". Nothing happens if `reader` is another
+    /// socket's. `take` must not send: that may work off the backlog, and what is
+    /// being looked at goes to another place.
+    pub(crate) fn read<F>(&self, reader: &mut Reader, take: &mut F)
     where
         F: FnMut(&mut SkbSlice<'_>) -> usize,
     {
@@ -566,8 +605,11 @@ impl Owner<'_> {
                 core::ffi::c_int::try_from(used).unwrap_or(0)
             }
         }
+        if reader.0 != self.sk {
+            return;
+        }
         // SAFETY: The socket is owned by the type invariant; `take` outlives
-        // the call.
+        // the call, and cannot read the socket meanwhile, as we have its `Reader`.
         unsafe {
             bindings::fer_sk_read(
                 self.sk.as_ptr(),

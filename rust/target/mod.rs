@@ -315,13 +315,12 @@ impl Targets {
 
     /// The next TSIH for which `free` says yes; never 0 (RFC 7143 11.12.6).
     fn next_tsih(&self, free: impl Fn(u16) -> bool) -> Option<u16> {
-        let start = {
+        // Each number is looked at by one login, or two that come at once could take the same.
+        let next = || {
             let mut inner = self.inner.lock();
             inner.last_tsih = inner.last_tsih.wrapping_add(1).max(1);
             inner.last_tsih
         };
-        let found = Iterator::chain(start..=u16::MAX, 1..start).find(|t| free(*t))?;
-        self.inner.lock().last_tsih = found;
-        Some(found)
+        (1..=u16::MAX).map(|_| next()).find(|tsih| free(*tsih))
     }
 }

@@ -442,10 +442,10 @@ impl Tpg {
         })
     }
 
-    /// Calls `each` with the address of every portal.
-    pub(crate) fn for_each_portal(&self, each: &mut dyn FnMut(&SocketAddr)) {
+    /// Calls `each` with every portal.
+    pub(crate) fn for_each_portal(&self, each: &mut dyn FnMut(&Portal)) {
         for portal in self.inner.lock().portals.iter() {
-            each(&portal.addr());
+            each(portal);
         }
     }
 

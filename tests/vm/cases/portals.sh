@@ -62,6 +62,15 @@ must nsenter --net=$other mkdir "$(t_tpg $second)/np/$PORTAL"
 check_not "a portal in another network namespace is no way in from here" eval 'IQN=$second i_login'
 i_forget
 check_match "it is one there" "^127.0.0.1:3260\$" "$(nsenter --net=$other ss -Hltn | awk '{ print $4 }')"
+check_no_match "discovery here does not tell it" "$second" "$(iscsiadm -m discovery -t st -p 127.0.0.1)"
+i_forget
+must nsenter --net=$other ip link set lo up
+check_eq "and discovery there tells it alone" "TargetName=$second TargetAddress=127.0.0.1:3260,1 " \
+	"$(PYTHONPATH=$T_DIR/py nsenter --net=$other python3 -c '
+from iscsi import TEXT, TEXT_RESPONSE, Conn
+conn = Conn().login(target=None, session="Discovery")
+tag = conn.request(TEXT, word20=0xffffffff, data=b"SendTargets=All\0")
+print(conn.wait(TEXT_RESPONSE, tag).data.decode().replace("\0", " "))')"
 t_untarget $second
 must ip netns delete other
 

@@ -9,14 +9,14 @@ import random
 import subprocess
 import time
 
-from host import resume, suspend
+from host import resume, suspend, until
 from iscsi import (ASYNC, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, NOP_IN, NOP_OUT, R2T,
                    RESERVED_TAG, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
-                   Refused, Rejected, check, check_eq, header, read10, sense_code, write10)
+                   Refused, Rejected, check, check_eq, counter, header, lun, read10, sense_code, write10)
 
 TPG = f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1"
 ABORT_TASK, ABORT_TASK_SET, COLD_RESET = 1, 2, 7
-COMPLETE, REJECTED = 0, 255
+COMPLETE, NO_LUN, REJECTED = 0, 2, 255
 BLOCK = 512
 
 
@@ -240,6 +240,38 @@ tag = one.open_write(2000)
 one.wait(R2T, tag)
 itt = one.function(ABORT_TASK, tag=tag, ref=session.cmd_sn - 1)
 check_eq("ABORT TASK is complete", COMPLETE, one.wait(TASK_MGMT_RESPONSE, itt).header[2])
+
+def choke(line):
+    """Has more data sent than goes on its way as long as nothing is read."""
+    line.ready()
+    return [line.command(read10(0, 2048), expect=1 << 20) for _ in range(8)]
+
+
+# Functions that become due beside as many answers as may wait: the initiator does not read.
+port = Session("80feed000037")
+busy, other = port.add(0, MaxConnections="2"), port.add(1)
+reads = choke(busy)
+check("the target has its READs", other.progress() == port.cmd_sn)
+sn = port.cmd_sn
+functions = [busy.request(TASK_MGMT, 0x80 | ABORT_TASK_SET, lun=lun(99), immediate=True, cmd_sn=sn + 1)
+             for _ in range(32)]
+paused = counter("rx_paused")
+pings = [busy.request(NOP_OUT, immediate=True) for _ in range(70)]
+check("so many answers wait that no more is read", until(lambda: counter("rx_paused") > paused))
+other.command(bytes(6), cmd_sn=sn)
+port.cmd_sn = sn + 1
+time.sleep(1)
+try:
+    seen = [busy.result(tag)[0] for tag in reads]
+    answers = [pdu for pdu in busy.aside if pdu.opcode == TASK_MGMT_RESPONSE]
+    answers += [busy.wait(TASK_MGMT_RESPONSE) for _ in functions[len(answers):]]
+    seen += [pdu.header[2] for pdu in answers]
+except (Closed, TimeoutError) as error:
+    seen = error
+check_eq("32 functions that become due then are answered when there is room", [0] * 8 + [NO_LUN] * 32, seen)
+check("as are the pings", busy.ping() and sum(pdu.opcode == NOP_IN for pdu in busy.aside) >= len(pings))
+port.cmd_sn = sn + 1
+busy.leave(0, reason=0)
 
 # --- one connection goes ----------------------------------------------------------------------
 
@@ -482,6 +514,18 @@ end = time.monotonic() + 5
 while "LIO Session ID" in info() and time.monotonic() < end:
     time.sleep(0.1)
 check("it is gone", "LIO Session ID" not in info(), info())
+
+port = Session("80feed000038")
+line = port.add(0, MaxConnections="2")
+choke(line)
+line.leave(0, reason=0)
+time.sleep(0.5)
+try:
+    seen = port.add(1).ping()
+except (Closed, Refused, TimeoutError) as error:
+    seen = error
+check("a session that is logged out, and has not been told yet, takes no more connections", seen is not True, seen)
+line.reset()
 
 session = Session("80feed000035")
 lines = [session.add(0, MaxConnections="4"), session.add(1), session.add(2)]

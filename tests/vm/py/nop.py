@@ -37,6 +37,9 @@ for cuts in ((1,), (47, 48), (50, 51, 60), (60,)):
     check_eq(f"a ping with an urgent byte behind {cuts} is answered", b"urgent bytes", seen)
 conn.request(NOP_OUT, itt=RESERVED_TAG, immediate=True)
 check("a NOP-Out that wants no answer gets none", conn.ping())
+quiet = conn.pack(header(NOP_OUT | IMMEDIATE, 0x80, 0, RESERVED_TAG, RESERVED_TAG, conn.cmd_sn, conn.exp_stat_sn))
+conn.send_raw(quiet * 20000)
+check("nor do 20000 of them, and a ping behind them is answered", conn.ping())
 check_eq("no other answer had come", [], conn.aside)
 
 # The target asks: its NOP-In has a Target Transfer Tag, and the answer must have it.

@@ -8,15 +8,17 @@ import struct
 import time
 
 from host import read, resume, sleeping_workers, suspend, tpg, until
-from iscsi import TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, read10
+from iscsi import (DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
+                   check_eq, counter, header, read10, write10)
 
-REGISTER, RESERVE, PREEMPT_AND_ABORT, CLEAR = 6, 1, 5, 3
 LUN_RESET = 5
+REGISTER, RESERVE, PREEMPT_AND_ABORT, CLEAR = 6, 1, 5, 3
 MANY = 20
 
 
-def login(n):
-    conn = Conn().login(initiator=f"iqn.2026-01.org.example:raw-{n}", isid=bytes.fromhex("80feed0003") + bytes([n]))
+def login(n, **wanted):
+    conn = Conn().login(initiator=f"iqn.2026-01.org.example:raw-{n}", isid=bytes.fromhex("80feed0003") + bytes([n]),
+                        **wanted)
     conn.ready()
     return conn
 
@@ -74,6 +76,52 @@ ends = [one.recv(), one.recv()]
 check_eq("it is done, and so is one's own READ", {tag, own}, {pdu.itt for pdu in ends})
 check_eq("that of the other one ends TASK ABORTED", (others, 0x40), (lambda pdu: (pdu.itt, pdu.header[3]))(two.recv()))
 check_eq("he has a unit attention", 2, two.scsi(bytes(6))[0])
+two.ready()
+
+# --- in the middle of a PDU ---------------------------------------------------------------------
+
+
+def half_a_command(conn):
+    """A WRITE of whose immediate data half has come: its tag, and the bytes that are missing."""
+    tag = conn.next_itt()
+    whole = conn.pack(header(SCSI_COMMAND, 0xa1, 0, tag, 4096, conn.next_cmd_sn(), conn.exp_stat_sn,
+                             write10(0, 8).ljust(16, b"\0")), bytes(4096))
+    conn.send_raw(whole[:2000])
+    return tag, whole[2000:]
+
+
+def half_a_data_out(conn):
+    """The same of a Data-Out PDU."""
+    tag = conn.command(write10(0, 8), flags=0xa1, expect=4096)
+    r2t = conn.wait(R2T, tag)
+    whole = conn.pack(header(DATA_OUT, 0x80, 0, tag, r2t.ttt, 0, conn.exp_stat_sn, bytes(16)), bytes(4096))
+    conn.send_raw(whole[:2000])
+    return tag, whole[2000:]
+
+
+def reset_unit():
+    tag = one.request(TASK_MGMT, 0x80 | LUN_RESET, immediate=True)
+    return one.wait(TASK_MGMT_RESPONSE, tag).header[2]
+
+
+victim = login(4, DataDigest="CRC32C", InitialR2T="Yes")
+check_eq("a fourth one registers", 0, status(victim, REGISTER, 0, 4))
+for what, begin in (("its command", half_a_command), ("a Data-Out", half_a_data_out)):
+    for how, end in (("a reset", reset_unit), ("PREEMPT AND ABORT", lambda: status(one, PREEMPT_AND_ABORT, 1, 4, 6))):
+        tag, rest = begin(victim)
+        time.sleep(0.5)
+        start = time.monotonic()
+        check_eq(f"{how} ends a WRITE of which half of {what} has come", 0, end())
+        took = time.monotonic() - start
+        check("and does not wait for the rest", took < 5, f"{took:.1f} s")
+        check_eq("the WRITE ends TASK ABORTED", 0x40, victim.wait(SCSI_RESPONSE, tag).header[3])
+        victim.send_raw(rest)
+        check("when the rest comes it is taken for what it is", silent(victim), victim.aside)
+        victim.ready()
+        one.ready()
+    check_eq("it registers again", 0, status(victim, REGISTER, 0, 4))
+check_eq("it writes", 0, victim.scsi(write10(0, 8), bytes(4096))[0])
+victim.logout()
 two.ready()
 
 # --- many that wait -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ The target's LUN 0 is the dm device "slow".
 import os
 import time
 
-from host import resume, suspend
+from host import in_use, resume, suspend, until
 from iscsi import TARGET, Closed, Conn, Refused, check, check_eq, read10, write10
 
 ISID = bytes.fromhex("80feed000021")
@@ -84,3 +84,36 @@ check_eq("a session that does not exist cannot be joined", 0x020a, seen)
 fourth.logout()
 bystander.reset()
 check_eq("a reset connection's session goes", 0, sessions_become(0))
+
+# Again and again, while the disk hangs: what is replaced keeps its memory as long as it does.
+
+
+def limit(number):
+    with open("/sys/module/ferrite/parameters/connections", "w", encoding="ascii") as file:
+        file.write(f"{number}\n")
+
+
+def replace():
+    """What one more login of the same port ends with; it leaves a READ with the disk."""
+    try:
+        conn = Conn().login(isid=ISID)
+    except Refused as refused:
+        return refused.code
+    conn.ready()
+    conn.command(read10(0, 8), expect=4096)
+    conn.ping()
+    time.sleep(0.2)
+    held.append(conn)
+    return 0
+
+
+held = []
+check("no connection is left", until(lambda: in_use()["connections"] == 0), in_use())
+limit(4)
+suspend("slow")
+check_eq("with connections=4 as many may be replaced as there may be, and no more", [0] * 8 + [0x0302] * 3,
+         [replace() for _ in range(11)])
+resume("slow")
+check("when the disk is back they go", until(lambda: in_use()["connections"] <= 1), in_use())
+check_eq("and the port can log in", 0, replace())
+limit(16384)
