@@ -124,7 +124,9 @@ set_record() {
 	must iscsiadm -m node -T $iqn -p $address -o update "${args[@]}" >&2
 }
 
-# connect DIGEST: prints the disks, with colons between them.
+# connect DIGEST: prints the disks, with colons between them. Each has two letters, in the directory
+# that this is run in: fio takes names of 4095 bytes in all.
+letters=({A..Z}{A..Z} {a..z}{a..z})
 connect() {
 	local end=$((SECONDS + 30 + sessions * luns / 4)) digest=None dev name options all size
 	local -A ready=()
@@ -163,7 +165,10 @@ connect() {
 			all+=("/dev/$name")
 		done
 		if [ ${#all[@]} -eq $((sessions * luns)) ]; then
-			(IFS=: && echo "${all[*]}")
+			for dev in "${!all[@]}"; do
+				must ln -sf "${all[dev]}" "${letters[dev]}"
+			done
+			(IFS=: && echo "${letters[*]:0:${#all[@]}}")
 			return
 		fi
 		sleep 0.1
@@ -221,6 +226,7 @@ memory_kib() {
 	echo "$free"
 }
 
+mkdir /tmp/disks && cd /tmp/disks || exit 1
 load
 if [ "$mode" = idle ]; then
 	cat >/tmp/idle.py <<-'END'
