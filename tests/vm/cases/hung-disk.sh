@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # A disk hangs under I/O: everything that can be taken away is, at once; others go on; when it is
 # back, nothing has been lost, and nothing is written to the wrong place.
-# time: 60
+# time: 65
 # kernels: stock debug
 
 case_cleanup() {
@@ -30,6 +30,17 @@ set_up() {
 
 must modprobe -a dm_mod loop
 dm_make slow "0 262144 linear /dev/vda 0"
+t_load
+# Nobody has anything on it: then the module goes as well.
+set_up /dev/mapper/slow
+must dmsetup suspend --noflush --nolockfs slow
+clear_ms=$(took_ms t_clear)
+check_le "nobody uses the disk that hangs: taking all away, in ms" "$clear_ms" $((2000 * T_SLOWER))
+unload_ms=$(took_ms t_unload)
+check "and the module can be unloaded" test ! -e /sys/module/ferrite
+check_le "in ms" "$unload_ms" $((2000 * T_SLOWER))
+must dmsetup resume slow
+echo "@figure dm hangs, and nobody uses it: ms for taking all away, for unloading | $clear_ms, $unload_ms"
 t_load
 set_up /dev/mapper/slow
 py hung_disk dm

@@ -14,6 +14,12 @@ timed() {
 	took_ms "$@"
 }
 
+# quick WHAT MS
+quick() {
+	check_le "$1 under I/O, in ms" "$2" $((2000 * T_SLOWER))
+	echo "@figure $1 under I/O: ms | $2"
+}
+
 # I/O that ends with an error when the disk goes, or by itself after a minute.
 hammer() {
 	fio --name=hammer --filename="$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randrw --bs=16k \
@@ -62,7 +68,7 @@ background hammer "$d0"
 i_under_io "$d1"
 i_under_io "$d0"
 ms=$(timed t_unlun "$IQN" 0)
-check_le "removing a LUN under I/O, in ms" "$ms" $((5000 * T_SLOWER))
+quick "removing a LUN" "$ms"
 check_not "its I/O ends with errors" finish 40
 goes_on "$d1" "that on another LUN of the session goes on, verified"
 check_eq "the session stays" 1 "$(t_sessions)"
@@ -102,7 +108,7 @@ bystander "$d0" &
 other=$!
 i_under_io "$d0"
 ms=$(timed t_disable)
-check_le "disabling a portal group under I/O, in ms" "$ms" $((5000 * T_SLOWER))
+quick "disabling a portal group" "$ms"
 check "ends its sessions" wait_for 5 t_has_sessions 0
 # The initiator has tried in vain.
 if [ "$T_TARGET" = lio ]; then
@@ -119,7 +125,7 @@ must put 3 /sys/class/iscsi_session/session"$(i_sessions)"/recovery_tmo
 background hammer "$d0"
 i_under_io "$d0"
 ms=$(timed t_untarget "$IQN")
-check_le "removing a target under I/O, in ms" "$ms" $((5000 * T_SLOWER))
+quick "removing a target" "$ms"
 check_not "its I/O ends with errors" finish 60
 check_eq "the target is gone" "" "$(echo "$ISCSI"/iqn*)"
 for store in disk0 disk1; do
@@ -138,7 +144,7 @@ d0=$(i_disk "$IQN" 0) || give_up "no disk"
 background hammer "$d0"
 i_under_io "$d0"
 ms=$(timed t_unacl "$IQN" "$INITIATOR")
-check_le "removing an ACL under I/O, in ms" "$ms" $((5000 * T_SLOWER))
+quick "removing an ACL" "$ms"
 check "ends the session" wait_for 5 t_has_sessions 0
 check_not "and its I/O" finish 60
 i_forget

@@ -292,3 +292,4 @@ for _ in range(100):
         pass
     raw.close()
 check("after random bytes on 100 connections as well", conn.ping())
+print(f"@figure bad PDUs: random ones, connections with random bytes, of 60 connections ended by the target | 2400, 100, {closed}")

@@ -158,6 +158,7 @@ for pid, out in children:
     check_eq("a process came to its end", 0, os.waitpid(pid, 0)[1])
     done.append(int(os.read(out, 99)))
 print("operations that succeeded:", done)
+print(f"@figure many processes change the configuration at random: operations done | {sum(done)}")
 check("each did something", all(n > 20 for n in done), done)
 clear()
 left = [d for d in ("core", "iscsi") for e in os.listdir(f"{ROOT}/{d}")

@@ -94,6 +94,9 @@ def sleeping_workers():
 AT_ONCE = 2 * SLOWER
 PATIENCE = 5 * SLOWER + 2
 
+# What `attempt` has allowed, and measured.
+attempts = []
+
 
 class Longest:
     """Times what is done while something is as `state` says; that it is done in time is a check."""
@@ -127,6 +130,7 @@ def attempt(name, act, limit):
         result = errno.errorcode[error.errno]
     took = time.monotonic() - start
     print(f"{name}: {result} after {took:.2f} s")
+    attempts.append((limit, took))
     check(f"{name}: does not wait for ever", took < limit, f"{took:.1f} s")
     return result
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import struct
 
-from host import AT_ONCE, PATIENCE, attempt, make_store, put, read, resume, store, suspend, until, write
+from host import AT_ONCE, PATIENCE, attempt, attempts, make_store, put, read, resume, store, suspend, until, write
 from iscsi import Conn, check, check_eq, read10
 
 
@@ -80,3 +80,6 @@ check("when the file system goes on, they are cleared", until(lambda: int(read(f
 check("and can be changed again", until(lambda: conn.scsi(register, parameters)[0] == 0))
 check_eq("cleared by the administrator", None, put(clear, "1", PATIENCE))
 conn.logout()
+given_up, at_once = (round(1000 * max(took for limit, took in attempts if limit == which)) for which in (PATIENCE, AT_ONCE))
+print(f"@figure a device that does not open, a path or pr_dir that hangs: operations, ms until given up, ms of all others | "
+      f"{len(attempts)}, {given_up}, {at_once}")
