@@ -567,7 +567,8 @@ impl Host for Asker<'_> {
         if let Some(tpg) = &tpg {
             let doors = &self.conn.targets.doors;
             let from = self.conn.peer().ip();
-            if !doors.has_room(from) && !(replaces(tpg) && doors.has_room_instead(from)) {
+            let room = doors.has_room(from) || (replaces(tpg) && doors.has_room_instead(from));
+            if !room {
                 stats::one(Stat::LoginsTurnedAway);
                 if misc::may_log(misc::Topic::Peers) {
                     pr_warn!(
