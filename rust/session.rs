@@ -550,6 +550,15 @@ impl Session {
             && self.identity.initiator == other.identity.initiator
     }
 
+    /// Whether both are of the same initiator port, and the same portal group.
+    pub(crate) fn is_same_nexus(&self, other: &Session) -> bool {
+        let same = match (self.tpg(), other.tpg()) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        same && self.is_same_port(other)
+    }
+
     // ---- connections -----------------------------------------------------
 
     /// Whether a connection of that identifier may be added, or replaced.
@@ -1164,6 +1173,10 @@ impl Session {
     pub(crate) fn admit(&self, task: &Task) -> Admission {
         let head: &Head = task.shared();
         let mut inner = self.inner.lock();
+        if self.is_doomed() {
+            // Whoever comes after it has seen what it had under way.
+            return Admission::Ignore;
+        }
         if inner.find(head.itt).is_some() {
             // RFC 7143 7.2.1: if it is the same command again it is ignored.
             let again = !head.immediate && inner.window.ignores(head.cmd_sn);
@@ -1626,13 +1639,17 @@ impl Session {
     /// not, or a part of a copy is under way. What begins after this finds that the nexus
     /// has ended.
     pub(crate) fn forget_idle(&self, nexus: &Arc<Nexus>) {
-        let busy = nexus.copies().is_busy() || {
+        if !self.is_busy_by(nexus) {
+            nexus.device().forget_nexus(nexus);
+        }
+    }
+
+    /// Whether a command that came by a nexus is under way, or a part of a copy.
+    pub(crate) fn is_busy_by(&self, nexus: &Arc<Nexus>) -> bool {
+        nexus.copies().is_busy() || {
             let inner = self.inner.lock();
             let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
             all.any(|t| t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
-        };
-        if !busy {
-            nexus.device().forget_nexus(nexus);
         }
     }
 

@@ -568,6 +568,9 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
+        if side.destination && nexus.is_behind() {
+            return Err(Failure::Told(Outcome::status(Status::Busy)));
+        }
         let limits = device.lost_and_limits(nexus.read_only());
         let (lost, limits) = limits.ok_or(Failure::Unreachable)?;
         if lost {

@@ -1320,11 +1320,16 @@ impl Device {
             for known in old.drain_all() {
                 let _ = bigger.push_within_capacity(known);
             }
+            let behind = bigger.iter().any(|other| nexus.follows(other));
+            nexus.set_behind(behind);
             let _ = bigger.push_within_capacity(nexus.clone());
             inner.nexuses = bigger;
             drop(inner);
             drop(old);
             // Whatever changes from here on, the nexus is told of.
+            if behind {
+                self.line_up_nexus(&nexus);
+            }
             self.place_nexus(&nexus);
             self.admit_nexus(&nexus);
             return Ok(());
@@ -1355,8 +1360,28 @@ impl Device {
         let mut inner = self.inner.lock();
         let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
         let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
+        let all = || inner.nexuses.iter();
+        if all().any(|n| n.is_behind()) {
+            let same = all().filter(|n| n.session().is_same_nexus(nexus.session()));
+            let oldest = same.clone().map(|n| n.session().id()).min();
+            same.filter(|n| Some(n.session().id()) == oldest)
+                .for_each(|n| n.set_behind(false));
+        }
         drop(inner);
         drop(gone);
+    }
+
+    /// Earlier sessions of a nexus's initiator port are listed. They have ended, or were told
+    /// to, so that nothing more comes of them: if nothing is under way either, the nexus
+    /// may write now, and otherwise when they are forgotten.
+    fn line_up_nexus(&self, nexus: &Arc<Nexus>) {
+        let mut busy = false;
+        self.for_each_nexus(&mut |other| {
+            busy = busy || (nexus.follows(other) && other.session().is_busy_by(other));
+        });
+        if !busy {
+            nexus.set_behind(false);
+        }
     }
 
     /// Establishes a unit attention for every session, save one.

@@ -246,6 +246,9 @@ pub(crate) struct Nexus {
     /// Where it stands with persistent reservations: bit 0 registered, bit 1
     /// holder.
     standing: Atomic<i32>,
+    /// Whether the disk may still have commands of an earlier session of the same initiator
+    /// port.
+    behind: Atomic<i32>,
     #[pin]
     copies: Copies,
     #[pin]
@@ -274,6 +277,7 @@ impl Nexus {
                 nonop_delay_ms: Atomic::new(0),
                 attention: Atomic::new(1),
                 standing: Atomic::new(0),
+                behind: Atomic::new(0),
                 copies <- Copies::new(),
                 pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
             }),
@@ -351,6 +355,23 @@ impl Nexus {
     pub(super) fn set_standing(&self, standing: Standing) {
         let bits = i32::from(standing.registered) | i32::from(standing.holder) << 1;
         self.standing.put(bits);
+    }
+
+    /// Whether the disk may still have commands of an earlier session of the same initiator
+    /// port. What it wrote could reach the medium after what is written now, so that a write has
+    /// to wait (SAM-5, "I_T nexus loss": the commands of the earlier one have been aborted).
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.now() != 0
+    }
+
+    pub(super) fn set_behind(&self, on: bool) {
+        self.behind.put(i32::from(on));
+    }
+
+    /// Whether `other` is of an earlier session of the same initiator port with the same
+    /// portal group.
+    pub(super) fn follows(&self, other: &Nexus) -> bool {
+        other.session.id() < self.session.id() && self.session.is_same_nexus(&other.session)
     }
 
     /// Its third-party copies.

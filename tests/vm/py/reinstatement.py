@@ -52,6 +52,9 @@ check("the stuck session's connection is closed", second.closed_within(5))
 check("the new session answers what needs no disk", third.ping())
 status, data, _ = third.scsi(bytes([0x12, 0, 0, 0, 96, 0]), expect=96)
 check("INQUIRY as well", status == 0 and len(data) > 36, status)
+third.ready()
+# What the old one wrote is still to come, and must not come after what the new one has been told is done.
+check_eq("a WRITE of the new session is BUSY meanwhile", 8, third.scsi(write10(0, 8), bytes(4096))[0])
 start = time.monotonic()
 fourth = Conn()
 # The numbers are the session's, and go on.
@@ -70,7 +73,7 @@ for _ in range(20):
     time.sleep(0.2)
 check_eq("when the disk is back, the session works", 0, status)
 data = os.urandom(4096)
-check_eq("it writes", 0, fourth.scsi(write10(0, 8), data)[0])
+check("it writes", until(lambda: fourth.scsi(write10(0, 8), data)[0] == 0))
 check_eq("and reads what it wrote", data, fourth.scsi(read10(0, 8), expect=4096)[1])
 check_eq("two sessions are left", 2, sessions_become(2))
 try:
