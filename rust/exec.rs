@@ -141,9 +141,6 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
     if conflicts(session, nexus, &command) {
         return Prepared::refused(Outcome::status(Status::ReservationConflict));
     }
-    if nexus.is_behind() && command.is_write_medium() {
-        return Prepared::refused(Outcome::status(Status::Busy));
-    }
     let Some((lost, limits)) = device.lost_and_limits(nexus.read_only()) else {
         return Prepared::refused(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
     };
@@ -160,6 +157,9 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         refused.map_or(Ok(()), Err)
     });
     match checked {
+        Ok(()) if nexus.is_behind() && command.is_write_medium() => {
+            Prepared::refused(Outcome::status(Status::Busy))
+        }
         Ok(()) => Prepared {
             delay_ms,
             ..accept(command, shift)

@@ -625,6 +625,12 @@ impl Session {
             && self.doomed.now() == 0
     }
 
+    /// It is to end: no more commands are taken in from here on. Whoever takes it off the list
+    /// of its portal group says so before anybody can find that it is not there.
+    pub(crate) fn doom(&self) {
+        self.doomed.put(1);
+    }
+
     /// Whether it is to end, with all its connections.
     pub(crate) fn is_doomed(&self) -> bool {
         self.doomed.now() != 0
@@ -893,7 +899,7 @@ impl Session {
 
     /// Closes all connections but one; the session is to end.
     pub(crate) fn close_others(&self, link: &Arc<dyn Link>, why: Why) {
-        self.doomed.put(1);
+        self.doom();
         for other in self.links().into_iter().flatten() {
             if !is_same(&other, link) {
                 other.clone().announce(why);
@@ -1658,7 +1664,7 @@ impl Session {
     /// Ends the session: its connections close, its tasks end without a
     /// response. Returns at once.
     pub(crate) fn end(&self, why: Why) {
-        self.doomed.put(1);
+        self.doom();
         for link in self.links().into_iter().flatten() {
             link.clone().announce(why);
             link.close(why);

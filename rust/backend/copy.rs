@@ -554,7 +554,7 @@ impl<'a> Round<'a> {
     fn allowed(&self, side: &Side, lba: u64, blocks: u64) -> Result<Arc<Bdev>, Failure> {
         let nexus = &side.nexus;
         let device = nexus.device();
-        if nexus.is_gone() {
+        if nexus.is_gone() || self.head.session.is_doomed() {
             return Err(Failure::Unreachable);
         }
         let bdev = device.bdev().ok_or(Failure::Unreachable)?;
@@ -568,9 +568,6 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
-        if side.destination && nexus.is_behind() {
-            return Err(Failure::Told(Outcome::status(Status::Busy)));
-        }
         let limits = device.lost_and_limits(nexus.read_only());
         let (lost, limits) = limits.ok_or(Failure::Unreachable)?;
         if lost {
@@ -583,6 +580,9 @@ impl<'a> Round<'a> {
             .map_err(|sense| Failure::Told(sense.into()))?;
         if let Some(sense) = nexus.refuses_blocks(lba, blocks) {
             return Err(Failure::Told(sense.into()));
+        }
+        if side.destination && nexus.is_behind() {
+            return Err(Failure::Told(Outcome::status(Status::Busy)));
         }
         Ok(bdev)
     }

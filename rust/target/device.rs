@@ -305,10 +305,31 @@ struct Inner {
     set: [bool; ATTRIBS],
     mode: ModeState,
     nexuses: KVec<Arc<Nexus>>,
+    /// How many of these are behind others of the same initiator port.
+    behind: usize,
     /// Blocks, when initiators were last told.
     blocks: u64,
     /// What is known of the pool that it takes its blocks from.
     pool: Pool,
+}
+
+impl Inner {
+    /// A nexus is behind no other one any more.
+    fn let_by(&mut self, nexus: &Nexus) {
+        if nexus.is_behind() {
+            nexus.set_behind(false);
+            self.behind = self.behind.saturating_sub(1);
+        }
+    }
+
+    /// Nor is any of the same initiator port and portal group.
+    fn let_all_by(&mut self, nexus: &Nexus) {
+        let all = self.nexuses.iter().filter(|n| n.is_behind());
+        for other in all.filter(|n| n.session().is_same_nexus(nexus.session())) {
+            other.set_behind(false);
+            self.behind = self.behind.saturating_sub(1);
+        }
+    }
 }
 
 /// As long as it lives, nobody else opens the block device.
@@ -433,6 +454,7 @@ impl Device {
                         set: [false; ATTRIBS],
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
+                    behind: 0,
                         blocks: 0,
                         pool: Pool::NONE,
                     },
@@ -1320,16 +1342,14 @@ impl Device {
             for known in old.drain_all() {
                 let _ = bigger.push_within_capacity(known);
             }
-            let behind = bigger.iter().any(|other| nexus.follows(other));
-            nexus.set_behind(behind);
             let _ = bigger.push_within_capacity(nexus.clone());
             inner.nexuses = bigger;
+            nexus.set_behind(true);
+            inner.behind = inner.behind.saturating_add(1);
             drop(inner);
             drop(old);
             // Whatever changes from here on, the nexus is told of.
-            if behind {
-                self.line_up_nexus(&nexus);
-            }
+            self.line_up_nexus(&nexus);
             self.place_nexus(&nexus);
             self.admit_nexus(&nexus);
             return Ok(());
@@ -1360,27 +1380,26 @@ impl Device {
         let mut inner = self.inner.lock();
         let at = inner.nexuses.iter().position(|n| Arc::ptr_eq(n, nexus));
         let gone = at.and_then(|at| inner.nexuses.remove(at).ok());
-        let all = || inner.nexuses.iter();
-        if all().any(|n| n.is_behind()) {
-            let same = all().filter(|n| n.session().is_same_nexus(nexus.session()));
-            let oldest = same.clone().map(|n| n.session().id()).min();
-            same.filter(|n| Some(n.session().id()) == oldest)
-                .for_each(|n| n.set_behind(false));
+        if let Some(gone) = gone.as_ref() {
+            inner.let_by(gone);
+            if inner.behind != 0 && !inner.nexuses.iter().any(|other| gone.follows(other)) {
+                inner.let_all_by(gone);
+            }
         }
         drop(inner);
         drop(gone);
     }
 
-    /// Earlier sessions of a nexus's initiator port are listed. They have ended, or were told
-    /// to, so that nothing more comes of them: if nothing is under way either, the nexus
-    /// may write now, and otherwise when they are forgotten.
+    /// A nexus is listed. What came before it by the same initiator port begins nothing any
+    /// more: if it has nothing under way either, the nexus may write now, and otherwise when
+    /// the last of that is forgotten.
     fn line_up_nexus(&self, nexus: &Arc<Nexus>) {
         let mut busy = false;
         self.for_each_nexus(&mut |other| {
             busy = busy || (nexus.follows(other) && other.session().is_busy_by(other));
         });
         if !busy {
-            nexus.set_behind(false);
+            self.inner.lock().let_by(nexus);
         }
     }
 

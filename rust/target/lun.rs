@@ -357,8 +357,8 @@ impl Nexus {
         self.standing.put(bits);
     }
 
-    /// Whether the disk may still have commands of an earlier session of the same initiator
-    /// port. What it wrote could reach the medium after what is written now, so that a write has
+    /// Whether an earlier nexus of the same initiator port may still have commands with the
+    /// disk. What it wrote could reach the medium after what is written now, so that a write has
     /// to wait (SAM-5, "I_T nexus loss": the commands of the earlier one have been aborted).
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.now() != 0
@@ -368,10 +368,14 @@ impl Nexus {
         self.behind.put(i32::from(on));
     }
 
-    /// Whether `other` is of an earlier session of the same initiator port with the same
-    /// portal group.
+    /// Whether it is at its end: nothing that comes by it begins any more.
+    fn is_over(&self) -> bool {
+        self.is_gone() || self.session.is_doomed()
+    }
+
+    /// Whether `other` is at its end, and of the same initiator port and portal group.
     pub(super) fn follows(&self, other: &Nexus) -> bool {
-        other.session.id() < self.session.id() && self.session.is_same_nexus(&other.session)
+        other.is_over() && !core::ptr::eq(self, other) && self.session.is_same_nexus(&other.session)
     }
 
     /// Its third-party copies.

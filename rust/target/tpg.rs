@@ -568,7 +568,7 @@ impl Tpg {
             }
             sessions.reserve(1, GFP_KERNEL)?;
             if let Some(at) = sessions.iter().position(|s| s.is_same_port(session)) {
-                replaced = sessions.remove(at).ok();
+                replaced = sessions.remove(at).ok().inspect(|old| old.doom());
             }
             sessions.push(session.clone(), GFP_KERNEL)?;
             self.cap_demo(session);
@@ -620,7 +620,7 @@ impl Tpg {
             let found = {
                 let mut sessions = self.sessions.lock();
                 match sessions.iter().position(|s| matching(s)) {
-                    Some(at) => sessions.remove(at).ok(),
+                    Some(at) => sessions.remove(at).ok().inspect(|s| s.doom()),
                     None => None,
                 }
             };

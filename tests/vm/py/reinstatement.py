@@ -38,7 +38,7 @@ check("the other port has not noticed", bystander.ping())
 check_eq("the new session works", 0, second.ready())
 
 # The old session is stuck: its commands wait for a disk that does not answer.
-second.scsi(write10(0, 8), bytes(4096))
+check_eq("it writes at once, as the old one has nothing under way", 0, second.scsi(write10(0, 8), bytes(4096))[0])
 suspend("slow")
 for n in range(8):
     second.command(write10(n * 8, 8), os.urandom(4096))
@@ -53,7 +53,10 @@ check("the new session answers what needs no disk", third.ping())
 status, data, _ = third.scsi(bytes([0x12, 0, 0, 0, 96, 0]), expect=96)
 check("INQUIRY as well", status == 0 and len(data) > 36, status)
 third.ready()
-# What the old one wrote is still to come, and must not come after what the new one has been told is done.
+third = Conn().login(isid=ISID)
+third.ready()
+# What the first one of the three has written is still to come, and must not come after what the last one has
+# been told is done.
 check_eq("a WRITE of the new session is BUSY meanwhile", 8, third.scsi(write10(0, 8), bytes(4096))[0])
 start = time.monotonic()
 fourth = Conn()
