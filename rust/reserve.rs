@@ -168,7 +168,8 @@ fn carry_out(
             Event::RegistrationsPreempted => other.post(Ua::RegistrationsPreempted),
             // There may be more by now, as the file system may have taken its time.
             Event::Abort => {
-                if victims.push(other.clone(), GFP_KERNEL).is_err() {
+                // Logins wait for the lock that is held here: memory is not waited for.
+                if victims.push(other.clone(), GFP_NOWAIT).is_err() {
                     waiter.fail();
                 }
             }

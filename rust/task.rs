@@ -805,8 +805,9 @@ pub(crate) fn end_all_hopeless(device: &Device) {
     let mut hopeless = Fifo::new();
     let mut seen = 0u32;
     let mut is_one = |head: &Head| {
-        seen = seen.saturating_add(1);
-        is_hopeless(head)
+        let ends = is_hopeless(head);
+        seen = seen.saturating_add(u32::from(!ends));
+        ends
     };
     device.slow_lane(|lane| sort_out(&mut lane.waiting, &mut is_one, &mut hopeless));
     device.turns(|turns| sort_out(&mut turns.waiting, &mut is_one, &mut hopeless));

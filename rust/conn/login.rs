@@ -286,7 +286,8 @@ fn finish(
     let stays = listed && !session.is_doomed();
     conn.session.populate(session);
     if !stays {
-        return conn.clone().end(Why::Removed);
+        let why = if listed { Why::Lost } else { Why::Removed };
+        return conn.clone().end(why);
     }
     let level = conn
         .session

@@ -62,8 +62,8 @@ impl Queue for Tasks {
     }
 }
 
-/// The entries: one for each command under way that is not SIMPLE, so they are
-/// bounded by the command windows.
+/// The entries: one for each command under way that is not SIMPLE, and holes, of which there
+/// are no more than entries; so they are bounded by the command windows.
 struct List {
     entries: KVec<Entry<Tasks>>,
     /// The first of them, before which there are holes alone: mostly it is the oldest
