@@ -425,11 +425,7 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
     }
     // Without it no group may be in the state that hangs on it.
     if let Some(map) = &backstore.lba_map {
-        delta = delta.set(
-            dir.join("lba_map"),
-            Value::Clearable(Some(map.clone())),
-            true,
-        );
+        delta = delta.set(dir.join("lba_map"), clearable(map), true);
     }
     if let Some(group) = backstore.target_port_groups.get(DEFAULT_GROUP) {
         let dir = layout::group(id, DEFAULT_GROUP);
@@ -439,6 +435,11 @@ pub fn create_backstore(id: &BackstoreId, backstore: &Backstore) -> Delta {
     delta
         .set_all(&dir.join("attrib"), pairs(&backstore.attributes), never)
         .set_all(&dir.join("wwn"), pairs(&backstore.wwn), always)
+}
+
+/// A text of which there is none where it is empty.
+fn clearable(text: &str) -> Value {
+    Value::Clearable(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
 /// Changes the values of a backstore that is there.
@@ -455,11 +456,7 @@ pub fn modify_backstore(
         delta = delta.set(dir.join("alias"), Value::Text(alias.clone()), true);
     }
     if let Some(map) = lba_map {
-        delta = delta.set(
-            dir.join("lba_map"),
-            Value::Clearable(Some(map.clone())),
-            true,
-        );
+        delta = delta.set(dir.join("lba_map"), clearable(map), true);
     }
     delta
         .set_all(&dir.join("attrib"), pairs(attributes), never)

@@ -399,6 +399,23 @@ fn a_second_name_is_changed_in_place() {
 }
 
 #[test]
+fn a_map_is_changed_and_taken_away_in_place() {
+    let machine = Machine::new();
+    let whole = text(&machine);
+    let file = machine.file("f.toml", &whole);
+    machine.run(&format!("apply {file}")).ok();
+    for map in ["0 0\n0 99 0:O\n100 199 0:U", ""] {
+        let serial = "serial = \"serial-0\"";
+        let text = whole.replace(serial, &format!("{serial}\nlba_map = {map:?}"));
+        let file = machine.file("f.toml", &text);
+        machine.run(&format!("apply {file}")).ok();
+        assert_eq!(machine.value("core/iblock_0/disk0/lba_map"), map);
+        let said = machine.run(&format!("apply {file}")).ok();
+        assert_eq!(said, "nothing to change\n");
+    }
+}
+
+#[test]
 fn what_is_not_as_it_was_is_told() {
     let machine = Machine::new();
     machine.rules.borrow_mut().hide_secrets = true;

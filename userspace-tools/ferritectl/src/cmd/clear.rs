@@ -30,6 +30,6 @@ pub fn run(context: &mut Context<'_, '_>, yes: bool, keep_backstores: bool) -> R
     let before = context.closing()?;
     let report = context.apply_plan(&plan)?;
     context.show_report(&report, &[])?;
-    Context::partial(&report, "removed")?;
-    context.wait_closed(&before)
+    context.wait_closed(&before)?;
+    Context::partial(&report, "removed")
 }

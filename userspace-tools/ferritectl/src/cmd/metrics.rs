@@ -28,6 +28,9 @@ pub fn run(context: &mut Context<'_, '_>, output: Option<&Path>, wanted: Wanted)
     let snapshot = observe::snapshot(&context.configfs())?;
     let text = text(&snapshot, wanted);
     match output {
+        Some(path) if context.mode.dry_run && context.mode.json => {
+            context.json(&serde_json::json!({ "dry_run": true, "file": path }))
+        }
         Some(path) if context.mode.dry_run => {
             context.say(&format!("would write {}", path.display()))
         }

@@ -240,6 +240,6 @@ pub fn restore(
     let before = context.closing()?;
     let report = context.apply_plan(&plan)?;
     context.show_report(&report, &plan.extras)?;
-    Context::partial(&report, "restored")?;
-    context.wait_closed(&before)
+    context.wait_closed(&before)?;
+    Context::partial(&report, "restored")
 }

@@ -78,7 +78,11 @@ pub fn of_tpg(configfs: &Configfs<'_>, target: &Name, tpg: u16) -> Result<Vec<Vi
             target: target.clone(),
             tpg,
             dynamic: record.dynamic,
-            acl: record.acl.clone(),
+            // An older module, which is there until it is loaded anew, does not tell.
+            acl: record
+                .acl
+                .clone()
+                .or_else(|| (!record.dynamic).then(|| Name::existing(&record.initiator))),
             session: Some(Session::from(&record)),
             detail: Some(record),
         };
