@@ -20,7 +20,7 @@ parameters=/sys/module/ferrite/parameters
 # A disk on which much is under way at a time, also when it comes slowly.
 device=/dev/vda
 if modprobe -a dm_mod dm_delay; then
-	dm_make late "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 $((100 * T_SLOWER))"
+	dm_make late "0 $(blockdev --getsz /dev/vda) delay /dev/vda 0 $((300 * T_SLOWER))"
 	device=/dev/mapper/late
 fi
 t_load

@@ -37,10 +37,14 @@ t_export /dev/vda
 size=1m
 [ "$T_FULL" = 0 ] || size=16m
 # With digests, for what TCP's checksum does not find; what they find is in the case digests.
-must i_login node.conn[0].iscsi.HeaderDigest=CRC32C node.conn[0].iscsi.DataDigest=CRC32C \
-	node.conn[0].timeo.noop_out_interval=3 node.conn[0].timeo.noop_out_timeout=5 \
-	node.session.timeo.replacement_timeout=60
-disk=$(i_disk) || give_up "no disk"
+# login INTERVAL TIMEOUT: of the initiator's keepalive, in seconds; 0 is none.
+login() {
+	must i_login node.conn[0].iscsi.HeaderDigest=CRC32C node.conn[0].iscsi.DataDigest=CRC32C \
+		node.conn[0].timeo.noop_out_interval="$1" node.conn[0].timeo.noop_out_timeout="$2" \
+		node.session.timeo.replacement_timeout=60
+	disk=$(i_disk) || give_up "no disk"
+}
+login 0 0
 # verified NAME [OPTION...]: I/O that is right, and how long it took.
 verified() {
 	local name=$1 ms logins
@@ -72,6 +76,8 @@ wait_for 60 t_has_sessions 1
 check "the session is there, or there again" fio_verify "$disk" --size=1m
 
 # Nothing gets through for so long that the initiator's keepalive gives up.
+i_forget
+login 3 5
 background fio_verify "$disk" --size=$size --time_based --runtime=13 --verify_backlog=64
 sleep 2
 trouble loss 100%

@@ -62,7 +62,9 @@ must nsenter --net=$other mkdir "$(t_tpg $second)/np/$PORTAL"
 check_not "a portal in another network namespace is no way in from here" eval 'IQN=$second i_login'
 i_forget
 check_match "it is one there" "^127.0.0.1:3260\$" "$(nsenter --net=$other ss -Hltn | awk '{ print $4 }')"
-check_no_match "discovery here does not tell it" "$second" "$(iscsiadm -m discovery -t st -p 127.0.0.1)"
+found=$(iscsiadm -m discovery -t st -p 127.0.0.1)
+check_match "discovery here tells the first target" "$IQN" "$found"
+check_no_match "and not this one" "$second" "$found"
 i_forget
 must nsenter --net=$other ip link set lo up
 check_eq "and discovery there tells it alone" "TargetName=$second TargetAddress=127.0.0.1:3260,1 " \

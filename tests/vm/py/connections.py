@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from host import resume, suspend, until
-from iscsi import (ASYNC, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, NOP_IN, NOP_OUT, R2T,
+from iscsi import (ASYNC, DATA_IN, DATA_OUT, IMMEDIATE, LOGOUT, LOGOUT_RESPONSE, NOP_IN, NOP_OUT, R2T,
                    RESERVED_TAG, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
                    Refused, Rejected, check, check_eq, counter, header, lun, read10, sense_code, write10)
 
@@ -261,11 +261,16 @@ check("so many answers wait that no more is read", until(lambda: counter("rx_pau
 other.command(bytes(6), cmd_sn=sn)
 port.cmd_sn = sn + 1
 time.sleep(1)
+ends, answers = {}, []
 try:
-    seen = [busy.result(tag)[0] for tag in reads]
-    answers = [pdu for pdu in busy.aside if pdu.opcode == TASK_MGMT_RESPONSE]
-    answers += [busy.wait(TASK_MGMT_RESPONSE) for _ in functions[len(answers):]]
-    seen += [pdu.header[2] for pdu in answers]
+    # The READs may come to their ends in any order.
+    while len(ends) < len(reads) or len(answers) < len(functions):
+        pdu = busy.recv()
+        if pdu.opcode == DATA_IN and pdu.flags & 1:
+            ends[pdu.itt] = pdu.header[3]
+        elif pdu.opcode == TASK_MGMT_RESPONSE:
+            answers.append(pdu.header[2])
+    seen = [ends.get(tag) for tag in reads] + answers
 except (Closed, TimeoutError) as error:
     seen = error
 check_eq("32 functions that become due then are answered when there is room", [0] * 8 + [NO_LUN] * 32, seen)

@@ -205,8 +205,9 @@ def reinstate():
 
 timed("session reinstatement", reinstate)
 check(f"{DISK} hangs: the old session is gone", remaker.conn.closed_within(2 * SLOWER))
+# For a part of it the tool is being started.
 timed("ferritectl session close", lambda: subprocess.run(
-    ["ferritectl", "session", "close", os.environ["IQN"], closed.name], check=True))
+    ["ferritectl", "session", "close", os.environ["IQN"], closed.name], check=True), 2 * AT_ONCE)
 check(f"{DISK} hangs: its connection is closed", closed.conn.closed_within(2 * SLOWER))
 
 for name in sorted(os.listdir(f"{store('disk0')}/attrib")) + ["../info", "../pr/res_holder", "../alua/default_tg_pt_gp/alua_access_state"]:

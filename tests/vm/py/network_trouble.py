@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 
-from host import in_use, tpg, write
+from host import SLOWER, in_use, tpg, write
 from iscsi import DATA_OUT, R2T, Conn, check, check_eq, header, read10, write10
 
 ISIDS = (bytes.fromhex(f"80feed04{n:04x}") for n in range(0xffff))
@@ -45,8 +45,6 @@ print(f"@figure network: resets in the middle of an R2T's data, and of READs: nu
 # --- peers that are there no more ---------------------------------------------------------------
 PEERS = 5
 TCP_REPAIR = 19
-for name in ("nopin_timeout", "nopin_response_timeout"):
-    write(f"{tpg()}/attrib/{name}", "3")
 
 
 def owing():
@@ -72,15 +70,17 @@ subprocess.run(["nft", "-f", "-"], check=True, text=True, input=f"""
         }}
     }}
 """)
+for name in ("nopin_timeout", "nopin_response_timeout"):
+    write(f"{tpg()}/attrib/{name}", "3")
 start = time.monotonic()
 while in_use()["connections"] > 1 and time.monotonic() < start + 30:
     assert conn.ping()
     time.sleep(0.2)
 took = time.monotonic() - start
 check_eq("peers that are silent, half-open or cut off are given up", 1, in_use()["connections"])
-check("in little more than the time that was set", took < 12, f"{took:.1f} s")
+check("in little more than the time that was set", took < 12 * SLOWER, f"{took:.1f} s")
 check_eq("no data of theirs is kept", 0, in_use()["memory"])
-check("those that can be told so were", all(one.closed_within(1) for one in silent))
+check("those that can be told so were", all(one.closed_within(SLOWER) for one in silent))
 check("who answers is still there", conn.ping())
 print(f"@figure network: peers that are silent, half-open, cut off: number, ms until the last is given up | "
       f"{3 * PEERS}, {took * 1000:.0f}")

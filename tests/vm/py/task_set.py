@@ -134,11 +134,13 @@ check_eq("and a SIMPLE command of a third for it", [(late, GOOD, None)], ends(c,
 ends(a, 1)
 
 # Until it may run it is not enabled, and a reservation that is made meanwhile is in its way.
+suspend("slow")
 slow(a)
 before = counter("order_waits")
 tag = fast(b, attr=ORDERED)
 check("ORDERED waits", until(lambda: counter("order_waits") > before))
 check_eq("a third initiator reserves the unit", GOOD, c.result(c.command(RESERVE, attr=HEAD))[0])
+resume("slow")
 check_eq("what had to wait conflicts with that", [(tag, CONFLICT, None)], ends(b, 1))
 check_eq("what was under way does not", [GOOD], [status for _, status, _ in ends(a, 1)])
 check_eq("the reservation is released", GOOD, c.scsi(RELEASE)[0])
