@@ -270,6 +270,8 @@ try:
             ends[pdu.itt] = pdu.header[3]
         elif pdu.opcode == TASK_MGMT_RESPONSE:
             answers.append(pdu.header[2])
+        else:
+            busy.aside.append(pdu)
     seen = [ends.get(tag) for tag in reads] + answers
 except (Closed, TimeoutError) as error:
     seen = error
