@@ -359,4 +359,5 @@ def main():
     print(f"\n{os.path.relpath(options.output)} and {os.path.relpath(plot)} are written")
 
 
-main()
+if __name__ == "__main__":
+    main()
