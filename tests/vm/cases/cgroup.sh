@@ -105,7 +105,7 @@ must write "$disk" 1
 check_ge "has the cgroup of the one before" "$(stat_of storage/silver /dev/vda wbytes)" $mib
 
 # --- shares ------------------------------------------------------------------------------------
-# The kernel is told of a disk that does 400 I/Os a second, so that it is busy on any machine.
+# The kernel is told of a disk that does 200 I/Os a second, so that it is busy on any machine.
 must mkdir $CG/storage/gold
 dm_make left "0 65536 linear /dev/vdb 0"
 dm_make right "0 65536 linear /dev/vdb 65536"
@@ -118,7 +118,7 @@ t_lun "$IQN" 3 right
 must iscsiadm -m session --rescan
 left=$(i_disk "$IQN" 2) || give_up "no disk"
 right=$(i_disk "$IQN" 3) || give_up "no disk"
-bps=$((64 * mib)) iops=400
+bps=$((64 * mib)) iops=200
 must put "$(number /dev/vdb) ctrl=user model=linear rbps=$bps rseqiops=$iops rrandiops=$iops wbps=$bps wseqiops=$iops wrandiops=$iops" $CG/io.cost.model
 must put "$(number /dev/vdb) enable=1 ctrl=user min=100.00 max=100.00" $CG/io.cost.qos
 
