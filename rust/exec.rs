@@ -271,17 +271,16 @@ pub(crate) fn run(mut task: Task) {
     if head.is_in_order() && matches!(task.peek().verb, Verb::Command(_)) {
         if let Some(nexus) = head.nexus.clone() {
             task::plan(&mut task, go_late);
-            return match nexus.device().start_in_order(task) {
-                Some(task) if late => go_late(task),
-                Some(task) => go(task),
-                None => stats::one(Stat::OrderWaits),
-            };
+            match nexus.device().start_in_order(task) {
+                Some(free) => task = free,
+                None => return stats::one(Stat::OrderWaits),
+            }
         }
     }
-    if late {
-        return go_late(task);
+    match late {
+        true => go_late(task),
+        false => go(task),
     }
-    go(task);
 }
 
 /// Carries out a task that had to wait for others, or for a limit. Until now it was not

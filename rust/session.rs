@@ -620,9 +620,7 @@ impl Session {
     /// session is to end.
     pub(crate) fn recovers(&self) -> bool {
         let params = &self.identity.params;
-        params.error_recovery_level == 2
-            && params.default_time2retain != 0
-            && self.doomed.now() == 0
+        params.error_recovery_level == 2 && params.default_time2retain != 0 && !self.is_doomed()
     }
 
     /// It is to end: no more commands are taken in from here on. Whoever takes it off the list
@@ -1384,8 +1382,11 @@ impl Session {
             let inner = self.inner.lock();
             let listed = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
             for task in listed.take(inner.used) {
-                let of = task.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus));
-                if of && task.kind.is_none() && !task.is_held() && task.age() < base {
+                if came_by(task, nexus)
+                    && task.kind.is_none()
+                    && !task.is_held()
+                    && task.age() < base
+                {
                     task.set_age(age);
                     count = count.saturating_add(1);
                 }
@@ -1405,7 +1406,7 @@ impl Session {
     pub(crate) fn has_others(&self, nexus: &Arc<Nexus>, head: &Head) -> bool {
         let inner = self.inner.lock();
         let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
-        all.any(|t| t.itt != head.itt && t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
+        all.any(|t| t.itt != head.itt && came_by(t, nexus))
     }
 
     /// Marks tasks as aborted and lets `waiter` wait for their end. With `tell`
@@ -1434,9 +1435,8 @@ impl Session {
         tell: bool,
         matching: &dyn Fn(&Head) -> bool,
     ) -> Aborted {
-        let (count, _) = self.mark_aborted(waiter, tell, &|head| {
-            matching(head) && head.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus))
-        });
+        let (count, _) =
+            self.mark_aborted(waiter, tell, &|head| matching(head) && came_by(head, nexus));
         if count.found != 0 {
             self.end_held_for(nexus);
         }
@@ -1655,7 +1655,7 @@ impl Session {
         nexus.copies().is_busy() || {
             let inner = self.inner.lock();
             let mut all = inner.slots.iter().filter_map(|s| s.task.as_ref());
-            all.any(|t| t.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus)))
+            all.any(|t| came_by(t, nexus))
         }
     }
 
@@ -1822,6 +1822,11 @@ impl Session {
             conns: &conns,
         })
     }
+}
+
+/// Whether a command has come by that nexus.
+fn came_by(head: &Head, nexus: &Arc<Nexus>) -> bool {
+    head.nexus.as_ref().is_some_and(|n| Arc::ptr_eq(n, nexus))
 }
 
 /// Whether both are the same connection.

@@ -454,7 +454,7 @@ impl Device {
                         set: [false; ATTRIBS],
                         mode: ModeState::DEFAULT,
                         nexuses: KVec::new(),
-                    behind: 0,
+                        behind: 0,
                         blocks: 0,
                         pool: Pool::NONE,
                     },
