@@ -5,6 +5,7 @@
 mod common;
 
 use common::Machine;
+use common::Ran;
 use common::CLIENT;
 use common::OTHER;
 use common::SECRET;
@@ -144,23 +145,26 @@ fn several_values_are_set_or_none() {
     assert_eq!(again, "nothing to change\n");
 }
 
-#[test]
-fn credentials_are_taken_back_too() {
-    let machine = Machine::new();
-    machine.typical();
-    let before = machine.snapshot();
+/// New credentials for both sides, of which the last one is refused.
+fn auth_set_that_fails_late(machine: &Machine) -> Ran {
     let secret = machine.file("new", "a-new-secret-of-length");
     let mutual = machine.file("newer", "another-secret-of-length");
     machine
         .rules
         .borrow_mut()
         .fail("write", "password_mutual", EINVAL);
-    machine
-        .run(&format!(
-            "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
+    machine.run(&format!(
+        "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
              --mutual-user other --mutual-secret-file {mutual}"
-        ))
-        .fails(1, "set password_mutual of ACL");
+    ))
+}
+
+#[test]
+fn credentials_are_taken_back_too() {
+    let machine = Machine::new();
+    machine.typical();
+    let before = machine.snapshot();
+    auth_set_that_fails_late(&machine).fails(1, "set password_mutual of ACL");
     assert_eq!(machine.snapshot(), before);
 }
 
@@ -173,18 +177,7 @@ fn what_cannot_be_taken_back_is_named() {
     let auth = tpg(&format!("acls/{CLIENT}/auth"));
     machine.show(&format!("{auth}/password"), "set-by-echo-elsewhere\n");
     std::fs::remove_dir_all(machine.path("run")).unwrap();
-    let secret = machine.file("new", "a-new-secret-of-length");
-    let mutual = machine.file("newer", "another-secret-of-length");
-    machine
-        .rules
-        .borrow_mut()
-        .fail("write", "password_mutual", EINVAL);
-    let said = machine
-        .run(&format!(
-            "auth set {TARGET} --acl {CLIENT} --user eve --secret-file {secret} \
-             --mutual-user other --mutual-secret-file {mutual}"
-        ))
-        .fails(6, "set password_mutual of ACL");
+    let said = auth_set_that_fails_late(&machine).fails(6, "set password_mutual of ACL");
     let left = format!("; not as it was before: {auth}/password\n");
     assert!(said.contains(&left), "{said}");
     assert_eq!(machine.value(&format!("{auth}/userid")), "bob");

@@ -380,39 +380,36 @@ fn nothing_may_stand_in_a_file_twice() {
     }
 }
 
-#[test]
-fn a_second_name_is_changed_in_place() {
+/// Applies files in which a value of a backstore is each of these, one after the other; what
+/// was said for each.
+fn changed_in_place(key: &str, values: &[&str]) -> Vec<String> {
     let machine = Machine::new();
     let whole = text(&machine);
     let file = machine.file("f.toml", &whole);
     machine.run(&format!("apply {file}")).ok();
-    for alias in ["one", "another"] {
+    let mut said = Vec::new();
+    for value in values {
         let serial = "serial = \"serial-0\"";
-        let text = whole.replace(serial, &format!("{serial}\nalias = \"{alias}\""));
+        let text = whole.replace(serial, &format!("{serial}\n{key} = {value:?}"));
         let file = machine.file("f.toml", &text);
-        let said = machine.run(&format!("apply {file}")).ok();
-        assert!(said.contains(&format!("alias={alias}")), "{said}");
-        assert_eq!(machine.value("core/iblock_0/disk0/alias"), alias);
-        let said = machine.run(&format!("apply {file}")).ok();
-        assert_eq!(said, "nothing to change\n");
+        said.push(machine.run(&format!("apply {file}")).ok());
+        assert_eq!(&machine.value(&format!("core/iblock_0/disk0/{key}")), value);
+        let again = machine.run(&format!("apply {file}")).ok();
+        assert_eq!(again, "nothing to change\n");
     }
+    said
+}
+
+#[test]
+fn a_second_name_is_changed_in_place() {
+    let said = changed_in_place("alias", &["one", "another"]);
+    assert!(said[0].contains("alias=one"), "{said:?}");
+    assert!(said[1].contains("alias=another"), "{said:?}");
 }
 
 #[test]
 fn a_map_is_changed_and_taken_away_in_place() {
-    let machine = Machine::new();
-    let whole = text(&machine);
-    let file = machine.file("f.toml", &whole);
-    machine.run(&format!("apply {file}")).ok();
-    for map in ["0 0\n0 99 0:O\n100 199 0:U", ""] {
-        let serial = "serial = \"serial-0\"";
-        let text = whole.replace(serial, &format!("{serial}\nlba_map = {map:?}"));
-        let file = machine.file("f.toml", &text);
-        machine.run(&format!("apply {file}")).ok();
-        assert_eq!(machine.value("core/iblock_0/disk0/lba_map"), map);
-        let said = machine.run(&format!("apply {file}")).ok();
-        assert_eq!(said, "nothing to change\n");
-    }
+    changed_in_place("lba_map", &["0 0\n0 99 0:O\n100 199 0:U", ""]);
 }
 
 #[test]
