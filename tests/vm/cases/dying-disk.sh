@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # Disks that are pulled out, fail, grow slow or do not answer in time, under I/O: their commands end,
-# and tell why; others go on at full speed; all that can be removed goes at once.
+# and tell why; others go on; all that can be removed goes at once.
 # time: 40
 
 nullb=/sys/kernel/config/nullb/dying

@@ -12,7 +12,7 @@ import time
 
 from alua_wire import answer, attentions, connect, get, put
 from host import sleeping_workers, until
-from iscsi import (SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq,
+from iscsi import (SCSI_RESPONSE, TARGET, TASK_MGMT_RESPONSE, Conn, check, check_eq,
                    read10, sense_code, write10)
 
 ROOT = os.environ["ROOT"]
@@ -337,7 +337,7 @@ check("with their transitions", DELAY / 1000 <= took and states() == {STANDBY}, 
 stuck = a.command(struct.pack(">BB4xIxx", 0xa4, 0x0a, 8), struct.pack(">4xBxH", OPTIMIZED, MANY[0]))
 check("one more has begun", until(lambda: TRANSITIONING in states(), DELAY / 2000))
 begin = time.monotonic()
-tag = a.request(TASK_MGMT, 0x81, word20=stuck, immediate=True, tail=struct.pack(">I12x", a.cmd_sn - 1))
+tag = a.manage(1, stuck)
 check_eq("its abort is complete", 0, a.wait(TASK_MGMT_RESPONSE, tag).header[2])
 took = time.monotonic() - begin
 check("and so is the transition", took < DELAY / 2000 and TRANSITIONING not in states(), took)

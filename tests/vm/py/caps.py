@@ -5,11 +5,10 @@ LUN 0 is a disk; the initiator "raw" has an entry, with no limits.
 """
 
 import os
-import struct
 import subprocess
 import time
 
-from iscsi import (DATA_IN, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun,
+from iscsi import (DATA_IN, SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun,
                    read10, sense_code, write10)
 
 IQN = os.environ["IQN"]
@@ -78,8 +77,7 @@ def results(conn, tags):
 def manage(conn, function, tag=0xffffffff, number=0):
     """The response of a task management function, and the seconds that it took."""
     start = time.monotonic()
-    itt = conn.request(TASK_MGMT, 0x80 | function, lun(number), word20=tag, immediate=True,
-                       tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
+    itt = conn.manage(function, tag, lun(number))
     answer = conn.wait(TASK_MGMT_RESPONSE, itt, 10)
     return answer.header[2], time.monotonic() - start
 

@@ -3,12 +3,11 @@
 what is written to it (default: 1)."""
 
 import os
-import subprocess
 import sys
 import threading
 import time
 
-from host import AT_ONCE, ROOT, SLOWER, Longest, store, tpg, unlink_all, write
+from host import ROOT, SLOWER, Longest, store, tpg, unlink_all, write
 from iscsi import DATA_IN, SCSI_RESPONSE, TARGET, Conn, check, check_eq, lun, read10, sense_code, write10
 
 KIND, KILLER, WORD = (sys.argv[1:] + ["1"])[:3]
@@ -96,17 +95,10 @@ def reinstate():
 timed("a login", lambda: Conn().login(isid=next(isids))).logout()
 remade = timed("session reinstatement", reinstate)
 check(f"{KIND}: the old session is gone", remaker.conn.closed_within(2 * SLOWER))
-# For a part of it the tool is being started.
-timed("ferritectl session close", lambda: subprocess.run(
-    ["ferritectl", "session", "close", os.environ["IQN"], NAME + "-closed"], check=True), 2 * AT_ONCE)
-check(f"{KIND}: its connection is closed", closed.conn.closed_within(2 * SLOWER))
+longest.close_session(NAME + "-closed", closed.conn)
 timed("removing a LUN", lambda: unlink_all(f"{tpg(OTHER)}/lun/lun_0"))
-for name in ("lun_0", "lun_1"):
-    timed("taking a LUN from an ACL", lambda name=name: unlink_all(f"{tpg()}/acls/{NAME}-acl/{name}"))
-timed("removing an ACL", lambda: os.rmdir(f"{tpg()}/acls/{NAME}-acl"))
-check(f"{KIND}: its session ends", acl.conn.closed_within(2 * SLOWER))
-timed("removing a portal", lambda: os.rmdir(f"{tpg()}/np/127.0.0.1:3261"))
-check(f"{KIND}: the session that came through it stays", second.conn.ping())
+longest.remove_acl(f"{tpg()}/acls/{NAME}-acl", acl.conn)
+longest.remove_portal(f"{tpg()}/np/127.0.0.1:3261", second.conn)
 timed("disabling a portal group", lambda: write(f"{tpg(OTHER)}/enable", "0"))
 check(f"{KIND}: its sessions end", elsewhere.conn.closed_within(2 * SLOWER))
 os.rmdir(f"{tpg(OTHER)}/np/127.0.0.1:3260")

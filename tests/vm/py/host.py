@@ -116,6 +116,24 @@ class Longest:
         check(f"{self.state}: {name} takes less than {seconds} s", took < seconds * 1000, f"{took} ms")
         return result
 
+    def close_session(self, initiator, conn):
+        # For a part of the time the tool is being started.
+        self.timed("ferritectl session close", lambda: subprocess.run(
+            ["ferritectl", "session", "close", TARGET, initiator], check=True), 2 * AT_ONCE)
+        check(f"{self.state}: its connection is closed", conn.closed_within(2 * SLOWER))
+
+    def remove_acl(self, path, conn):
+        """An ACL with two LUNs, and one session."""
+        for name in ("lun_0", "lun_1"):
+            self.timed("taking a LUN from an ACL in use", lambda name=name: unlink_all(f"{path}/{name}"))
+        self.timed("removing an ACL", lambda: os.rmdir(path))
+        check(f"{self.state}: its session ends", conn.closed_within(2 * SLOWER))
+
+    def remove_portal(self, path, conn):
+        """One by which a session has come."""
+        self.timed("removing a portal", lambda: os.rmdir(path))
+        check(f"{self.state}: the session that came through it stays", conn.ping())
+
     def tell(self):
         print(f"@figure {self.state}: longest operation | {self.ms} ms ({self.name})")
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 from host import AT_ONCE, ROOT, SLOWER, Longest, read, resume, store, suspend, tpg, unlink_all, until, write
-from iscsi import (DATA_IN, LOGOUT, LOGOUT_RESPONSE, SCSI_RESPONSE, TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, Closed, Conn,
+from iscsi import (DATA_IN, LOGOUT, LOGOUT_RESPONSE, SCSI_RESPONSE, TARGET, TASK_MGMT_RESPONSE, Closed, Conn,
                    check, check_eq, lun, read10, write10)
 
 DISK = sys.argv[1]
@@ -80,10 +80,6 @@ class User:
             if pdu.opcode == SCSI_RESPONSE or pdu.opcode == DATA_IN and pdu.flags & 1:
                 assert pdu.header[3] == 0, f"status {pdu.header[3]:#x}"
                 left.discard(pdu.itt)
-
-    def function(self, code, tag=0xffffffff):
-        return self.conn.request(TASK_MGMT, 0x80 | code, lun(0), word20=tag, immediate=True,
-                                 tail=struct.pack(">IIII", self.conn.cmd_sn - 1, 0, 0, 0))
 
 
 class Bystander:
@@ -176,8 +172,8 @@ time.sleep(0.3)
 
 # Functions that have to wait for the disk do so while all of the rest goes on.
 functions = time.monotonic()
-abort = aborter.function(1, aborter.tags[0])
-reset = resetter.function(5)
+abort = aborter.conn.manage(1, aborter.tags[0])
+reset = resetter.conn.manage(5)
 
 timed("reading another LUN of a session that waits",
       lambda: stays.conn.command(read10(0, 8), expect=4096, lun=lun(1)))
@@ -205,10 +201,7 @@ def reinstate():
 
 timed("session reinstatement", reinstate)
 check(f"{DISK} hangs: the old session is gone", remaker.conn.closed_within(2 * SLOWER))
-# For a part of it the tool is being started.
-timed("ferritectl session close", lambda: subprocess.run(
-    ["ferritectl", "session", "close", os.environ["IQN"], closed.name], check=True), 2 * AT_ONCE)
-check(f"{DISK} hangs: its connection is closed", closed.conn.closed_within(2 * SLOWER))
+longest.close_session(closed.name, closed.conn)
 
 for name in sorted(os.listdir(f"{store('disk0')}/attrib")) + ["../info", "../pr/res_holder", "../alua/default_tg_pt_gp/alua_access_state"]:
     start = time.monotonic()
@@ -218,12 +211,8 @@ for name in sorted(os.listdir(f"{store('disk0')}/attrib")) + ["../info", "../pr/
 timed("reading the list of sessions", lambda: read(f"{tpg()}/dynamic_sessions"))
 acls = f"{tpg()}/acls"
 timed("taking a LUN from an ACL", lambda: unlink_all(f"{acls}/{NAME}-masked/lun_0"))
-for name in ("lun_0", "lun_1"):
-    timed("taking a LUN from an ACL in use", lambda name=name: unlink_all(f"{acls}/{NAME}-acl/{name}"))
-timed("removing an ACL", lambda: os.rmdir(f"{acls}/{NAME}-acl"))
-check(f"{DISK} hangs: its session ends", acl.conn.closed_within(2 * SLOWER))
-timed("removing a portal", lambda: os.rmdir(f"{tpg()}/np/{SECOND[0]}:{SECOND[1]}"))
-check(f"{DISK} hangs: the session that came through it stays", second.conn.ping())
+longest.remove_acl(f"{acls}/{NAME}-acl", acl.conn)
+longest.remove_portal(f"{tpg()}/np/{SECOND[0]}:{SECOND[1]}", second.conn)
 check_eq(f"{DISK} hangs: reservations can be cleared", None, timed("pr/clear", lambda: put(f"{store('disk0')}/pr/clear", "1")))
 timed("removing a LUN", lambda: unlink_all(f"{tpg()}/lun/lun_0"))
 status, _, sense = timed("a command to it", lambda: second.conn.scsi(bytes(6)))

@@ -289,6 +289,11 @@ class Conn:
                 raise Rejected(pdu)
             self.aside.append(pdu)
 
+    def manage(self, function, tag=RESERVED_TAG, lun=0, ref=None):
+        """Sends a task management function, for the last command if nothing else is said; returns its tag."""
+        return self.request(TASK_MGMT, 0x80 | function, lun, word20=tag, immediate=True,
+                            tail=struct.pack(">I12x", self.cmd_sn - 1 if ref is None else ref))
+
     def command(self, cdb, data=b"", expect=0, lun=0, itt=None, flags=None, immediate_data=None,
                 ahs=b"", immediate=False, cmd_sn=None, attr=1):
         """Sends a SCSI command: data goes out, expect bytes come in."""

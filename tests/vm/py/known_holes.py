@@ -12,9 +12,9 @@ import subprocess
 import time
 
 from host import store, tpg, unlink_all
-from iscsi import (DATA_OUT, IMMEDIATE, INITIATOR, LOGIN, R2T, REASONS, REJECT, SCSI_COMMAND, SCSI_RESPONSE,
-                   TARGET, TASK_MGMT, TASK_MGMT_RESPONSE, TEXT, TEXT_RESPONSE, Closed, Conn, Refused, Rejected, check, header, read10, sense_code, unhex,
-                   write10)
+from iscsi import (DATA_OUT, IMMEDIATE, INITIATOR, LOGIN, R2T, REASONS, REJECT, RESERVED_TAG, SCSI_COMMAND,
+                   SCSI_RESPONSE, TARGET, TASK_MGMT_RESPONSE, TEXT, TEXT_RESPONSE, Closed, Conn, Refused, Rejected,
+                   check, header, read10, sense_code, unhex, write10)
 
 CHAP = TARGET + "-chap"
 USER, MUTUAL = ("user", "twelve-chars-1"), ("target", "twelve-chars-2")
@@ -314,12 +314,6 @@ def _():
     return None if text and f"InitiatorName: {name}" in text else f"it says {text}"
 
 
-def function(conn, code, tag=0xffffffff):
-    """Sends a task management function; its tag."""
-    return conn.request(TASK_MGMT, 0x80 | code, word20=tag, immediate=True,
-                        tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
-
-
 @hole("LIO, aborted WRITE_PENDING", "WRITEs that are aborted while their data is due")
 def _():
     global inputs
@@ -331,7 +325,7 @@ def _():
             one = fresh(ImmediateData="No", InitialR2T="Yes")
             itt = one.command(write10(0, 8), bytes([code]) * 4096, immediate_data=b"")
             r2t = one.wait(R2T, itt)
-            tag = function(one, code, itt if code == 1 else 0xffffffff)
+            tag = one.manage(code, itt if code == 1 else RESERVED_TAG)
             if late:
                 one.data_out(r2t, bytes([code]) * 4096)
             if one.wait(TASK_MGMT_RESPONSE, tag, 5).header[2] != 0:
@@ -352,7 +346,7 @@ def _():
         for conn in conns:
             inputs += 1
             conn.command(read10(0, 128), expect=65536)
-            waits.append((conn, function(conn, 5)))
+            waits.append((conn, conn.manage(5)))
     for conn, tag in waits:
         if conn.wait(TASK_MGMT_RESPONSE, tag, 15).header[2] != 0:
             return "a reset is not complete"
@@ -373,7 +367,7 @@ def _():
         conn = fresh()
         for at in range(8):
             conn.command(read10(at * 8, 8), expect=4096)
-        tag = function(resetter, 5)
+        tag = resetter.manage(5)
         (conn.reset if n % 2 else conn.close)()
         if resetter.wait(TASK_MGMT_RESPONSE, tag, 15).header[2] != 0:
             return "a reset is not complete"

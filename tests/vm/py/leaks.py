@@ -72,8 +72,7 @@ conn = fresh()
 for n in range(8):
     itt = conn.command(write10(0, 64), DATA[:32768], immediate_data=DATA[:4096])
     r2t = conn.wait(R2T, itt)
-    tag = conn.request(TASK_MGMT, 0x80 | (1 if n % 2 else 2), word20=itt if n % 2 else 0xffffffff, immediate=True,
-                       tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
+    tag = conn.manage(1, itt) if n % 2 else conn.manage(2)
     response = conn.wait(TASK_MGMT_RESPONSE, tag)
     conn.data_out(r2t, DATA)
 check("aborted writes: the last function is complete", response.header[2] == 0, response)

@@ -6,7 +6,7 @@ import resource
 import statistics
 import time
 
-from host import SLOWER, in_use, store, tpg, until
+from host import SLOWER, in_use, read, store, tpg, until, write
 from iscsi import SCSI_RESPONSE, Conn, Refused, check, check_eq, read10, write10
 
 FULL = os.environ.get("T_FULL") == "1"
@@ -243,10 +243,8 @@ for name, most in (("logins", 16), ("logins_per_address", 4)):
 
 # Commands: what a session may have under way.
 depth = f"{TPG}/attrib/default_cmdsn_depth"
-with open(depth, encoding="ascii") as file:
-    usual = file.read()
-with open(depth, "w", encoding="ascii") as file:
-    file.write("4")
+usual = read(depth)
+write(depth, "4")
 conn = Conn().login(isid=isid(6))
 conn.ready()
 check_eq("default_cmdsn_depth=4: the window of a session", 4, conn.max_cmd_sn - conn.exp_cmd_sn + 1)
@@ -259,8 +257,7 @@ except TimeoutError:
     pass
 check_eq("default_cmdsn_depth=4: of six commands four are begun", set(waits[:4]), asked)
 conn.reset()
-with open(depth, "w", encoding="ascii") as file:
-    file.write(usual)
+write(depth, usual)
 until(lambda: in_use()["connections"] == 0)
 
 

@@ -8,7 +8,7 @@ import struct
 import time
 
 from host import SLOWER, read, resume, sleeping_workers, suspend, tpg, until
-from iscsi import (DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check,
+from iscsi import (DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, check,
                    check_eq, counter, header, read10, write10)
 
 LUN_RESET = 5
@@ -100,7 +100,7 @@ def half_a_data_out(conn):
 
 
 def reset_unit():
-    tag = one.request(TASK_MGMT, 0x80 | LUN_RESET, immediate=True)
+    tag = one.manage(LUN_RESET, ref=0)
     return one.wait(TASK_MGMT_RESPONSE, tag).header[2]
 
 
@@ -191,7 +191,7 @@ resume("slow")
 check_eq("until the disk goes on", 0, one.result(tag)[0])
 check_eq("all is cleared", 0, status(one, CLEAR, 1))
 lose(login(2), 2)
-tag = one.request(TASK_MGMT, 0x80 | LUN_RESET, immediate=True, tail=bytes(16))
+tag = one.manage(LUN_RESET, ref=0)
 check("so does who resets the unit", waits(one), one.aside)
 resume("slow")
 check_eq("until the disk goes on", 0, one.wait(TASK_MGMT_RESPONSE, tag).header[2])

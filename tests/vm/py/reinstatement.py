@@ -7,11 +7,12 @@ The target's LUN 0 is the dm device "slow".
 import os
 import time
 
-from host import in_use, resume, suspend, until
+from host import in_use, resume, suspend, until, write
 from iscsi import TARGET, Closed, Conn, Refused, check, check_eq, read10, write10
 
 ISID = bytes.fromhex("80feed000021")
 OTHER = bytes.fromhex("80feed000022")
+CONNECTIONS = "/sys/module/ferrite/parameters/connections"
 
 
 def sessions():
@@ -94,11 +95,6 @@ check_eq("a reset connection's session goes", 0, sessions_become(0))
 # Again and again, while the disk hangs: what is replaced keeps its memory as long as it does.
 
 
-def limit(number):
-    with open("/sys/module/ferrite/parameters/connections", "w", encoding="ascii") as file:
-        file.write(f"{number}\n")
-
-
 def replace():
     """What one more login of the same port ends with; it leaves a READ with the disk."""
     try:
@@ -115,11 +111,11 @@ def replace():
 
 held = []
 check("no connection is left", until(lambda: in_use()["connections"] == 0), in_use())
-limit(4)
+write(CONNECTIONS, "4")
 suspend("slow")
 check_eq("with connections=4 as many may be replaced as there may be, and no more", [0] * 8 + [0x0302] * 3,
          [replace() for _ in range(11)])
 resume("slow")
 check("when the disk is back they go", until(lambda: in_use()["connections"] <= 1), in_use())
 check_eq("and the port can log in", 0, replace())
-limit(16384)
+write(CONNECTIONS, "16384")

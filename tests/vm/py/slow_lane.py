@@ -11,7 +11,7 @@ import struct
 import time
 
 from host import resume, sleeping_workers, store, suspend, tpg, until, write
-from iscsi import (SCSI_RESPONSE, TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
+from iscsi import (SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
                    read10)
 
 UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
@@ -55,7 +55,7 @@ check("in little time", took < 5, took)
 
 # One that waits in line has not touched the disk, and never will: its abort is complete at once.
 start = time.monotonic()
-tag = conn.request(TASK_MGMT, 0x81, word20=tags[-1], immediate=True, tail=struct.pack(">IIII", conn.cmd_sn - 1, 0, 0, 0))
+tag = conn.manage(1, tags[-1])
 answer = conn.wait(TASK_MGMT_RESPONSE, tag, 10)
 check_eq("an abort of a command that waits in line is complete", 0, answer.header[2])
 took = time.monotonic() - start
@@ -183,8 +183,7 @@ check("more than two thousand commands wait in line",
       until(lambda: counter("slow_waits") - before >= SESSIONS * EACH - 32), counter("slow_waits") - before)
 start = time.monotonic()
 for other, of_it in zip(crowd, tags):
-    tag = other.request(TASK_MGMT, 0x81, word20=of_it[-1], immediate=True,
-                        tail=struct.pack(">IIII", other.cmd_sn - 1, 0, 0, 0))
+    tag = other.manage(1, of_it[-1])
     answer = other.wait(TASK_MGMT_RESPONSE, tag, 10).header[2]
     if answer != 0:
         break
