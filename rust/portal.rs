@@ -7,7 +7,11 @@
 
 use crate::{
     conn::Conn,
-    limits,
+    limits::{
+        self,
+        Accounts,
+        Usage, //
+    },
     session::Why,
     stats::{
         self,
@@ -171,6 +175,9 @@ pub(crate) struct Doors {
     doors: Mutex<KVec<Arc<Door>>>,
     #[pin]
     conns: Mutex<KVec<Arc<Conn>>>,
+    /// What sessions use, by address.
+    #[pin]
+    pub(crate) accounts: Accounts,
 }
 
 impl Doors {
@@ -179,6 +186,7 @@ impl Doors {
         try_pin_init!(Self {
             doors <- new_mutex!(KVec::new(), "ferrite_doors"),
             conns <- new_mutex!(KVec::new(), "ferrite_conns"),
+            accounts <- Accounts::new(),
         })
     }
 
@@ -189,7 +197,7 @@ impl Doors {
         let Ok(conn) = Conn::new(&door.targets, door.id, door.net.id(), sock) else {
             return;
         };
-        let from = conn.peer().ip();
+        let from = limits::host(conn.peer().ip());
         let mut victim = None;
         {
             let mut conns = self.conns.lock();
@@ -202,7 +210,7 @@ impl Doors {
                 if oldest.is_none() {
                     oldest = Some(other);
                 }
-                if same_host(other.peer().ip(), from) {
+                if limits::host(other.peer().ip()) == from {
                     same = u32::saturating_add(same, 1);
                     if oldest_same.is_none() {
                         oldest_same = Some(other);
@@ -234,18 +242,47 @@ impl Doors {
     /// Connections in login or discovery, those of sessions, and how many of the
     /// latter are from the same address as `from`.
     pub(crate) fn count(&self, from: Option<IpAddr>) -> [u32; 3] {
+        let from = from.map(limits::host);
         let [mut logins, mut connections, mut same] = [0u32; 3];
         for conn in self.conns.lock().iter() {
             if conn.is_in_login() {
                 logins = logins.saturating_add(1);
             } else if !conn.is_stranger() {
                 connections = connections.saturating_add(1);
-                if from.is_some_and(|from| same_host(conn.peer().ip(), from)) {
+                if from == Some(limits::host(conn.peer().ip())) {
                     same = same.saturating_add(1);
                 }
             }
         }
         [logins, connections, same]
+    }
+
+    /// What each address uses, in their order. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn usage(&self) -> Result<KVVec<Usage>> {
+        let mut parts = KVVec::new();
+        for conn in self.conns.lock().iter() {
+            let mut part = Usage::none(limits::host(conn.peer().ip()));
+            if conn.is_in_login() {
+                part.logins = 1;
+            } else if !conn.is_stranger() {
+                part.connections = 1;
+            }
+            parts.push(part, GFP_KERNEL)?;
+        }
+        self.accounts.tell(&mut parts)?;
+        parts.sort_unstable_by_key(|part| part.host);
+        let mut all: KVVec<Usage> = KVVec::new();
+        for part in parts.iter().filter(|part| !part.is_none()) {
+            match all.last_mut() {
+                Some(last) if last.host == part.host => last.add(part),
+                _ => all.push(*part, GFP_KERNEL)?,
+            }
+        }
+        Ok(all)
     }
 
     /// Whether sessions may have one more connection, from that address. Those
@@ -308,14 +345,6 @@ impl Doors {
         for conn in self.conns.lock().iter() {
             conn.clone().end(Why::Removed);
         }
-    }
-}
-
-fn same_host(a: IpAddr, b: IpAddr) -> bool {
-    match (a, b) {
-        // One host may have a whole /64 of addresses.
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets().iter().take(8).eq(b.octets().iter().take(8)),
-        _ => a == b,
     }
 }
 

@@ -8,7 +8,11 @@
 
 use crate::sys::atomic::InPlace;
 use crate::{
-    limits,
+    limits::{
+        self,
+        Charge,
+        Share, //
+    },
     meter::{
         Count,
         Meter,
@@ -183,6 +187,8 @@ pub(crate) struct Identity {
     pub(crate) params: SessionParams,
     /// How many commands may be outstanding.
     pub(crate) depth: u32,
+    /// What it may use of what its address may.
+    pub(crate) share: Share,
     /// The CmdSN of the first command.
     pub(crate) cmd_sn: Sn,
 }
@@ -1101,14 +1107,19 @@ impl Session {
     /// many.
     pub(crate) fn charge(&self, pages: usize) -> bool {
         let n = i32::try_from(pages).unwrap_or(i32::MAX);
-        if self.pages.now().saturating_add(n) > limits::session_pages() {
-            return false;
+        // Several connections may do so at once.
+        let before = self.pages.fetch_add(n, Relaxed);
+        let taken = before.saturating_add(n) <= limits::session_pages()
+            && self.identity.share.take_pages(pages);
+        if !taken {
+            self.pages.add(n.wrapping_neg(), Relaxed);
         }
-        if !limits::take_pages(pages) {
-            return false;
-        }
-        self.pages.add(n, Relaxed);
-        true
+        taken
+    }
+
+    /// Charges pages that may outlive the session, and do not count for it.
+    pub(crate) fn charge_beside(&self, pages: usize) -> Option<Charge> {
+        self.identity.share.charge(pages)
     }
 
     /// Gives pages back.
@@ -1116,7 +1127,7 @@ impl Session {
         if pages != 0 {
             let n = i32::try_from(pages).unwrap_or(i32::MAX);
             self.pages.add(n.wrapping_neg(), Relaxed);
-            limits::give_pages(pages);
+            self.identity.share.give_pages(pages);
         }
     }
 

@@ -19,8 +19,11 @@ use crate::{
         configfs::{
             self,
             files,
+            long_files,
             Dir,
             Files,
+            Long,
+            LongFiles,
             Page,
             Refusal,
             SubDir, //
@@ -99,6 +102,7 @@ impl Dir for RootDir {
         Attr::ro(c"in_use", show_in_use),
         Attr::ro(c"closing", show_closing),
     ];
+    const LONG_FILES: LongFiles<Root> = long_files![c"addresses" => show_addresses];
     const SUBDIRS: &'static [SubDir<Root>] = &[
         SubDir::new::<CoreDir, _>(c"core", targets),
         SubDir::new::<IscsiDir, _>(c"iscsi", targets),
@@ -119,11 +123,34 @@ fn show_in_use(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
     let [logins, connections, _] = root.targets.doors.count(None);
     writeln!(out, "logins {logins}")?;
     writeln!(out, "connections {connections}")?;
+    writeln!(out, "commands {}", limits::commands_in_use())?;
     Ok(writeln!(
         out,
         "memory {}",
         limits::pages_in_use().saturating_mul(4096)
     )?)
+}
+
+/// The same for each address, a line each.
+fn show_addresses(root: &Arc<Root>, out: &mut Long<'_>) -> Result<(), Refusal> {
+    for usage in root.targets.doors.usage()?.iter() {
+        let fits = out.fits(|out| {
+            writeln!(
+                out,
+                "{} logins {} connections {} sessions {} commands {} memory {}",
+                usage.host,
+                usage.logins,
+                usage.connections,
+                usage.sessions,
+                usage.commands,
+                usage.pages.saturating_mul(4096)
+            )
+        });
+        if !fits {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What is left of what was removed: block devices that I/O is still under way on.

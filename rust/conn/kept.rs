@@ -5,7 +5,6 @@
 //! initiator has acknowledged their status.
 
 use crate::{
-    limits::Charge,
     parcel::{
         Data,
         Entry,
@@ -103,7 +102,9 @@ impl Kept {
     /// What to keep of a read that has been answered; its memory counts as the
     /// module's, and no longer as the session's.
     pub(super) fn data_of(task: Task, count: u32, segment: u32, max_burst: u32) -> Payload {
-        match Charge::take(task.peek().data.len().div_ceil(PAGE_SIZE)) {
+        let pages = task.peek().data.len().div_ceil(PAGE_SIZE);
+        let charge = task.shared().session.charge_beside(pages);
+        match charge {
             Some(charge) => Payload::Data(Data {
                 task,
                 count,

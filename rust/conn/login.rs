@@ -61,7 +61,8 @@ use crate::{
         ConnFacts,
         Identity,
         Session,
-        Why, //
+        Why,
+        IMMEDIATE_SLOTS, //
     },
     stats::{
         self,
@@ -534,6 +535,18 @@ impl Chap for Asker<'_> {
     }
 }
 
+/// There are too many of these.
+fn no_room(login: &LoginResult<'_>, of: &str) -> LoginStatus {
+    stats::one(Stat::LoginsTurnedAway);
+    if misc::may_log(misc::Topic::Peers) {
+        pr_warn!(
+            "{}: no room for more {of}, see the module parameters {of} and {of}_per_address\n",
+            login.initiator.as_str()
+        );
+    }
+    LoginStatus::OUT_OF_RESOURCES
+}
+
 /// TSIHs of discovery sessions, which belong to no portal group.
 static DISCOVERY_TSIH: Atomic<u32> = Atomic::new(1);
 
@@ -565,19 +578,12 @@ impl Host for Asker<'_> {
             });
             found
         };
+        let doors = &self.conn.targets.doors;
+        let from = self.conn.peer().ip();
         if let Some(tpg) = &tpg {
-            let doors = &self.conn.targets.doors;
-            let from = self.conn.peer().ip();
             let room = doors.has_room(from) || (replaces(tpg) && doors.has_room_instead(from));
             if !room {
-                stats::one(Stat::LoginsTurnedAway);
-                if misc::may_log(misc::Topic::Peers) {
-                    pr_warn!(
-                        "{}: no room for more connections, see the module parameters connections and connections_per_address\n",
-                        login.initiator.as_str()
-                    );
-                }
-                return Err(LoginStatus::OUT_OF_RESOURCES);
+                return Err(no_room(login, "connections"));
             }
         }
         if let (Some(tpg), true) = (&tpg, login.tsih != 0) {
@@ -602,6 +608,25 @@ impl Host for Asker<'_> {
                 ((n % 0xfffe).wrapping_add(1) as u16, DISCOVERY_DEPTH)
             }
         };
+        // Discovery has no commands.
+        let wanted = match &tpg {
+            Some(_) => depth.saturating_add(IMMEDIATE_SLOTS),
+            None => 0,
+        };
+        let least = wanted.min(IMMEDIATE_SLOTS.saturating_add(1));
+        let open = |times| doors.accounts.open(from, least, wanted, times);
+        let share = match open(1) {
+            Err(EBUSY) if tpg.as_ref().is_some_and(replaces) => open(2),
+            share => share,
+        }
+        .map_err(|e| match e {
+            EBUSY => no_room(login, "commands"),
+            _ => LoginStatus::OUT_OF_RESOURCES,
+        })?;
+        let depth = match share.commands() {
+            0 => depth,
+            places => places.saturating_sub(IMMEDIATE_SLOTS),
+        };
         let mut alias = KVec::new();
         alias
             .extend_from_slice(login.initiator_alias.as_str().as_bytes(), GFP_KERNEL)
@@ -617,6 +642,7 @@ impl Host for Asker<'_> {
             acl: self.found.acl.clone(),
             params: login.session,
             depth,
+            share,
             cmd_sn: login.cmd_sn,
         })
         .map_err(|_| LoginStatus::OUT_OF_RESOURCES)?;

@@ -811,7 +811,7 @@ impl Rx {
             Request::NopOut(pdu) => {
                 if pdu.wants_answer() && len != 0 {
                     let keep = len.min(self.max_send) as usize;
-                    let charge = Charge::take(keep.div_ceil(PAGE_SIZE));
+                    let charge = session.charge_beside(keep.div_ceil(PAGE_SIZE));
                     let pages = PageBuf::new(keep, Gfp::Atomic);
                     if let (Some(charge), Ok(pages)) = (charge, pages) {
                         if let Ok(echo) = KBox::new(Echo { pages, charge }, GFP_ATOMIC) {

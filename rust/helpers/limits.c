@@ -17,6 +17,9 @@ static struct limit limits[FER_LIMITS] = {
 	[FER_LIMIT_CONNECTIONS_PER_ADDRESS] = { 4096, 1, 1048576 },
 	[FER_LIMIT_SESSION_MEMORY] = { 64, 16, 4096 },
 	[FER_LIMIT_MEMORY] = { 0, 0, 1048576 },
+	[FER_LIMIT_MEMORY_PER_ADDRESS] = { 0, 0, 1048576 },
+	[FER_LIMIT_COMMANDS] = { 4194304, 64, 16777216 },
+	[FER_LIMIT_COMMANDS_PER_ADDRESS] = { 1048576, 64, 16777216 },
 };
 
 static int limit_set(const char *text, const struct kernel_param *kp)
@@ -68,6 +71,17 @@ MODULE_PARM_DESC(session_memory,
 module_param_cb(memory, &limit_ops, &limits[FER_LIMIT_MEMORY], 0644);
 MODULE_PARM_DESC(memory,
 		 "Data of all commands, in MiB; 0: a quarter of the machine's memory (default: 0)");
+module_param_cb(memory_per_address, &limit_ops,
+		&limits[FER_LIMIT_MEMORY_PER_ADDRESS], 0644);
+MODULE_PARM_DESC(memory_per_address,
+		 "The same, of the sessions from one address; IPv6: one /64; 0: half of that for all (default: 0)");
+module_param_cb(commands, &limit_ops, &limits[FER_LIMIT_COMMANDS], 0644);
+MODULE_PARM_DESC(commands,
+		 "Commands that all sessions together may send at once (default: 4194304)");
+module_param_cb(commands_per_address, &limit_ops,
+		&limits[FER_LIMIT_COMMANDS_PER_ADDRESS], 0644);
+MODULE_PARM_DESC(commands_per_address,
+		 "The same, of the sessions from one address; IPv6: one /64 (default: 1048576)");
 
 unsigned int fer_limit(unsigned int which)
 {

@@ -7,6 +7,10 @@ mod tests {
     use super::super::check;
     use crate::{
         conn::kept::Kept,
+        limits::{
+            self,
+            Accounts, //
+        },
         parcel::{
             Entry,
             Payload, //
@@ -24,7 +28,10 @@ mod tests {
         sys::{
             gather::Gather,
             kunit,
-            misc,
+            misc::{
+                self,
+                Limit, //
+            },
             pages::{
                 Gfp,
                 PageBuf,
@@ -38,7 +45,15 @@ mod tests {
         },
         tmf::Waiter, //
     };
-    use kernel::prelude::*;
+    use core::net::{
+        IpAddr,
+        Ipv4Addr,
+        Ipv6Addr, //
+    };
+    use kernel::{
+        prelude::*,
+        sync::Arc, //
+    };
 
     fn noise(len: usize) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::from_elem(0u8, len, GFP_KERNEL)?;
@@ -274,6 +289,45 @@ mod tests {
         check(seen.other == 0, "what fails says ENOMEM")
     }
 
+    /// What the sessions from one address may send is what each of them got, and no more.
+    #[test]
+    fn places_for_commands_are_given_once() -> Result {
+        let accounts = Arc::pin_init(Accounts::new(), GFP_KERNEL)?;
+        let most = misc::limit(Limit::CommandsPerAddress);
+        let a_host = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+        let first = accounts.open(a_host(1), 17, most.saturating_sub(20), 1)?;
+        let second = accounts.open(a_host(1), 17, 144, 1)?;
+        check(second.commands() == 20, "what is left")?;
+        let refused = |from| accounts.open(from, 17, 144, 1).err() == Some(EBUSY);
+        check(refused(a_host(1)), "then none")?;
+        let instead = accounts.open(a_host(1), 17, 144, 2)?;
+        check(
+            instead.commands() == 144,
+            "for one that takes another one's place",
+        )?;
+        let other = accounts.open(a_host(2), 17, 144, 1)?;
+        check(other.commands() == 144, "another address has its own")?;
+        drop((first, instead));
+        let again = accounts.open(a_host(1), 17, 144, 1)?;
+        check(again.commands() == 144, "what was given back")?;
+        let near = |last| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last));
+        let all = accounts.open(near(1), 17, most, 1)?;
+        check(
+            all.commands() == most && refused(near(2)),
+            "one host may have a /64",
+        )?;
+        let mut usage = KVVec::new();
+        accounts.tell(&mut usage)?;
+        let places = usage.iter().map(|u| u.commands).sum::<u64>();
+        check(places == limits::commands_in_use(), "the sum is the sum")?;
+        let ours = u64::from(most).saturating_add(20 + 144 + 144);
+        check(places == ours, "of those that are there")?;
+        let seen = kunit::each_failure(|| accounts.open(a_host(3), 17, 144, 1), || Ok(()))?;
+        check(seen.sites > 0 && seen.other == 0, "what fails says ENOMEM")?;
+        drop((second, other, again, all));
+        check(limits::commands_in_use() == 0, "all are given back")
+    }
+
     /// To tell sessions which LUNs they have takes no memory but that for the LUNs:
     /// else what was taken away from them would stay theirs.
     #[test]
@@ -294,6 +348,7 @@ mod tests {
             acl: None,
             params: SessionParams::RFC_DEFAULT,
             depth: 1,
+            share: super::super::share()?,
             cmd_sn: Sn(1),
         })?;
         let told = tpg.add_session(&session).and_then(|()| {

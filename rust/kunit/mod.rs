@@ -16,7 +16,14 @@ mod memory;
 mod socket;
 mod task;
 
-use crate::sys::misc;
+use crate::{
+    limits::{
+        Accounts,
+        Share, //
+    },
+    sys::misc, //
+};
+use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
     sync::{
@@ -115,4 +122,10 @@ impl Crowd {
     fn join(&self) -> Result {
         wait(|| self.running.living() == 0)
     }
+}
+
+/// What a session may use of what its address may.
+fn share() -> Result<Share> {
+    let accounts = Arc::pin_init(Accounts::new(), GFP_KERNEL)?;
+    accounts.open(Ipv4Addr::LOCALHOST.into(), 0, 0, 1)
 }

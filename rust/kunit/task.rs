@@ -148,6 +148,7 @@ mod tests {
             acl: None,
             params: SessionParams::RFC_DEFAULT,
             depth: DEPTH,
+            share: super::super::share()?,
             cmd_sn: Sn(cmd_sn),
         })
     }

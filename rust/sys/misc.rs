@@ -199,6 +199,12 @@ pub(crate) enum Limit {
     SessionMemory = bindings::FER_LIMIT_SESSION_MEMORY,
     /// MiB for the data of all commands; 0 is a part of the machine's memory.
     Memory = bindings::FER_LIMIT_MEMORY,
+    /// The same, of the sessions from one address; 0 is a part of that for all.
+    MemoryPerAddress = bindings::FER_LIMIT_MEMORY_PER_ADDRESS,
+    /// Commands that all sessions may send at once.
+    Commands = bindings::FER_LIMIT_COMMANDS,
+    /// The same, of the sessions from one address.
+    CommandsPerAddress = bindings::FER_LIMIT_COMMANDS_PER_ADDRESS,
 }
 
 /// A limit as it is now. Any context.

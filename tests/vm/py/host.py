@@ -32,6 +32,15 @@ def in_use():
     return {name: int(value) for name, value in map(str.split, read(f"{ROOT}/in_use").splitlines())}
 
 
+def used_by(address):
+    """The same for one address."""
+    for line in read(f"{ROOT}/addresses").splitlines():
+        host, *usage = line.split()
+        if host == address:
+            return dict(zip(usage[::2], map(int, usage[1::2])))
+    return {}
+
+
 def tpg(target=TARGET):
     return f"{ROOT}/iscsi/{target}/tpgt_1"
 

@@ -157,8 +157,8 @@ class Refused(Exception):
 class Conn:
     """A TCP connection with the numbers of its session."""
 
-    def __init__(self, portal=PORTAL, timeout=20):
-        self.sock = socket.create_connection(portal, timeout)
+    def __init__(self, portal=PORTAL, timeout=20, source=None):
+        self.sock = socket.create_connection(portal, timeout, source)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.cmd_sn = 1
         self.exp_stat_sn = 0

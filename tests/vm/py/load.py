@@ -6,7 +6,7 @@ import resource
 import statistics
 import time
 
-from host import SLOWER, in_use, read, store, tpg, until, write
+from host import SLOWER, in_use, read, store, tpg, until, used_by, write
 from iscsi import SCSI_RESPONSE, Conn, Refused, check, check_eq, read10, write10
 
 FULL = os.environ.get("T_FULL") == "1"
@@ -189,7 +189,10 @@ def shown(name):
 
 
 LIMITS = {"logins": (1024, 15, 65537), "logins_per_address": (256, 3, 65537), "connections": (16384, 0, 1048577),
-          "connections_per_address": (4096, 0, 1048577), "session_memory": (64, 15, 4097), "memory": (0, -1, 1048577)}
+          "connections_per_address": (4096, 0, 1048577), "session_memory": (64, 15, 4097), "memory": (0, -1, 1048577),
+          "memory_per_address": (0, -1, 1048577), "commands": (4194304, 63, 16777217),
+          "commands_per_address": (1048576, 63, 16777217)}
+OTHER = "127.0.0.9"
 for name, (default, low, high) in LIMITS.items():
     check_eq(f"{name} is {default} at first", default, shown(name))
     check(f"{name}: what is out of range is refused", refused(name, low) and refused(name, high) and refused(name, "x"))
@@ -261,9 +264,37 @@ write(depth, usual)
 until(lambda: in_use()["connections"] == 0)
 
 
-def heavy(count, blocks=16384):
+
+def window(conn):
+    return conn.max_cmd_sn - conn.exp_cmd_sn + 1
+
+
+# A session gets its places for commands when it logs in: 128 for its window, and 16 more for immediate ones.
+for name in ("commands", "commands_per_address"):
+    limit(name, 200)
+    held += [Conn().login(isid=isid(n)) for n in range(2)]
+    held[1].ready()
+    check_eq(f"{name}=200: of two sessions the second one has a smaller window", 200 - 144 - 16, window(held[1]))
+    check_eq(f"{name}=200: it is told what they use", (200, 200), (in_use()["commands"], used_by("127.0.0.1")["commands"]))
+    check_eq(f"{name}=200: there is no third one, the target is out of resources", 0x0302, status(2))
+    check_eq(f"{name}=200: one that takes another one's place may come", 0, status(1))
+    check("its session works", held[-1].ping())
+    other = Conn(source=(OTHER, 0))
+    try:
+        came = other.login(isid=isid(3)).ping()
+    except Refused:
+        came = False
+    check_eq(f"{name}=200: so may one from another address, if only each has a limit", name == "commands_per_address", came)
+    for conn in [*held, other]:
+        conn.close()
+    held.clear()
+    check(f"{name}=200: all places are given back", until(lambda: in_use()["commands"] == 0), in_use())
+    limit(name, LIMITS[name][0])
+
+
+def heavy(count, blocks=16384, source=None):
     """Statuses of so many WRITEs of 8 MiB that have come before their data."""
-    conn = Conn().login(isid=isid(9), ImmediateData="No", InitialR2T="Yes")
+    conn = Conn(source=source).login(isid=isid(9), ImmediateData="No", InitialR2T="Yes")
     conn.ready()
     tags = []
     for _ in range(count):
@@ -297,6 +328,19 @@ limit("memory", 16)
 busy, used, good = heavy(5)
 check("memory=16: the same for all together", busy >= 3 and used <= 16 << 20 and good, (busy, used))
 limit("memory", 0)
+until(lambda: in_use()["memory"] == 0)
+limit("memory_per_address", 16)
+first = Conn().login(isid=isid(10), ImmediateData="No", InitialR2T="Yes")
+first.ready()
+for _ in range(2):
+    first.request(1, 0xa1, 0, word20=8 << 20, tail=write10(0, 16384).ljust(16, b"\0"))
+check("memory_per_address=16: one session has it all", until(lambda: used_by("127.0.0.1")["memory"] == 16 << 20))
+busy, _, good = heavy(2)
+check("memory_per_address=16: there is nothing left for another one from there", busy == 2 and good, busy)
+busy, used, _ = heavy(2, source=(OTHER, 0))
+check("memory_per_address=16: there is for one from elsewhere", busy == 0 and used == 32 << 20, (busy, used))
+first.reset()
+limit("memory_per_address", 0)
 check("all of it is given back", until(lambda: in_use()["memory"] == 0), in_use())
 
 # --- fairness ---------------------------------------------------------------------------------
