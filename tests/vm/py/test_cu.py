@@ -18,6 +18,7 @@ import argparse
 import fnmatch
 import re
 import subprocess
+import time
 
 from iscsi import Conn, check, lun, tell
 
@@ -151,6 +152,7 @@ class Runner:
         if self.options.second:
             urls.append(self.options.second)
         parts = suite.split(".")
+        began = time.monotonic()
         try:
             done = subprocess.run(
                 ["iscsi-test-cu", "--dataloss", "--allow-sanitize", "-v", "-t", suite, *urls],
@@ -160,7 +162,7 @@ class Runner:
             ended = done.returncode >= 0
         except subprocess.TimeoutExpired as late:
             text, ended = (late.stdout or b"").decode("utf-8", "replace"), False
-        print(f"--- {suite}")
+        print(f"--- {suite}: {time.monotonic() - began:.1f} s")
         print(text)
         tests = parse(text)
         if not ended:
