@@ -39,6 +39,9 @@ check "the kernel keeps stacks of allocations" eval 'cat /sys/kernel/debug/slab/
 must sysctl -q net.ipv4.tcp_max_tw_buckets=0
 # TCP remembers its peers for good, and who lets go of a socket may be the one who stores that.
 must sysctl -q net.ipv4.tcp_no_metrics_save=1
+# Nor may a packet that one CPU has allocated and another one is done with wait for that one to
+# receive something.
+must sysctl -q net.core.skb_defer_max=0
 dm_slow
 t_load
 t_export /dev/mapper/slow /dev/vdb
