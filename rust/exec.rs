@@ -157,7 +157,7 @@ pub(crate) fn prepare(session: &Session, nexus: Option<&Arc<Nexus>>, cdb: &[u8])
         refused.map_or(Ok(()), Err)
     });
     match checked {
-        Ok(()) if nexus.is_behind() && command.is_write_medium() => {
+        Ok(()) if nexus.must_wait() && command.is_write_medium() => {
             Prepared::refused(Outcome::status(Status::Busy))
         }
         Ok(()) => Prepared {

@@ -88,7 +88,7 @@ use kernel::{
 };
 
 /// Commands beyond the window: those sent for immediate delivery.
-const IMMEDIATE_SLOTS: u32 = 16;
+pub(crate) const IMMEDIATE_SLOTS: u32 = 16;
 
 /// Why a session or connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +313,8 @@ struct Inner {
     slots: KVec<Slot>,
     /// How many of them are in use.
     used: usize,
+    /// How many of these are for immediate delivery.
+    immediate: u32,
     /// How many of these are not at the place of their tag, see [`Inner::home`].
     strays: usize,
     /// Tasks complete but for a command with a lower CmdSN.
@@ -444,6 +446,7 @@ impl Session {
                         window,
                         slots: list,
                         used: 0,
+                        immediate: 0,
                         strays: 0,
                         held,
                         nexuses: KVec::new(),
@@ -692,13 +695,12 @@ impl Session {
         let kept = {
             let mut guard = self.inner.lock();
             let inner = &mut *guard;
+            inner.forget_requests_of(link);
+            self.deferring.put(inner.deferred.len() as i32);
+            self.fencing.put(inner.fences.len() as i32);
             if inner.suspended.iter().any(|s| is_same(&s.link, link)) {
                 return true;
             }
-            inner.deferred.retain(|d| !is_same(&d.link, link));
-            self.deferring.put(inner.deferred.len() as i32);
-            inner.fences.retain(|f| !is_same(&f.link, link));
-            self.fencing.put(inner.fences.len() as i32);
             if !self.recovers() {
                 return false;
             }
@@ -842,6 +844,7 @@ impl Session {
                     inner.window.forget(task.cmd_sn);
                 } else if let Some(nexus) = task.nexus.as_ref() {
                     nexus.post(Ua::CommandsClearedByProtocol);
+                    nexus.one_lost();
                 }
             }
             let mut at = 0;
@@ -869,19 +872,14 @@ impl Session {
         self.lose(link);
         let last = {
             let mut inner = self.inner.lock();
-            inner.deferred.retain(|d| !is_same(&d.link, link));
+            inner.forget_requests_of(link);
             self.deferring.put(inner.deferred.len() as i32);
-            inner.fences.retain(|f| !is_same(&f.link, link));
             self.fencing.put(inner.fences.len() as i32);
-            let known = inner.lines.len().wrapping_add(inner.suspended.len());
             inner.lines.retain(|l| !is_same(&l.link, link));
             inner.suspended.retain(|s| !is_same(&s.link, link));
+            // It may have been in neither list: another one has taken its place, or it was to be
+            // kept when the session was doomed. Nobody may join from now on.
             let left = inner.lines.len().wrapping_add(inner.suspended.len());
-            if left == known {
-                // Another one has taken its place.
-                return;
-            }
-            // Nobody may join from now on.
             left == 0 && self.ended.xchg(1, Full) == 0
         };
         if last {
@@ -1103,7 +1101,7 @@ impl Session {
 
     // ---- memory ----------------------------------------------------------
 
-    /// Charges pages to the session; false when it, or the module, has too
+    /// Charges pages to the session; false when it, its address, or all have too
     /// many.
     pub(crate) fn charge(&self, pages: usize) -> bool {
         let n = i32::try_from(pages).unwrap_or(i32::MAX);
@@ -1200,6 +1198,10 @@ impl Session {
                 false => Admission::InProgress,
             };
         }
+        // They have places of their own, and no others: those of the window were promised.
+        if head.immediate && inner.immediate >= IMMEDIATE_SLOTS {
+            return Admission::Full;
+        }
         let Some(slot) = inner.free_slot(head.itt) else {
             return Admission::Full;
         };
@@ -1221,6 +1223,7 @@ impl Session {
             entry.task = Some(task.share());
         }
         inner.count_in(head.itt, slot);
+        inner.immediate = inner.immediate.saturating_add(u32::from(head.immediate));
         self.publish(&inner);
         drop(inner);
         self.meter.begin();
@@ -1331,6 +1334,7 @@ impl Session {
             }
             if seen.is_some() {
                 inner.count_out(head.itt, slot);
+                inner.immediate = inner.immediate.saturating_sub(u32::from(head.immediate));
                 // What was never received has left the window (RFC 7143 11.14).
                 if !head.immediate && !head.never_came() {
                     if head.cmd_sn.lt(inner.window.exp_cmd_sn()) {
@@ -1348,13 +1352,19 @@ impl Session {
                 self.publish(&inner);
             }
         }
+        let listed = seen.is_some();
         drop(seen);
         if let (Some(link), false) = (moved, self.has_ended()) {
             link.window_moved();
         }
         Self::tell_ended(head, &waiters);
-        if let Some(nexus) = head.nexus.as_ref().filter(|n| n.is_gone()) {
-            self.forget_idle(nexus);
+        if let Some(nexus) = head.nexus.as_ref() {
+            if listed && head.is_lost() && !head.never_came() {
+                nexus.lost_one_ended();
+            }
+            if nexus.is_gone() {
+                self.forget_idle(nexus);
+            }
         }
         self.uncharge(charged);
     }
@@ -1861,6 +1871,12 @@ impl Inner {
         let mut lines = self.lines.iter();
         let line = lines.find(|l| !l.link.is_ending());
         line.map(|l| l.link.clone())
+    }
+
+    /// Nobody waits any more for what had to be told by that connection.
+    fn forget_requests_of(&mut self, link: &Arc<dyn Link>) {
+        self.deferred.retain(|d| !is_same(&d.link, link));
+        self.fences.retain(|f| !is_same(&f.link, link));
     }
 
     /// The place that a task has if it is free.

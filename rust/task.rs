@@ -775,7 +775,7 @@ impl Drop for Turn {
 /// it may have waited in line.
 pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
     match nexus {
-        Some(nexus) if command.needs_medium() && nexus.is_gone() => {
+        Some(nexus) if command.needs_medium() && nexus.is_over() => {
             Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
         }
         Some(nexus) if command.is_write_medium() && nexus.read_only() => {
@@ -788,7 +788,7 @@ pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Resu
 /// Whether nobody waits for a task any more: it is aborted, or its session or LUN
 /// is gone.
 pub(crate) fn is_hopeless(head: &Head) -> bool {
-    head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_gone())
+    head.is_aborted() || head.nexus.as_ref().is_some_and(|n| n.is_over())
 }
 
 /// Ends those in a device's lines that nobody waits for any more: aborted ones,

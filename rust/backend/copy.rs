@@ -581,7 +581,7 @@ impl<'a> Round<'a> {
         if let Some(sense) = nexus.refuses_blocks(lba, blocks) {
             return Err(Failure::Told(sense.into()));
         }
-        if side.destination && nexus.is_behind() {
+        if side.destination && nexus.must_wait() {
             return Err(Failure::Told(Outcome::status(Status::Busy)));
         }
         Ok(bdev)

@@ -126,7 +126,10 @@ use tx::Tx;
 const LOGIN_TIMEOUT_S: u64 = 15;
 
 /// Notes from other contexts that may wait.
-const POSTED: usize = WAITERS + 16;
+const POSTED: usize = WAITERS + NEWS;
+
+/// Of these, such as are no answers.
+const NEWS: usize = 16;
 
 /// Task management functions that may wait for tasks at once.
 const WAITERS: usize = 128;
@@ -420,13 +423,21 @@ impl Conn {
     }
 
     /// Queues a note from a context that does not own the socket. It is handed
-    /// back when too many wait; all that are posted can be lost without harm, save
-    /// answers to task management functions, of which there are fewer.
+    /// back when too many wait.
     fn post(self: Arc<Self>, note: Note) -> Result<(), Note> {
+        self.post_up_to(note, POSTED)
+    }
+
+    /// The same for one that can be lost without harm: it takes no place of an answer.
+    fn post_news(self: Arc<Self>, note: Note) {
+        let _ = self.post_up_to(note, NEWS);
+    }
+
+    fn post_up_to(self: Arc<Self>, note: Note, most: usize) -> Result<(), Note> {
         let queued = {
             let mut posted = self.posted.lock();
             self.any_posted.put(1);
-            if posted.len() >= POSTED || posted.reserve(1, GFP_ATOMIC).is_err() {
+            if posted.len() >= most || posted.reserve(1, GFP_ATOMIC).is_err() {
                 Err(note)
             } else {
                 posted.push_within_capacity(note).map_err(|e| e.0)
@@ -916,7 +927,7 @@ impl Conn {
 
     /// Sends a NOP-In that wants an answer.
     fn ping(self: Arc<Self>) {
-        let _ = self.post(Note::new(Answer::NopIn(NopIn {
+        self.post_news(Note::new(Answer::NopIn(NopIn {
             lun: 0,
             itt: RESERVED_TAG,
             ttt: PING_TAG,
@@ -964,7 +975,7 @@ impl Conn {
 
     /// Sends an Async Message.
     fn tell(self: Arc<Self>, event: AsyncEvent) {
-        let _ = self.post(Note::new(Answer::Async(AsyncMessage {
+        self.post_news(Note::new(Answer::Async(AsyncMessage {
             event,
             stat_sn: Sn(0),
             exp_cmd_sn: Sn(0),
@@ -1298,7 +1309,7 @@ impl Link for Conn {
             data_len: 0,
         }));
         if let Ok(note) = note.with_data(pages, GFP_ATOMIC) {
-            let _ = self.post(note);
+            self.post_news(note);
         }
     }
 
@@ -1402,8 +1413,9 @@ impl Link for Conn {
             Found::Task(parcel) => (Answer::TaskMgmt(pdu), Some(parcel)),
             Found::Nothing | Found::Unmoved | Found::Running => (Answer::TaskMgmt(pdu), None),
         };
-        // Before the answer, which lets it read on.
+        // Before the answer, with which it looks whether it may read on.
         self.moving.add(-1, Relaxed);
+        self.resume.put(1);
         // RFC 7143 7.2.2: the response comes first.
         let refused = self.clone().post(Note::new(answer)).err();
         if refused.is_some() {

@@ -518,13 +518,17 @@ impl Rx {
         let high = conn.out.open(owner).is_none_or(|mut out| {
             // Those that are posted in answer to PDUs of this round count, too.
             conn.take_posted(&mut out);
-            out.is_high() || conn.moving.now() >= MOVING_AT_ONCE
+            out.is_high()
         });
         if high {
-            stats::one(Stat::RxPaused);
             conn.resume_wanted.put(1);
         }
-        !high
+        // When one of these has moved it is looked at again.
+        let waits = high || conn.moving.now() >= MOVING_AT_ONCE;
+        if waits {
+            stats::one(Stat::RxPaused);
+        }
+        !waits
     }
 
     fn fail(&mut self, conn: ArcBorrow<'_, Conn>, why: Why) {

@@ -236,6 +236,9 @@ impl Lister<'_> {
                     // It is of another network, where the initiator is not.
                     return;
                 }
+                let Some(addr) = self.reachable(portal.addr()) else {
+                    return;
+                };
                 n = n.saturating_add(1);
                 if full.is_some() || n < from {
                     return;
@@ -249,7 +252,7 @@ impl Lister<'_> {
                 }
                 let mut text = AddressText::new();
                 let written = text
-                    .put(self.reachable(portal.addr()))
+                    .put(addr)
                     .is_ok_and(|text| ffp::write_address(text, tpg.tag(), out).is_ok());
                 if !written {
                     full = Some(n);
@@ -263,12 +266,14 @@ impl Lister<'_> {
     }
 
     /// The address to tell: for a portal on all addresses the one that the
-    /// initiator has reached.
-    fn reachable(&self, portal: SocketAddr) -> SocketAddr {
-        if portal.ip().is_unspecified() {
-            SocketAddr::new(self.conn.local.ip(), portal.port())
-        } else {
-            portal
+    /// initiator has reached, if it is of the same family. Which of its interfaces
+    /// leads to a link-local address the initiator has to know.
+    fn reachable(&self, portal: SocketAddr) -> Option<SocketAddr> {
+        let local = self.conn.local.ip();
+        match portal.ip() {
+            ip if !ip.is_unspecified() => Some(SocketAddr::new(ip, portal.port())),
+            ip if ip.is_ipv4() && local.is_ipv6() => None,
+            _ => Some(SocketAddr::new(local, portal.port())),
         }
     }
 }

@@ -12,6 +12,9 @@
 
 #include "ferrite.h"
 
+/* How long the last words of a connection may wait to be acknowledged. */
+#define FER_LAST_WORDS_MS 20000
+
 struct net *fer_net_current(void)
 {
 	return get_net(current->nsproxy->net_ns);
@@ -383,8 +386,13 @@ void fer_sock_shut(struct socket *sock, bool abort)
 {
 	if (abort)
 		sock_no_linger(sock->sk);
-	else
+	else {
+		/* TCP keeps what is unsent, but a peer that takes none of it has it
+		 * no longer than that; by itself it would for minutes.
+		 */
+		tcp_sock_set_user_timeout(sock->sk, FER_LAST_WORDS_MS);
 		kernel_sock_shutdown(sock, SHUT_RDWR);
+	}
 }
 
 enum fer_context fer_context(void)

@@ -41,7 +41,10 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc, //
     }, //
 };
@@ -249,6 +252,8 @@ pub(crate) struct Nexus {
     /// Whether the disk may still have commands of an earlier session of the same initiator
     /// port.
     behind: Atomic<i32>,
+    /// Commands that were begun, were lost with their connection, and have not ended.
+    lost: Atomic<i32>,
     #[pin]
     copies: Copies,
     #[pin]
@@ -278,6 +283,7 @@ impl Nexus {
                 attention: Atomic::new(1),
                 standing: Atomic::new(0),
                 behind: Atomic::new(0),
+                lost: Atomic::new(0),
                 copies <- Copies::new(),
                 pending <- new_spinlock_bh!(Pending::NEW_NEXUS, "ferrite_nexus"),
             }),
@@ -364,12 +370,28 @@ impl Nexus {
         self.behind.now() != 0
     }
 
+    /// Whether a write has to wait: for such a nexus, or for commands of this one that were lost
+    /// with their connection (RFC 7143 6.3.4: they are ended as a logout ends them).
+    pub(crate) fn must_wait(&self) -> bool {
+        self.is_behind() || self.lost.now() != 0
+    }
+
+    /// A command that was begun has been lost with its connection.
+    pub(crate) fn one_lost(&self) {
+        self.lost.add(1, Relaxed);
+    }
+
+    /// One of these has ended.
+    pub(crate) fn lost_one_ended(&self) {
+        self.lost.add(-1, Relaxed);
+    }
+
     pub(super) fn set_behind(&self, on: bool) {
         self.behind.put(i32::from(on));
     }
 
     /// Whether it is at its end: nothing that comes by it begins any more.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_gone() || self.session.is_doomed()
     }
 

@@ -35,6 +35,13 @@ for portal in "[::1]:3260" 127.0.0.1:3261; do
 done
 check_eq "discovery tells all of them" "127.0.0.1:3260,1 127.0.0.1:3261,1 [::1]:3260,1 " \
 	"$(iscsiadm -m discovery -t st -p "[::1]:3260" | cut -d ' ' -f 1 | sort | tr '\n' ' ')"
+t_portal "$IQN" 0.0.0.0:3262
+told() {
+	iscsiadm -m discovery -t st -p "$1" | cut -d ' ' -f 1 | grep -o '.*:3262'
+}
+check_eq "a portal on all addresses is told as the one that was reached" 127.0.0.1:3262 "$(told 127.0.0.1)"
+check_eq "but not by IPv6 if it is one of IPv4" "" "$(told "[::1]:3260")"
+check "it is removed" portal_del "$IQN" 0.0.0.0:3262
 i_forget
 
 # One address, two targets: the name in the login picks.

@@ -453,7 +453,18 @@ newer = session.add(5)
 newer.command(bytes(6), itt=tag)
 seen = answer(newer, tag)
 check("the tag of a command that was lost on the disk can be used at once", seen in (0, 2), seen)
+
+
+def overwrite(line):
+    return answer(line, line.command(write10(6000, 1), data[:BLOCK], immediate_data=data[:BLOCK]))
+
+
+data = os.urandom(BLOCK)
+check_eq("while the disk has that one, a write by the new connection ends BUSY", 8, overwrite(newer))
+check_eq("and so does one by another connection", 8, overwrite(one))
 resume("slow")
+check("writes are carried out again when it has ended", until(lambda: overwrite(newer) == 0))
+check_eq("the last one is what is there", data, one.scsi(read10(6000, 1), expect=BLOCK)[1])
 for _ in range(5):
     sn = session.cmd_sn
     data = os.urandom(8 * BLOCK)
@@ -483,6 +494,28 @@ for n in range(3):
 check_eq("a command is carried out whatever tag an abort of its number has", 0, seen)
 check_eq("the window is as wide as before", whole, window())
 newer.reset()
+
+# --- immediate commands -----------------------------------------------------------------------
+
+alone = Session("80feed000037")
+single = alone.add(0)
+single.ready()
+suspend("slow")
+data = os.urandom(BLOCK)
+
+
+def urgent():
+    return single.command(write10(6000, 1), data, immediate_data=data, immediate=True)
+
+
+sixteen = [urgent() for _ in range(16)]
+check("sixteen immediate commands wait for the disk", single.ping())
+check_eq("one more is rejected", "rejected with 0x06", answer(single, urgent()))
+check_eq("the places in the window are for others", 0, answer(single, single.command(bytes(6))))
+resume("slow")
+check_eq("the sixteen are answered", [0] * 16, [single.wait(SCSI_RESPONSE).header[3] for _ in sixteen])
+check_eq("and there is room for more", 0, answer(single, urgent()))
+single.logout()
 
 # --- silence ----------------------------------------------------------------------------------
 
