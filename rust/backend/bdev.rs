@@ -470,9 +470,14 @@ fn carry_out_on(
 ) -> Option<Outcome> {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
     Some(match *command {
-        Command::Unmap { list_len, .. } => {
-            unmap_all(head, device, read_only, usize::from(list_len), body)
-        }
+        Command::Unmap { list_len, .. } => unmap_all(
+            head,
+            device,
+            command,
+            read_only,
+            usize::from(list_len),
+            body,
+        ),
         Command::WriteSame { .. } => write_same(head, device, command, read_only, body),
         Command::StartStopUnit { .. } => match device.flush() {
             Ok(()) => Outcome::GOOD,
@@ -511,6 +516,7 @@ pub(super) fn no_range(why: NoRange) -> Outcome {
 fn unmap_all(
     head: &Head,
     device: &Device,
+    command: &Command,
     read_only: bool,
     list_len: usize,
     body: &mut Body,
@@ -561,18 +567,25 @@ fn unmap_all(
         }
         if let Err(error) = done {
             return match error {
-                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(
-                    error,
-                    &Command::Unmap {
-                        anchor: false,
-                        list_len: 0,
-                    },
-                ),
+                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(error, command),
                 _ => Sense::WRITE_ERROR.with_info(lba).into(),
             };
         }
     }
-    Outcome::GOOD
+    match make_durable(device) {
+        Ok(()) => Outcome::GOOD,
+        Err(error) => explain(error, command),
+    }
+}
+
+/// Makes durable what has been done to blocks by other means than a write with FUA, if all that
+/// is acknowledged has to be.
+fn make_durable(device: &Device) -> Result<(), BlkError> {
+    if device.write_through() {
+        device.flush()
+    } else {
+        Ok(())
+    }
 }
 
 fn write_same(
@@ -631,14 +644,7 @@ fn write_same(
     } else {
         write_pattern(head, &bdev, sector, sectors, &pattern)
     };
-    let done = done.and_then(|()| {
-        if device.write_through() {
-            bdev.flush()
-        } else {
-            Ok(())
-        }
-    });
-    match done {
+    match done.and_then(|()| make_durable(device)) {
         Ok(()) => Outcome::GOOD,
         Err(error) => explain(error, command),
     }

@@ -35,6 +35,27 @@ check_not "which is not zeros" cmp -n 4096 /dev/zero <(dd if="$disk" bs=4k count
 check "blkdiscard -z writes zeros" blkdiscard -z -o 1M -l 4M "$disk"
 check "they are there" cmp -n $((4 << 20)) /dev/zero <(dd if="$loop" bs=1M skip=1 count=4 iflag=direct status=none)
 
+# With write_through what UNMAP does is durable, too, when it is acknowledged.
+flushes() {
+	awk '{ print $16 }' "/sys/block/${loop#/dev/}/stat"
+}
+check_eq "the device has a cache" "write back" "$(cat "/sys/block/${loop#/dev/}/queue/write_cache")"
+must put 1 "$(t_store disk0)/attrib/write_through"
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "UNMAP with write_through" sg_unmap --lba=40960 --num=1024 "$disk"
+check_eq "is flushed" 1 "$(($(flushes) - before))"
+# That unmapped blocks do not read as zeros any more may have to be told first.
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "so is WRITE SAME with UNMAP" sg_write_same --16 --unmap --in=/dev/zero --lba=40960 --num=1024 --xferlen=512 "$disk"
+check_eq "which has one flush, too" 1 "$(($(flushes) - before))"
+must put 0 "$(t_store disk0)/attrib/write_through"
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "UNMAP without it" sg_unmap --lba=40960 --num=1024 "$disk"
+check_eq "is not" 0 "$(($(flushes) - before))"
+
 mkdir -p /tmp/m
 must mkfs.ext4 -qF -E nodiscard "$disk"
 must mount "$disk" /tmp/m
