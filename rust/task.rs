@@ -778,7 +778,10 @@ pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Resu
         Some(nexus) if command.needs_medium() && nexus.is_gone() => {
             Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
         }
-        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
+        Some(nexus)
+            if command.is_write_medium()
+                && (nexus.read_only() || nexus.device().is_write_protected()) =>
+        {
             Err(Sense::WRITE_PROTECTED)
         }
         _ => Ok(()),

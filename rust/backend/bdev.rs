@@ -504,6 +504,15 @@ pub(super) fn share<'a>(
         .map_err(no_range)
 }
 
+/// Whether a command is still to do what comes next; asked for anew after each wait. Whoever
+/// has aborted it wants it to end, and is told nothing else.
+pub(super) fn go_on(head: &Head, command: &Command) -> Result<(), Outcome> {
+    if head.is_aborted() {
+        return Err(Outcome::GOOD);
+    }
+    Ok(task::still_there(head.nexus.as_ref(), command)?)
+}
+
 /// How a command ends that could not have its blocks.
 pub(super) fn no_range(why: NoRange) -> Outcome {
     match why {
@@ -539,11 +548,9 @@ fn unmap_all(
     }
     let shift = device.block_shift().saturating_sub(9);
     for (lba, blocks) in extents {
-        if head.is_aborted() {
-            return Outcome::GOOD;
-        }
         let end = lba.saturating_add(u64::from(blocks));
-        let _used = match share(head, device, lba..end) {
+        let used = share(head, device, lba..end);
+        let _used = match used.and_then(|used| go_on(head, command).map(|()| used)) {
             Ok(used) => used,
             Err(outcome) => return outcome,
         };
@@ -623,7 +630,8 @@ fn write_same(
         }
         zeros = pattern.iter().all(|b| *b == 0);
     }
-    let _used = match share(head, device, lba..lba.saturating_add(blocks)) {
+    let used = share(head, device, lba..lba.saturating_add(blocks));
+    let _used = match used.and_then(|used| go_on(head, command).map(|()| used)) {
         Ok(used) => used,
         Err(outcome) => return outcome,
     };

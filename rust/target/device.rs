@@ -1133,6 +1133,11 @@ impl Device {
         self.write_through.now() != 0 || self.cache_off.now() != 0
     }
 
+    /// Whether an initiator has switched writing off (SWP).
+    pub(crate) fn is_write_protected(&self) -> bool {
+        self.write_protect.now() != 0
+    }
+
     /// Whether sense data is in descriptor format (D_SENSE).
     pub(crate) fn descriptor_sense(&self) -> bool {
         self.inner.lock().mode.descriptor_sense
@@ -1266,7 +1271,7 @@ impl Device {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
             dpo_fua: self.no_dpo_fua.now() == 0,
-            write_protected: read_only || !writable || self.write_protect.now() != 0,
+            write_protected: read_only || !writable || self.is_write_protected(),
         };
         Some((lost, limits))
     }

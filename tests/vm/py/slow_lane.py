@@ -126,6 +126,24 @@ check_eq("those that wait when the LUN may only be read are refused", 4, sum(
     answer.header[3] == 2 and answer.data[4] & 0xf == 7 for answer in ends))
 write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
 
+# Nor does what waits for blocks that another command has to itself, nor that one, which has read
+# them, and not written yet.
+old = conn.scsi(read10(0, 1), expect=512)[1]
+suspend("slow")
+swap = conn.command(struct.pack(">BBQIBB", 0x89, 0, 0, 1, 0, 0), old + b"N" * 512)
+check("a COMPARE AND WRITE reads", until(lambda: sleeping_workers() > 0))
+same = conn.command(struct.pack(">BBQIBB", 0x93, 1, 0, 8, 0, 0))
+tag = conn.command(UNMAP, blocks(0))
+time.sleep(0.5)
+write(f"{tpg()}/attrib/demo_mode_write_protect", "1")
+resume("slow")
+ends = {answer.itt: answer for answer in (conn.wait(SCSI_RESPONSE) for _ in range(3))}
+for what, itt in ("COMPARE AND WRITE", swap), ("WRITE SAME", same), ("UNMAP", tag):
+    answer = ends[itt]
+    check_eq(f"then {what} is refused", (2, 7), (answer.header[3], answer.data[4] & 0xf if answer.data else 0))
+check("and nothing is written", conn.scsi(read10(0, 1), expect=512)[1] == old)
+write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
+
 # A LUN is taken away with a command under way: the device keeps its block size until that has ended.
 path = f"{tpg()}/lun/lun_0"
 name = next(name for name in os.listdir(path) if os.path.islink(f"{path}/{name}"))
