@@ -810,7 +810,11 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
     if before.write_cache && !new.write_cache {
         // What was acknowledged while there was a cache is not on the medium
-        // yet (SBC-3, "Caching mode page", WCE).
+        // yet (SBC-3, "Caching mode page", WCE); nor is what has begun then, and is
+        // acknowledged later.
+        if device.ranges().settle(&|| head.is_aborted()).is_err() {
+            return Ok(());
+        }
         device.flush().map_err(|_| Sense::WRITE_ERROR)?;
     }
     Ok(())
