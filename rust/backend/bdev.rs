@@ -573,10 +573,7 @@ fn unmap_all(
             done = bdev.discard(sector, sectors);
         }
         if let Err(error) = done {
-            return match error {
-                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(error, command),
-                _ => Sense::WRITE_ERROR.with_info(lba).into(),
-            };
+            return failed(error, lba, false);
         }
     }
     match make_durable(device) {

@@ -8,6 +8,7 @@ case_cleanup() {
 	umount /tmp/m
 	i_forget
 	t_clear
+	dmsetup remove --retry turns
 	losetup -D
 	rmdir /sys/kernel/config/nullb/nb0
 	rmmod null_blk
@@ -107,4 +108,25 @@ check_eq "the initiator offers no discard" 0 "$(cat "/sys/block/${disk#/dev/}/qu
 check_not "emulate_tpu=1 is refused" put 1 "$(t_store disk0)/attrib/emulate_tpu"
 check "zeros can be written all the same" blkdiscard -z -o 0 -l 1M "$disk"
 check "they are there" cmp -n $((1 << 20)) /dev/zero <(dd if=/dev/nb0 bs=1M count=1 iflag=direct status=none)
+i_logout
+i_forget
+t_clear
+
+# Nor can one that could before, when another one was put below it.
+loop=$(losetup -f --show /tmp/backing)
+dm_make turns "0 65536 linear $loop 0"
+t_export /dev/mapper/turns
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check "UNMAP works" sg_unmap --lba=0 --num=8 "$disk"
+must dmsetup suspend turns
+must dmsetup reload turns --table "0 65536 linear /dev/nb0 0"
+must dmsetup resume turns
+sg_raw "$disk" 00 00 00 00 00 00
+list=$(mktemp)
+printf '\0\x16\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x08\0\0\0\0' >"$list"
+sg_raw -s 24 -i "$list" "$disk" 42 00 00 00 00 00 00 00 18 00
+check_match "UNMAP is not supported then, and the medium is not at fault" "Invalid command operation code" \
+	"$(sg_raw -s 24 -i "$list" "$disk" 42 00 00 00 00 00 00 00 18 00 2>&1)"
+rm -f "$list"
 i_logout
