@@ -56,6 +56,7 @@ use crate::{
     },
     task::{
         self,
+        Awaited,
         Now,
         Outcome,
         Task,
@@ -319,8 +320,14 @@ fn go(mut task: Task) {
         }
     }
     let (head, body) = task.both();
-    if body.delay_ms != 0 {
-        return task::slow(task, delayed);
+    let delay_ms = core::mem::take(&mut body.delay_ms);
+    if delay_ms != 0 {
+        // The command came to a target port in active/non-optimized state, where commands
+        // shall wait: the initiator had better use another one.
+        let due_ms = misc::now_ms().saturating_add(u64::from(delay_ms));
+        body.awaited = Some(Awaited::Moment(due_ms));
+        task::plan(&mut task, go);
+        return task::watch(task);
     }
     let asked = body.asked;
     // A command is long; these two are not to be copied.
@@ -467,28 +474,6 @@ fn pass_caps(mut task: Task, command: &Command) -> Option<Task> {
         };
     }
 }
-
-/// A command that comes to a target port in active/non-optimized state, where
-/// commands shall wait: the initiator had better use another one.
-fn delayed(mut task: Task) {
-    let delay_ms = core::mem::take(&mut task.get().delay_ms);
-    let end = misc::now_ms().saturating_add(u64::from(delay_ms));
-    while !task.shared().is_aborted() {
-        let left = end.saturating_sub(misc::now_ms());
-        if left == 0 {
-            break;
-        }
-        misc::sleep_ms(
-            u32::try_from(left)
-                .unwrap_or(DELAY_LOOK_MS)
-                .min(DELAY_LOOK_MS),
-        );
-    }
-    go(task);
-}
-
-/// Milliseconds between two looks at whether a command that waits was aborted.
-const DELAY_LOOK_MS: u32 = 100;
 
 /// Allocates the data of a task, within the session's and the module's limit.
 pub(crate) fn make_room(task: &mut Task, len: usize, gfp: Gfp) -> bool {
@@ -810,7 +795,11 @@ fn change_mode(head: &task::Head, body: &task::Body) -> Result<(), Outcome> {
     device.post_all(Ua::ModeParametersChanged, Some(head.session.id()));
     if before.write_cache && !new.write_cache {
         // What was acknowledged while there was a cache is not on the medium
-        // yet (SBC-3, "Caching mode page", WCE).
+        // yet (SBC-3, "Caching mode page", WCE); nor is what has begun then, and is
+        // acknowledged later.
+        if device.ranges().settle(&|| head.is_aborted()).is_err() {
+            return Ok(());
+        }
         device.flush().map_err(|_| Sense::WRITE_ERROR)?;
     }
     Ok(())

@@ -425,7 +425,7 @@ pub(crate) struct Body {
     pub(crate) times: Times,
     /// How far an EXTENDED COPY is.
     pub(crate) copying: Option<KBox<Copying>>,
-    /// What it still waits for, once all else is done.
+    /// What it waits for before it goes on, or ends.
     pub(crate) awaited: Option<Awaited>,
     /// Blocks that a VERIFY has read.
     pub(crate) verified: u64,
@@ -660,16 +660,34 @@ impl Turns {
     }
 }
 
-/// What a command still waits for, once all else is done.
+/// What a command waits for that [`watch`] looks after.
 pub(crate) enum Awaited {
     /// The tasks that a PREEMPT AND ABORT has aborted.
     Fencing(KBox<Fencing>),
     /// The end of the transition that a SET TARGET PORT GROUPS has begun.
     Arrival(Arrival),
+    /// A moment, in ms, as the initiator had better use another path. It is to be carried out
+    /// then as [planned](plan).
+    Moment(u64),
 }
 
-/// Finishes a command when what it has [`awaited`](Body::awaited) is over. On the slow
-/// workqueue.
+/// What becomes of a command when that is over.
+enum Then {
+    Ends(Outcome),
+    GoesOn,
+}
+
+impl Then {
+    fn apply(self, task: Task) {
+        match self {
+            Then::Ends(outcome) => finish(task, outcome),
+            Then::GoesOn => run_next(task),
+        }
+    }
+}
+
+/// Finishes a command, or goes on with it, when what it has [`awaited`](Body::awaited) is over.
+/// Any context.
 ///
 /// One worker does that for all of a device, so that many of them, which wait for a disk that
 /// hangs, or for as long as transitions take, need no more.
@@ -685,7 +703,7 @@ pub(crate) fn watch(task: Task) {
         Some(task)
     });
     if let Some(task) = mine {
-        watch_all(task);
+        work::slow(task, watch_all);
     }
 }
 
@@ -698,17 +716,17 @@ fn watch_all(mut task: Task) {
         let mut others = device.turns(|t| core::mem::replace(&mut t.watched, Fifo::new()));
         while let Some(mut other) = others.pop() {
             match end_of_wait(&mut other, &mut pause_ms) {
-                Some(outcome) => finish(other, outcome),
+                Some(then) => then.apply(other),
                 None => device.turns(|turns| turns.watched.push(other)),
             }
         }
-        if let Some(outcome) = end_of_wait(&mut task, &mut pause_ms) {
+        if let Some(then) = end_of_wait(&mut task, &mut pause_ms) {
             let next = device.turns(|turns| {
                 let next = turns.watched.pop();
                 turns.watching = next.is_some();
                 next
             });
-            finish(task, outcome);
+            then.apply(task);
             // As in `with_worker`: not by this work, whose memory may be another task's.
             if let Some(next) = next {
                 work::slow(next, watch_all);
@@ -719,14 +737,23 @@ fn watch_all(mut task: Task) {
     }
 }
 
-/// How a command ends if it has nothing more to wait for; else lowers `pause_ms` to the time
-/// after which it is to be looked at again.
-fn end_of_wait(task: &mut Task, pause_ms: &mut u32) -> Option<Outcome> {
+/// What becomes of a command if it has nothing more to wait for; else lowers `pause_ms` to the
+/// time after which it is to be looked at again.
+fn end_of_wait(task: &mut Task, pause_ms: &mut u32) -> Option<Then> {
     let (head, body) = task.both();
     let (over, look_ms) = match body.awaited.as_mut() {
-        Some(Awaited::Fencing(fencing)) => (fencing.outcome(head), LOOK_MS),
-        Some(Awaited::Arrival(arrival)) => (arrival.outcome(head), arrival.left_ms()),
-        None => (Some(Outcome::GOOD), LOOK_MS),
+        Some(Awaited::Fencing(fencing)) => (fencing.outcome(head).map(Then::Ends), LOOK_MS),
+        Some(Awaited::Arrival(arrival)) => {
+            let outcome = arrival.outcome(head);
+            (outcome.map(Then::Ends), arrival.left_ms())
+        }
+        Some(Awaited::Moment(due_ms)) => {
+            let left_ms = due_ms.saturating_sub(misc::now_ms());
+            let over = left_ms == 0 || is_hopeless(head);
+            let left_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+            (over.then_some(Then::GoesOn), left_ms)
+        }
+        None => (Some(Then::Ends(Outcome::GOOD)), LOOK_MS),
     };
     match over {
         Some(_) => body.awaited = None,
@@ -778,7 +805,10 @@ pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Resu
         Some(nexus) if command.needs_medium() && nexus.is_over() => {
             Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
         }
-        Some(nexus) if command.is_write_medium() && nexus.read_only() => {
+        Some(nexus)
+            if command.is_write_medium()
+                && (nexus.read_only() || nexus.device().is_write_protected()) =>
+        {
             Err(Sense::WRITE_PROTECTED)
         }
         _ => Ok(()),

@@ -121,8 +121,8 @@ impl Waiter {
         )?)
     }
 
-    /// A waiter that tells nobody: for a command that aborts tasks. It is to
-    /// be looked at until [`Waiter::is_answered`].
+    /// A waiter that tells nobody, and has no deadline: for a command that aborts tasks. It is
+    /// to be looked at until [`Waiter::is_answered`].
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Waiter {
                 left: Atomic::new(1),
                 failed: Atomic::new(0),
                 answered: Atomic::new(0),
-                deadline_ms: misc::now_ms().saturating_add(DEADLINE_MS),
+                deadline_ms: u64::MAX,
             },
             GFP_KERNEL,
         )?)
@@ -208,6 +208,9 @@ pub(crate) struct Fencing {
     pub(crate) waiter: Arc<Waiter>,
     /// Whose they are.
     pub(crate) victims: KVec<Arc<Nexus>>,
+    /// When it gives up to wait for the tasks: their time begins when they have been aborted,
+    /// and not while the change that comes first is written down.
+    tasks_by_ms: Option<u64>,
     /// When it gives up to wait for their copies, once the tasks have ended.
     copies_by_ms: Option<u64>,
 }
@@ -225,6 +228,7 @@ impl Fencing {
         let fencing = Self {
             waiter: Waiter::silent()?,
             victims: KVec::with_capacity(room, GFP_KERNEL)?,
+            tasks_by_ms: None,
             copies_by_ms: None,
         };
         Ok(KBox::new(fencing, GFP_KERNEL)?)
@@ -237,8 +241,14 @@ impl Fencing {
             return Some(Outcome::GOOD);
         }
         let now = misc::now_ms();
-        if !Waiter::expire(&self.waiter, now) {
-            return None;
+        let by = *self
+            .tasks_by_ms
+            .get_or_insert(now.saturating_add(DEADLINE_MS));
+        if !self.waiter.is_answered() {
+            if now < by {
+                return None;
+            }
+            self.waiter.fail();
         }
         // What they copy from elsewhere is no task of theirs on this unit; but
         // nothing new is copied any more. One that has preempted itself may go on.

@@ -470,9 +470,14 @@ fn carry_out_on(
 ) -> Option<Outcome> {
     let read_only = head.nexus.as_ref().is_some_and(|n| n.read_only());
     Some(match *command {
-        Command::Unmap { list_len, .. } => {
-            unmap_all(head, device, read_only, usize::from(list_len), body)
-        }
+        Command::Unmap { list_len, .. } => unmap_all(
+            head,
+            device,
+            command,
+            read_only,
+            usize::from(list_len),
+            body,
+        ),
         Command::WriteSame { .. } => write_same(head, device, command, read_only, body),
         Command::StartStopUnit { .. } => match device.flush() {
             Ok(()) => Outcome::GOOD,
@@ -499,6 +504,15 @@ pub(super) fn share<'a>(
         .map_err(no_range)
 }
 
+/// Whether a command is still to do what comes next; asked for anew after each wait. Whoever
+/// has aborted it wants it to end, and is told nothing else.
+pub(super) fn go_on(head: &Head, command: &Command) -> Result<(), Outcome> {
+    if head.is_aborted() {
+        return Err(Outcome::GOOD);
+    }
+    Ok(task::still_there(head.nexus.as_ref(), command)?)
+}
+
 /// How a command ends that could not have its blocks.
 pub(super) fn no_range(why: NoRange) -> Outcome {
     match why {
@@ -511,6 +525,7 @@ pub(super) fn no_range(why: NoRange) -> Outcome {
 fn unmap_all(
     head: &Head,
     device: &Device,
+    command: &Command,
     read_only: bool,
     list_len: usize,
     body: &mut Body,
@@ -533,11 +548,9 @@ fn unmap_all(
     }
     let shift = device.block_shift().saturating_sub(9);
     for (lba, blocks) in extents {
-        if head.is_aborted() {
-            return Outcome::GOOD;
-        }
         let end = lba.saturating_add(u64::from(blocks));
-        let _used = match share(head, device, lba..end) {
+        let used = share(head, device, lba..end);
+        let _used = match used.and_then(|used| go_on(head, command).map(|()| used)) {
             Ok(used) => used,
             Err(outcome) => return outcome,
         };
@@ -560,19 +573,23 @@ fn unmap_all(
             done = bdev.discard(sector, sectors);
         }
         if let Err(error) = done {
-            return match error {
-                BlkError::NoSpace | BlkError::Offline | BlkError::Closed => explain(
-                    error,
-                    &Command::Unmap {
-                        anchor: false,
-                        list_len: 0,
-                    },
-                ),
-                _ => Sense::WRITE_ERROR.with_info(lba).into(),
-            };
+            return failed(error, lba, false);
         }
     }
-    Outcome::GOOD
+    match make_durable(device) {
+        Ok(()) => Outcome::GOOD,
+        Err(error) => explain(error, command),
+    }
+}
+
+/// Makes durable what has been done to blocks by other means than a write with FUA, if all that
+/// is acknowledged has to be.
+fn make_durable(device: &Device) -> Result<(), BlkError> {
+    if device.write_through() {
+        device.flush()
+    } else {
+        Ok(())
+    }
 }
 
 fn write_same(
@@ -610,7 +627,8 @@ fn write_same(
         }
         zeros = pattern.iter().all(|b| *b == 0);
     }
-    let _used = match share(head, device, lba..lba.saturating_add(blocks)) {
+    let used = share(head, device, lba..lba.saturating_add(blocks));
+    let _used = match used.and_then(|used| go_on(head, command).map(|()| used)) {
         Ok(used) => used,
         Err(outcome) => return outcome,
     };
@@ -631,14 +649,7 @@ fn write_same(
     } else {
         write_pattern(head, &bdev, sector, sectors, &pattern)
     };
-    let done = done.and_then(|()| {
-        if device.write_through() {
-            bdev.flush()
-        } else {
-            Ok(())
-        }
-    });
-    match done {
+    match done.and_then(|()| make_durable(device)) {
         Ok(()) => Outcome::GOOD,
         Err(error) => explain(error, command),
     }

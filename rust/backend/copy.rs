@@ -554,6 +554,10 @@ impl<'a> Round<'a> {
     fn allowed(&self, side: &Side, lba: u64, blocks: u64) -> Result<Arc<Bdev>, Failure> {
         let nexus = &side.nexus;
         let device = nexus.device();
+        if self.head.is_aborted() {
+            // Maybe while the other side was being read.
+            return Err(Failure::Ends(Outcome::GOOD));
+        }
         if nexus.is_gone() || self.head.session.is_doomed() {
             return Err(Failure::Unreachable);
         }

@@ -4,6 +4,7 @@
 
 use super::bdev::{
     failed,
+    go_on,
     no_range,
     share, //
 };
@@ -118,7 +119,7 @@ impl Iterator for Pieces {
 impl Piece {
     /// Uses its blocks beside others.
     fn share<'a>(&self, job: &Job<'a>) -> Result<Used<'a>, Outcome> {
-        share(job.head, job.device, job.blocks(self.lba, self.len))
+        job.share(job.blocks(self.lba, self.len))
     }
 }
 
@@ -126,6 +127,7 @@ impl Piece {
 struct Job<'a> {
     head: &'a Head,
     device: &'a Device,
+    command: &'a Command,
 }
 
 type Step = Result<(), Outcome>;
@@ -156,13 +158,8 @@ impl<'a> Job<'a> {
         Scratch::new(first.map_or(0, |piece| piece.len))
     }
 
-    /// Whoever aborted the command wants it to end, and is told nothing else.
     fn go_on(&self) -> Step {
-        if self.head.is_aborted() {
-            Err(Outcome::GOOD)
-        } else {
-            Ok(())
-        }
+        go_on(self.head, self.command)
     }
 
     /// The block device: to be asked for with a place among the ranges.
@@ -178,18 +175,30 @@ impl<'a> Job<'a> {
             .map_err(|error| failed(error, piece.lba, true))
     }
 
+    /// Not if the command has been aborted, or may not write any more, while it was about
+    /// something else.
     fn write(&self, lba: u64, data: &PageBuf, range: Range<usize>, fua: bool) -> Step {
+        self.go_on()?;
         let fua = fua || self.device.write_through();
         bio::write_wait(&*self.bdev()?, self.sector(lba), data, range, fua)
             .map_err(|error| failed(error, lba, false))
     }
 
+    /// Uses blocks beside others.
+    fn share(&self, blocks: Range<u64>) -> Result<Used<'a>, Outcome> {
+        let used = share(self.head, self.device, blocks)?;
+        self.go_on()?;
+        Ok(used)
+    }
+
     /// Has blocks to itself.
     fn lock(&self, blocks: Range<u64>) -> Result<Used<'a>, Outcome> {
-        self.device
-            .ranges()
+        let ranges = self.device.ranges();
+        let used = ranges
             .lock(blocks, &|| self.head.is_aborted())
-            .map_err(no_range)
+            .map_err(no_range)?;
+        self.go_on()?;
+        Ok(used)
     }
 
     /// Reads blocks from the medium, and compares them if there is something
@@ -222,7 +231,6 @@ impl<'a> Job<'a> {
             ..self.pieces(lba.saturating_add(done), left)
         };
         for piece in pieces {
-            self.go_on()?;
             {
                 // For a piece at a time: nobody shall wait for all of them.
                 let _used = piece.share(self)?;
@@ -304,7 +312,7 @@ impl<'a> Job<'a> {
             return Ok(());
         }
         {
-            let _used = share(self.head, self.device, self.blocks(lba, len))?;
+            let _used = self.share(self.blocks(lba, len))?;
             self.write(lba, &body.data, 0..len, true)?;
         }
         let blocks = (len as u64).wrapping_shr(self.device.block_shift());
@@ -392,7 +400,6 @@ impl Job<'_> {
         let blocks = blocks.min(most);
         let mut found = self.scratch(blocks)?;
         for piece in self.pieces(lba, blocks) {
-            self.go_on()?;
             let _used = piece.share(self)?;
             self.read(piece, &mut found.data)?;
         }
@@ -425,7 +432,11 @@ pub(super) fn carry_out(
     command: &Command,
     body: &mut Body,
 ) -> Option<Outcome> {
-    let job = Job { head, device };
+    let job = Job {
+        head,
+        device,
+        command,
+    };
     let done = match command {
         Command::Verify { .. } => match job.verify_command(command, body) {
             Ok(true) => Ok(()),

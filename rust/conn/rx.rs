@@ -20,6 +20,7 @@ use crate::{
     exec,
     limits::Charge,
     proto::{
+        pace::Pace,
         scsi::{
             command::{
                 Command,
@@ -197,10 +198,9 @@ struct Place {
     /// Counts the tasks that were here, so that an old tag is known as such.
     generation: u16,
     task: Option<Task>,
-    /// Since when no data has come for it, as far as is known; 0 when some has
-    /// since the last look.
-    quiet_ms: u64,
-    /// How often data was asked for again since some came.
+    /// How its data comes.
+    pace: Pace,
+    /// How often data was asked for again since it came as it should.
     asked: u32,
 }
 
@@ -226,6 +226,8 @@ pub(super) struct Rx {
     /// The longest that it takes, in bytes.
     max_send: u32,
     collecting: KVec<Place>,
+    /// How the immediate data of a command comes.
+    pace: Pace,
     /// Some R2T is due that found no room.
     r2t_due: bool,
     /// A request is with the control work.
@@ -278,6 +280,7 @@ impl Rx {
             max_data: MAX_LOGIN,
             max_send: MAX_LOGIN,
             collecting: KVec::new(),
+            pace: Pace::default(),
             r2t_due: false,
             busy: false,
             shared: false,
@@ -400,8 +403,8 @@ impl Rx {
         }
     }
 
-    /// Looks for Data-Out PDUs that have been due for longer than `once_ms`. At
-    /// ErrorRecoveryLevel 0 nothing can be asked for again: after `times` times
+    /// Looks for data that has been due for longer than `once_ms`, or comes too slowly
+    /// ([`Pace`]). At ErrorRecoveryLevel 0 nothing can be asked for again: after `times` times
     /// as long the connection is given up, as the task would hold its memory
     /// and its place in the window for as long as the session lives. At higher
     /// levels the data is asked for again in between.
@@ -414,6 +417,15 @@ impl Rx {
     ) {
         let now = misc::now_ms();
         let mut late = false;
+        if let Sink::Task { place, .. } = &self.sink {
+            // Its PDU is to end, too.
+            let pace = match place {
+                Some(at) => self.collecting.get_mut(*at).map(|place| &mut place.pace),
+                None => Some(&mut self.pace),
+            };
+            let most = once_ms.saturating_mul(u64::from(times));
+            late = pace.is_some_and(|pace| pace.behind_ms(now) > most);
+        }
         for at in 0..self.collecting.len() {
             let Some(place) = self.collecting.get_mut(at) else {
                 break;
@@ -422,17 +434,20 @@ impl Rx {
                 continue;
             };
             if task.peek().plan.as_ref().is_none_or(|p| p.is_settled()) {
+                // Nothing is due.
+                place.pace = Pace::default();
                 continue;
             }
-            if place.quiet_ms == 0 {
-                place.quiet_ms = now;
+            let behind = place.pace.behind_ms(now);
+            if behind == 0 {
+                place.asked = 0;
             }
             let tries = place.asked.saturating_add(1);
             let patience = match self.level {
                 0 => once_ms.saturating_mul(u64::from(times)),
                 _ => once_ms.saturating_mul(u64::from(tries)),
             };
-            if now <= place.quiet_ms.saturating_add(patience) {
+            if behind <= patience {
                 continue;
             }
             let lost = tries < times && task.get().plan.as_mut().is_some_and(WritePlan::lose);
@@ -669,7 +684,16 @@ impl Rx {
                 // What is longer than the echo is dropped.
                 keep == 0 || pages.copy_from_skb(slice, self.got, keep, None).is_ok()
             }
-            Sink::Task { task, at, keep, .. } => {
+            Sink::Task {
+                task,
+                at,
+                keep,
+                place,
+            } => {
+                match place.and_then(|at| self.collecting.get_mut(at)) {
+                    Some(place) => place.pace.count(n),
+                    None => self.pace.count(n),
+                }
                 let take = n.min(*keep);
                 let body = task.get();
                 if take == n {
@@ -1367,6 +1391,7 @@ impl Rx {
             .as_ref()
             .map_or(0, |plan| plan.kept(0, len));
         if len != 0 {
+            self.pace = Pace::default();
             self.sink = Sink::Task {
                 task,
                 at: 0,
@@ -1528,8 +1553,10 @@ impl Rx {
         match free.and_then(|at| Some((at, self.collecting.get_mut(at)?))) {
             Some((at, slot)) => {
                 slot.task = Some(task);
-                slot.quiet_ms = 0;
-                slot.asked = 0;
+                if place.is_none() {
+                    slot.pace = Pace::default();
+                    slot.asked = 0;
+                }
                 self.ask(conn, owner, at);
             }
             // There is a place for every task of the session.

@@ -24,6 +24,7 @@ pub mod lane;
 pub mod latency;
 pub mod login;
 pub mod name;
+pub mod pace;
 pub mod rate;
 pub mod scsi;
 pub mod serial;

@@ -857,10 +857,17 @@ impl Device {
     /// The administrator has switched the write cache, and with it WCE. Initiators are
     /// told, as who believes that there is none does not flush it.
     fn cache_switched(&self, through: bool) {
-        if let Some(bdev) = self.bdev().filter(|_| through) {
-            // What was acknowledged before is to be as durable as what is from now on.
-            let flushed = errand::run(PATIENCE_MS, move || bdev.flush());
-            if !matches!(flushed, Ok(Ok(()))) {
+        if through && self.is_enabled() {
+            // What was acknowledged before is to be as durable as what is from now on, and so is
+            // what has begun before, and is acknowledged later.
+            let deadline = misc::now_ms().saturating_add(u64::from(PATIENCE_MS));
+            let give_up = || misc::now_ms() >= deadline || misc::is_interrupted();
+            let settled = self.ranges.settle(&give_up).is_ok();
+            let left = deadline.saturating_sub(misc::now_ms()).max(1);
+            let left = u32::try_from(left).unwrap_or(PATIENCE_MS);
+            let bdev = self.bdev();
+            let flushed = errand::run(left, move || bdev.map_or(Ok(()), |bdev| bdev.flush()));
+            if !settled || !matches!(flushed, Ok(Ok(()))) {
                 pr_warn!(
                     "core/iblock_{}/{}: what was written before write_through was set could not be flushed\n",
                     self.hba,
@@ -1133,6 +1140,11 @@ impl Device {
         self.write_through.now() != 0 || self.cache_off.now() != 0
     }
 
+    /// Whether an initiator has switched writing off (SWP).
+    pub(crate) fn is_write_protected(&self) -> bool {
+        self.write_protect.now() != 0
+    }
+
     /// Whether sense data is in descriptor format (D_SENSE).
     pub(crate) fn descriptor_sense(&self) -> bool {
         self.inner.lock().mode.descriptor_sense
@@ -1266,7 +1278,7 @@ impl Device {
             blocks: sectors.wrapping_shr(shift.saturating_sub(9)),
             max_transfer: MAX_TRANSFER.wrapping_shr(shift),
             dpo_fua: self.no_dpo_fua.now() == 0,
-            write_protected: read_only || !writable || self.write_protect.now() != 0,
+            write_protected: read_only || !writable || self.is_write_protected(),
         };
         Some((lost, limits))
     }

@@ -266,6 +266,50 @@ pub(crate) type Change<'a> = &'a mut dyn FnMut(
     &mut dyn FnMut(&Registrant, Event),
 ) -> Result<(), Refusal>;
 
+/// Finds what of a list of registrations, or of what is about them, is of a nexus. Each change
+/// asks that for all sessions, and there may be as many as a thousand registrations: they are
+/// told apart by a number made of the initiator port, and most are not looked at.
+struct Prints(KVVec<u32>);
+
+/// So few registrations are looked at all.
+const FEW: usize = 8;
+
+impl Prints {
+    /// Of so many registrations; without memory all are looked at each time.
+    fn of<'a>(all: impl ExactSizeIterator<Item = &'a Registrant>) -> Self {
+        let mut prints = KVVec::new();
+        if all.len() > FEW && prints.reserve(all.len(), GFP_KERNEL).is_ok() {
+            for registrant in all {
+                let _ = prints.push_within_capacity(Self::print(&registrant.nexus));
+            }
+        }
+        Self(prints)
+    }
+
+    /// The port at our end is left out: a registration may hold for all.
+    fn print(it: &ItNexus) -> u32 {
+        misc::crc32c(misc::crc32c(0, &it.isid), it.initiator.as_bytes())
+    }
+
+    /// Those of `all` that are of the nexus, in their order, where `whose` tells whose they are.
+    fn find<'a, T>(
+        &'a self,
+        all: &'a [T],
+        it: &'a ItNexus,
+        whose: impl Fn(&T) -> &Registrant + 'a,
+    ) -> impl Iterator<Item = &'a T> {
+        let known = self.0.len() == all.len();
+        let (prints, rest) = if known {
+            (&*self.0, &[][..])
+        } else {
+            (&[][..], all)
+        };
+        let print = if known { Self::print(it) } else { 0 };
+        let alike = Iterator::zip(prints.iter(), all).filter(move |(p, _)| **p == print);
+        Iterator::chain(alike.map(|(_, one)| one), rest).filter(move |one| whose(one).is(it))
+    }
+}
+
 /// What the data path knows of a device's persistent reservation.
 pub(super) struct Glance {
     /// The TYPE of the reservation, 0 for none.
@@ -345,20 +389,30 @@ impl Device {
         if was_kept || is_kept(&next) || self.is_in_doubt() {
             self.keep(&next)?;
         }
-        self.install(&mut next, |device| device.tell_nexuses(&told, each));
+        let prints = Prints::of(told.iter().map(|(who, _)| who));
+        self.install(&mut next, |device| {
+            device.tell_nexuses(&told, &prints, each);
+        });
         Ok(())
     }
 
     /// Puts `next` in place, and lets the data path know; what was there is
     /// in `next` then.
     fn install(&self, next: &mut Persist<Registrants>, tell: impl FnOnce(&Self)) {
+        let prints = Prints::of(next.registry().all().iter());
         let mut persist = self.persist().lock();
         // Unit attentions come before what they are about.
         tell(self);
         core::mem::swap(&mut *persist, next);
         // First who stands where: a new holder is not to be kept out by its
         // own reservation.
-        self.for_each_nexus(&mut |nexus| Self::place(&persist, nexus));
+        let all = persist.registry().all();
+        self.for_each_nexus(&mut |nexus| {
+            let standing = nexus.it_nexus().map_or(Standing::default(), |it| {
+                persist.standing_by(prints.find(all, &it, |own| own).next())
+            });
+            nexus.set_standing(standing);
+        });
         let glance = self.glance();
         let kind = persist.kind().map_or(0, |kind| kind as i32);
         glance.kind.put(kind);
@@ -558,10 +612,7 @@ impl Device {
 
     /// A session has come to see the device: where does it stand? May sleep.
     pub(super) fn place_nexus(&self, nexus: &Arc<Nexus>) {
-        Self::place(&self.persist().lock(), nexus);
-    }
-
-    fn place(persist: &Persist<Registrants>, nexus: &Nexus) {
+        let persist = self.persist().lock();
         let standing = nexus
             .it_nexus()
             .map_or(Standing::default(), |it| persist.standing(&it));
@@ -570,13 +621,18 @@ impl Device {
 
     /// Calls `each` with every nexus that something happens to. All are gone through once,
     /// and not for each registration, of which there may be as many as there are sessions.
-    fn tell_nexuses(&self, told: &[(Registrant, Event)], each: &mut dyn FnMut(&Arc<Nexus>, Event)) {
+    fn tell_nexuses(
+        &self,
+        told: &[(Registrant, Event)],
+        prints: &Prints,
+        each: &mut dyn FnMut(&Arc<Nexus>, Event),
+    ) {
         if told.is_empty() {
             return;
         }
         self.for_each_nexus(&mut |nexus| {
             if let Some(it) = nexus.it_nexus() {
-                for (_, event) in told.iter().filter(|(who, _)| who.is(&it)) {
+                for (_, event) in prints.find(told, &it, |(who, _)| who) {
                     each(nexus, *event);
                 }
             }

@@ -237,6 +237,20 @@ impl Ranges {
         Ok(used)
     }
 
+    /// Waits until all has ended that was under way when this began; what comes meanwhile is
+    /// neither waited for nor held up. Process context; for who has no place here himself.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRange::GivenUp`].
+    pub(crate) fn settle(&self, give_up: &dyn Fn() -> bool) -> Result<(), NoRange> {
+        let next = self.table.lock().next;
+        self.wait_while(give_up, &|table| {
+            table.entries.iter().any(|entry| entry.id < next)
+        })?;
+        self.drain(give_up)
+    }
+
     /// Lists a range as soon as none that is locked overlaps.
     fn list(
         &self,
@@ -270,8 +284,16 @@ impl Ranges {
         alone: bool,
         give_up: &dyn Fn() -> bool,
     ) -> Result<(), NoRange> {
+        self.wait_while(give_up, &|table| table.overlaps(blocks, alone))
+    }
+
+    fn wait_while(
+        &self,
+        give_up: &dyn Fn() -> bool,
+        busy: &dyn Fn(&Table) -> bool,
+    ) -> Result<(), NoRange> {
         let mut table = self.table.lock();
-        while table.overlaps(blocks, alone) {
+        while busy(&table) {
             if give_up() {
                 return Err(NoRange::GivenUp);
             }

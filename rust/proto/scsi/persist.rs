@@ -311,7 +311,12 @@ impl<R: Registry> Persist<R> {
 
     /// Where an initiator stands.
     pub fn standing(&self, nexus: &ItNexus) -> Standing {
-        match self.registry.all().iter().find(|r| r.is(nexus)) {
+        self.standing_by(self.registry.all().iter().find(|r| r.is(nexus)))
+    }
+
+    /// Where an initiator stands whose registration is `own`, if it has one.
+    pub fn standing_by(&self, own: Option<&Registrant>) -> Standing {
+        match own {
             Some(own) => Standing {
                 registered: true,
                 holder: self

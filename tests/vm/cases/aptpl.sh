@@ -56,9 +56,9 @@ must mount -o remount,rw,size=4k,nr_inodes=1 $pr
 py aptpl refused
 must umount $pr
 
-# Two initiators, three registrations, and power goes.
+# A dozen initiators register, and power goes.
 echo "another's" >"$pr/aptpl_$serial.tmp"
-py aptpl register 3
+py aptpl register 12
 check_eq "the file of a unit whose serial number goes on with .tmp stays" "another's" "$(cat "$pr/aptpl_$serial.tmp")"
 must rm "$pr/aptpl_$serial.tmp"
 file=$(prfile res_aptpl_metadata)
@@ -69,16 +69,16 @@ check_eq "res_aptpl_active" "APTPL Bit Status: Activated" "$(prfile res_aptpl_ac
 check_eq "res_holder" "SPC-3 Reservation: iSCSI Initiator: iqn.2026-01.org.example:host-1,i,0x80feed000001" "$(prfile res_holder)"
 check_eq "res_type" SPC3_PERSISTENT_RESERVATIONS "$(prfile res_type)"
 check_eq "res_pr_type" "SPC-3 Reservation Type: Write Exclusive Access, Registrants Only" "$(prfile res_pr_type)"
-check_match "res_pr_generation" "^0x0000000[0-9a-f]$" "$(prfile res_pr_generation)"
+check_match "res_pr_generation" "^0x000000[0-9a-f]{2}$" "$(prfile res_pr_generation)"
 check_eq "res_pr_all_tgt_pts" "SPC-3 Reservation: Single Target Port registration" "$(prfile res_pr_all_tgt_pts)"
 check_match "res_pr_holder_tg_port" "Relative Port Identifier Tag: 1$" "$(prfile res_pr_holder_tg_port)"
 check_match "res_pr_registered_i_pts" "^iSCSI Node: iqn.2026-01.org.example:host-2,i,0x80feed000002 Key: 0x0000000000001002" "$(prfile res_pr_registered_i_pts)"
 check_eq "registrations" "0x0000000000001001 0x80feed000001 1 h iqn.2026-01.org.example:host-1" "$(prfile registrations | sed -n 2p)"
 log_mark
 must again
-check_logged "the log says that they are there again" "/disk0: 3 registrations for persistent reservations are there again"
-check_eq "there they are before the first login" 3 "$(prfile registrants)"
-py aptpl restored 3
+check_logged "the log says that they are there again" "/disk0: 12 registrations for persistent reservations are there again"
+check_eq "there they are before the first login" 12 "$(prfile registrants)"
+py aptpl restored 12
 check_eq "what shall not survive is not written down" "" "$(ls $pr)"
 must again
 check_eq "and does not come back" 0 "$(prfile registrants)"

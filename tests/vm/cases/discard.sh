@@ -8,6 +8,7 @@ case_cleanup() {
 	umount /tmp/m
 	i_forget
 	t_clear
+	dmsetup remove --retry turns
 	losetup -D
 	rmdir /sys/kernel/config/nullb/nb0
 	rmmod null_blk
@@ -34,6 +35,27 @@ check "the rest is as it was" cmp -n $((16 << 20)) <(dd if="$disk" bs=1M count=1
 check_not "which is not zeros" cmp -n 4096 /dev/zero <(dd if="$disk" bs=4k count=1 iflag=direct status=none)
 check "blkdiscard -z writes zeros" blkdiscard -z -o 1M -l 4M "$disk"
 check "they are there" cmp -n $((4 << 20)) /dev/zero <(dd if="$loop" bs=1M skip=1 count=4 iflag=direct status=none)
+
+# With write_through what UNMAP does is durable, too, when it is acknowledged.
+flushes() {
+	awk '{ print $16 }' "/sys/block/${loop#/dev/}/stat"
+}
+check_eq "the device has a cache" "write back" "$(cat "/sys/block/${loop#/dev/}/queue/write_cache")"
+must put 1 "$(t_store disk0)/attrib/write_through"
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "UNMAP with write_through" sg_unmap --lba=40960 --num=1024 "$disk"
+check_eq "is flushed" 1 "$(($(flushes) - before))"
+# That unmapped blocks do not read as zeros any more may have to be told first.
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "so is WRITE SAME with UNMAP" sg_write_same --16 --unmap --in=/dev/zero --lba=40960 --num=1024 --xferlen=512 "$disk"
+check_eq "which has one flush, too" 1 "$(($(flushes) - before))"
+must put 0 "$(t_store disk0)/attrib/write_through"
+sg_raw "$disk" 00 00 00 00 00 00
+before=$(flushes)
+check "UNMAP without it" sg_unmap --lba=40960 --num=1024 "$disk"
+check_eq "is not" 0 "$(($(flushes) - before))"
 
 mkdir -p /tmp/m
 must mkfs.ext4 -qF -E nodiscard "$disk"
@@ -86,4 +108,25 @@ check_eq "the initiator offers no discard" 0 "$(cat "/sys/block/${disk#/dev/}/qu
 check_not "emulate_tpu=1 is refused" put 1 "$(t_store disk0)/attrib/emulate_tpu"
 check "zeros can be written all the same" blkdiscard -z -o 0 -l 1M "$disk"
 check "they are there" cmp -n $((1 << 20)) /dev/zero <(dd if=/dev/nb0 bs=1M count=1 iflag=direct status=none)
+i_logout
+i_forget
+t_clear
+
+# Nor can one that could before, when another one was put below it.
+loop=$(losetup -f --show /tmp/backing)
+dm_make turns "0 65536 linear $loop 0"
+t_export /dev/mapper/turns
+must i_login
+disk=$(i_disk) || give_up "no disk"
+check "UNMAP works" sg_unmap --lba=0 --num=8 "$disk"
+must dmsetup suspend turns
+must dmsetup reload turns --table "0 65536 linear /dev/nb0 0"
+must dmsetup resume turns
+sg_raw "$disk" 00 00 00 00 00 00
+list=$(mktemp)
+printf '\0\x16\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x08\0\0\0\0' >"$list"
+sg_raw -s 24 -i "$list" "$disk" 42 00 00 00 00 00 00 00 18 00
+check_match "UNMAP is not supported then, and the medium is not at fault" "Invalid command operation code" \
+	"$(sg_raw -s 24 -i "$list" "$disk" 42 00 00 00 00 00 00 00 18 00 2>&1)"
+rm -f "$list"
 i_logout

@@ -360,6 +360,16 @@ def took(conn, cdb, expect):
 check("active/non-optimized: a READ waits as long as it is told to", took(b, read10(0, 1), 512) >= 0.5)
 check("other commands do not", 0 < took(b, *COMMANDS["INQUIRY"]) < 0.4 * SLOWER)
 check("nor does the other port", 0 < took(a, read10(0, 1), 512) < 0.4 * SLOWER)
+must(4000, f"{GROUPS}/second/nonop_delay_msecs")
+settle()
+tags = {b.command(read10(0, 1), expect=512) for _ in range(64)}
+time.sleep(1)
+check("many that wait hold up nothing that is slow", 0 < took(a, bytes([0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0]), 0) < 2)
+begin = time.monotonic()
+while tags:
+    pdu = b.recv(20)
+    tags -= {pdu.itt} if pdu.opcode == 0x25 and pdu.flags & 1 else set()
+check("and all have waited at the same time", time.monotonic() - begin < 3 * SLOWER + 2)
 must(0, f"{GROUPS}/second/nonop_delay_msecs")
 must(OPTIMIZED, f"{GROUPS}/second/alua_access_state")
 settle()

@@ -79,6 +79,10 @@ def register(count):
     conn = conns[1]
     check_eq("one of them reserves", GOOD,
              status(conn, RESERVE, 0x1001, kind=WRITE_EXCLUSIVE_REGISTRANTS))
+    check_eq("all of them write", {GOOD}, {each.scsi(write10(0, 1), bytes(512))[0] for each in conns})
+    stranger = Conn().login()
+    stranger.ready()
+    check_eq("who has not registered does not", CONFLICT, stranger.scsi(write10(0, 1), bytes(512))[0])
     generation, seen = keys(conn)
     check_eq("PRGENERATION counts registrations", count, generation - before)
     check_eq("all keys are there", [0x1000 + n for n in range(count)], seen)
@@ -118,9 +122,11 @@ def restored(count):
     other.ready()
     check_eq("another port of the same initiator is not let in", CONFLICT,
              other.scsi(write10(0, 1), bytes(512))[0])
-    conn = initiator(1)
+    conn, others = initiator(1), [initiator(n) for n in {0, count - 1}]
     check_eq("the holder releases", GOOD,
              status(conn, RELEASE, 0x1001, kind=WRITE_EXCLUSIVE_REGISTRANTS))
+    for each in others:
+        check_eq("each other one who has registered is told", (6, 0x2a, 4), sense_code(each.scsi(bytes(6))[2]))
     check_eq("the stranger writes", GOOD, stranger.scsi(write10(0, 1), bytes(512))[0])
     check_eq("a registration without APTPL", GOOD,
              status(conn, REGISTER, 0x1001, 0x1001, aptpl=0))

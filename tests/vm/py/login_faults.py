@@ -97,5 +97,47 @@ check("a connection that does not send what it was asked for is closed", conn.cl
 check("not at once", time.monotonic() - began > 3)
 check_eq("one that sends it slowly is served", 0, slow.result(waits)[0])
 check("others stay", other.ping())
+
+# Nor is a WRITE held up for ever by a peer that sends a little of its data now and then: tiny PDUs, or
+# bytes of one.
+def asked():
+    """A session that has been asked for data: itself, the tag, and the tag to answer with."""
+    conn = Conn().login(isid=next(ISIDS), InitialR2T="Yes", ImmediateData="No", MaxOutstandingR2T="1")
+    conn.ready()
+    itt = conn.command(write10(128, 64), bytes(32768), immediate_data=b"")
+    return conn, itt, conn.wait(R2T, itt).ttt
+
+
+def drips(conn, pieces):
+    """Sends pieces, two a second, and tells whether the connection ends."""
+    try:
+        for piece in pieces:
+            conn.send_raw(piece)
+            if conn.closed_within(0.5):
+                return True
+    except Closed:
+        return True
+    return False
+
+
+def data_out(conn, itt, ttt, at, length):
+    return conn.pack(header(0x05, 0, 0, itt, ttt, 0, conn.exp_stat_sn,
+                            struct.pack(">IIII", 0, at // 4, at, 0)), bytes(length))
+
+
+conn, itt, ttt = asked()
+check("tiny Data-Out PDUs do not keep a connection", drips(
+    conn, (data_out(conn, itt, ttt, at, 4) for at in range(0, 100, 4))))
+conn, itt, ttt = asked()
+pdu = data_out(conn, itt, ttt, 0, 4096)
+conn.send_raw(pdu[:48])
+check("nor do bytes of one", drips(conn, (pdu[at:at + 1] for at in range(48, 73))))
+conn = Conn().login(isid=next(ISIDS))
+conn.ready()
+whole = conn.pack(header(SCSI_COMMAND, 0xa1, 0, 77, 4096, conn.next_cmd_sn(), conn.exp_stat_sn,
+                         write10(128, 8).ljust(16, b"\0")), bytes(4096))
+conn.send_raw(whole[:48])
+check("nor those of immediate data", drips(conn, (whole[at:at + 1] for at in range(48, 73))))
+check("others stay, again", other.ping())
 check("the log names initiator and reason",
       "iqn.2026-01.org.example:raw: no Data-Out" in kernel_log(log), kernel_log(log)[-300:])

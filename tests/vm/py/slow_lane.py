@@ -2,7 +2,7 @@
 """Many commands for a device that hangs, and one for another device.
 
 LUN 0 is the dm device "slow", LUN 1 is another disk, LUN 2 is made of the dm devices "first" and
-"second", LUN 3 takes 60 ms or more for each I/O.
+"second", LUN 3 takes 60 ms or more for each I/O, LUN 4 some seconds for each WRITE.
 """
 
 import errno
@@ -12,7 +12,7 @@ import time
 
 from host import resume, sleeping_workers, store, suspend, tpg, until, write
 from iscsi import (SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
-                   read10)
+                   read10, tell, write10)
 
 UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
 COUNT = 64
@@ -114,6 +114,30 @@ check_eq("and all of them end well", {0}, {*early.values(), *ended(tags - set(ea
 past = struct.pack(">BBQIBB", 0x8f, 0, 60000, 8192, 0, 0)
 check_eq("one that is too long ends as it should", 2, conn.scsi(past, lun=lun(3))[0])
 
+# When the cache is switched off, nothing that is acknowledged after that is in it, also what had begun
+# before.
+conn.ready(lun(4))
+page = conn.scsi(bytes([0x1a, 8, 8, 0, 255, 0]), expect=255, lun=lun(4))[1][4:]
+if page[2] & 4:
+    off = bytes(4) + bytes([page[0] & 0x3f, page[1], page[2] & ~4]) + page[3:]
+    begun = conn.command(write10(0, 8), bytes(4096), lun=lun(4))
+    time.sleep(0.5)
+    tag = conn.command(bytes([0x15, 0x10, 0, 0, len(off), 0]), off, lun=lun(4))
+    ends = [conn.wait(SCSI_RESPONSE) for _ in range(2)]
+    check_eq("MODE SELECT of WCE waits for a WRITE that has begun", [(begun, 0), (tag, 0)],
+             [(answer.itt, answer.header[3]) for answer in ends])
+    off = bytes(4) + page
+    check_eq("the cache is on again", 0, conn.scsi(bytes([0x15, 0x10, 0, 0, len(off), 0]), off, lun=lun(4))[0])
+    begun = conn.command(write10(0, 8), bytes(4096), lun=lun(4))
+    time.sleep(0.5)
+    write(f"{store('disk4')}/attrib/write_through", "1")
+    done = time.monotonic()
+    conn.wait(SCSI_RESPONSE, begun)
+    check("and so does write_through", time.monotonic() - done < 0.7, time.monotonic() - done)
+    write(f"{store('disk4')}/attrib/write_through", "0")
+else:
+    tell("skip", "MODE SELECT of WCE: the device has no write cache")
+
 # What waits in line when writing is forbidden does not write any more.
 before = counter("slow_waits")
 suspend("slow")
@@ -124,6 +148,24 @@ resume("slow")
 ends = [conn.wait(SCSI_RESPONSE) for _ in tags]
 check_eq("those that wait when the LUN may only be read are refused", 4, sum(
     answer.header[3] == 2 and answer.data[4] & 0xf == 7 for answer in ends))
+write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
+
+# Nor does what waits for blocks that another command has to itself, nor that one, which has read
+# them, and not written yet.
+old = conn.scsi(read10(0, 1), expect=512)[1]
+suspend("slow")
+swap = conn.command(struct.pack(">BBQIBB", 0x89, 0, 0, 1, 0, 0), old + b"N" * 512)
+check("a COMPARE AND WRITE reads", until(lambda: sleeping_workers() > 0))
+same = conn.command(struct.pack(">BBQIBB", 0x93, 1, 0, 8, 0, 0))
+tag = conn.command(UNMAP, blocks(0))
+time.sleep(0.5)
+write(f"{tpg()}/attrib/demo_mode_write_protect", "1")
+resume("slow")
+ends = {answer.itt: answer for answer in (conn.wait(SCSI_RESPONSE) for _ in range(3))}
+for what, itt in ("COMPARE AND WRITE", swap), ("WRITE SAME", same), ("UNMAP", tag):
+    answer = ends[itt]
+    check_eq(f"then {what} is refused", (2, 7), (answer.header[3], answer.data[4] & 0xf if answer.data else 0))
+check("and nothing is written", conn.scsi(read10(0, 1), expect=512)[1] == old)
 write(f"{tpg()}/attrib/demo_mode_write_protect", "0")
 
 # A LUN is taken away with a command under way: the device keeps its block size until that has ended.
