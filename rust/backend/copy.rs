@@ -558,7 +558,7 @@ impl<'a> Round<'a> {
             // Maybe while the other side was being read.
             return Err(Failure::Ends(Outcome::GOOD));
         }
-        if nexus.is_gone() || self.head.session.is_doomed() {
+        if nexus.is_over() {
             return Err(Failure::Unreachable);
         }
         let bdev = device.bdev().ok_or(Failure::Unreachable)?;
