@@ -319,8 +319,12 @@ for group in MANY:
 
 
 def states():
-    attentions(b)
-    return {g[1] for g in rtpg(b)[1] if g[0] in MANY}
+    while True:
+        attentions(b)
+        groups = rtpg(b)[1]
+        # Another one may have begun just now, of which it is told first.
+        if isinstance(groups, list):
+            return {g[1] for g in groups if g[0] in MANY}
 
 
 idle = sleeping_workers()

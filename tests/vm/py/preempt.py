@@ -40,6 +40,11 @@ def hanging_read(conn):
     return tag
 
 
+def is_gone(key, conn):
+    """Whether nobody has registered with it: then who has preempted it has been carried out."""
+    return struct.pack(">Q", key) not in conn.scsi(struct.pack(">BB5xHx", 0x5e, 0, 64), expect=64)[1]
+
+
 def silent(conn):
     """Whether nothing comes but the answer of a ping."""
     return conn.ping() and not conn.aside
@@ -134,9 +139,7 @@ tags = []
 for _ in range(MANY):
     check_eq("two registers again", 0, status(two, REGISTER, 0, 2))
     tags.append(reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6))
-    # It has been carried out when another one finds the key gone.
-    check("two is preempted", until(lambda: struct.pack(">Q", 2) not in third.scsi(
-        struct.pack(">BB5xHx", 0x5e, 0, 64), expect=64)[1]))
+    check("two is preempted", until(lambda: is_gone(2, third)))
     while two.scsi(bytes(6))[0] == 2:
         pass
 check("all of them wait", silent(one), one.aside)
@@ -156,6 +159,7 @@ hang()
 hanging_read(two)
 reserve_out(third, PREEMPT_AND_ABORT, 3, 2, 6)
 check("the third waits", silent(third), third.aside)
+check("it has preempted two", until(lambda: is_gone(2, one)))
 two.ready()
 check_eq("two registers again", 0, status(two, REGISTER, 0, 2))
 tag = reserve_out(one, PREEMPT_AND_ABORT, 1, 2, 6)
