@@ -47,7 +47,8 @@ use crate::{
             Segment,
             State,
             Walk, //
-        }, //
+        },
+        ReadWriteLimits, //
     },
     stats::{
         self,
@@ -440,6 +441,13 @@ impl<'a> Round<'a> {
         };
         let source = side(&segment.source, false)?;
         let destination = side(&segment.destination, true)?;
+        for side in [&source, &destination] {
+            // A disk that is gone has no blocks. It is not ready, rather than too short.
+            if let Err(failure) = limits_of(side) {
+                let sense = failed_side(failure, side)?;
+                return Err(sense.in_segment(segment.number, None).into());
+            }
+        }
         let size = |side: &Side| {
             let device = side.nexus.device();
             (device.block_shift(), device.blocks())
@@ -572,11 +580,7 @@ impl<'a> Round<'a> {
                 return Err(conflict);
             }
         }
-        let limits = device.lost_and_limits(nexus.read_only());
-        let (lost, limits) = limits.ok_or(Failure::Unreachable)?;
-        if lost {
-            return Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into());
-        }
+        let limits = limits_of(side)?;
         if side.destination && limits.write_protected {
             return Err(Outcome::from(Sense::WRITE_PROTECTED).into());
         }
@@ -589,6 +593,15 @@ impl<'a> Round<'a> {
             return Err(Failure::Told(Outcome::status(Status::Busy)));
         }
         Ok(bdev)
+    }
+}
+
+/// What reads and writes of a side are checked against; how they end if its disk is gone.
+fn limits_of(side: &Side) -> Result<ReadWriteLimits, Failure> {
+    let limits = side.nexus.device().lost_and_limits(side.nexus.read_only());
+    match limits.ok_or(Failure::Unreachable)? {
+        (true, _) => Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into()),
+        (false, limits) => Ok(limits),
     }
 }
 

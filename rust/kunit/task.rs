@@ -25,7 +25,10 @@ mod tests {
                 SessionParams, //
             },
             name::IscsiName,
-            scsi::Sense,
+            scsi::{
+                device::ModeState,
+                Sense, //
+            },
             serial::Sn,
             wire::TmResponse, //
         },
@@ -57,10 +60,13 @@ mod tests {
             Waiter, //
         }, //
     };
-    use core::net::{
-        IpAddr,
-        Ipv4Addr,
-        SocketAddr, //
+    use core::{
+        cell::Cell,
+        net::{
+            IpAddr,
+            Ipv4Addr,
+            SocketAddr, //
+        }, //
     };
     use kernel::{
         prelude::*,
@@ -615,6 +621,51 @@ mod tests {
         }
         targets.remove_device(&device);
         Ok(())
+    }
+
+    /// Of two MODE SELECTs at the same moment the one that comes second has to look again at
+    /// what the first one has left.
+    #[test]
+    fn a_mode_select_does_not_undo_another() -> Result {
+        let targets = Targets::new()?;
+        let device = targets.create_device(0, b"disk")?;
+        let mode = || device.with_info(false, |info| info.mode);
+        let seen = mode();
+        let first = ModeState {
+            software_write_protect: true,
+            ..seen
+        };
+        let second = ModeState {
+            descriptor_sense: true,
+            ..seen
+        };
+        check(device.set_mode(&seen, first), "the first is put in place")?;
+        check(!device.set_mode(&seen, second), "the second is not")?;
+        check(mode() == first, "and the first stays")?;
+        let both = ModeState {
+            descriptor_sense: true,
+            ..first
+        };
+        check(device.set_mode(&first, both), "once it has looked it is")?;
+        check(mode() == both, "beside the first")?;
+        targets.remove_device(&device);
+        Ok(())
+    }
+
+    /// Two logins that look for a TSIH at the same moment do not find the same.
+    #[test]
+    fn a_tsih_is_found_by_one_login() -> Result {
+        let targets = Targets::new()?;
+        let other = Cell::new(None);
+        let free = |tsih| tsih > 10;
+        let one = targets.next_tsih(|tsih| {
+            if other.get().is_none() {
+                other.set(targets.next_tsih(free));
+            }
+            free(tsih)
+        });
+        check(one.is_some() && other.get().is_some(), "both find one")?;
+        check(one != other.get(), "each its own")
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl Targets {
     }
 
     /// The next TSIH for which `free` says yes; never 0 (RFC 7143 11.12.6).
-    fn next_tsih(&self, free: impl Fn(u16) -> bool) -> Option<u16> {
+    pub(crate) fn next_tsih(&self, free: impl Fn(u16) -> bool) -> Option<u16> {
         // Each number is looked at by one login, or two that come at once could take the same.
         let next = || {
             let mut inner = self.inner.lock();

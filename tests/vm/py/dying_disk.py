@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 
-from host import ROOT, SLOWER, Longest, store, tpg, unlink_all, write
-from iscsi import DATA_IN, SCSI_RESPONSE, TARGET, Conn, check, check_eq, lun, read10, sense_code, write10
+from host import ROOT, SLOWER, Longest, store, tpg, unlink_all, until, write
+from iscsi import (DATA_IN, SCSI_RESPONSE, TARGET, Conn, b2b, check, check_eq, cscd, extended_copy, list1, lun,
+                   naa_of, read10, sense_code, write10)
 
 KIND, KILLER, WORD = (sys.argv[1:] + ["1"])[:3]
 NAME = "iqn.2026-01.org.example:raw"
@@ -36,6 +37,7 @@ class User:
 conn = Conn().login(isid=next(isids))
 conn.ready()
 conn.ready(lun(1))
+copying = list1([cscd(naa_of(conn, 0))], [b2b(0, 0xffff, 8, 0, 0)], 0, 3)
 closed, remaker, second = User(NAME + "-closed"), User(), User(portal=("127.0.0.1", 3261))
 acl, elsewhere = User(NAME + "-acl"), User(target=OTHER)
 other = Conn().login(isid=next(isids))
@@ -133,6 +135,17 @@ status, _, _ = conn.scsi(bytes.fromhex("1201b000ff00"), expect=255)
 check(f"{KIND}: what is known of its limits is told, or not", status in (0, 2), status)
 check(f"{KIND}: the session goes on", conn.ping())
 check_eq(f"{KIND}: so does its other LUN", 0, conn.ready(lun(1)))
+
+
+def copy_failure():
+    """What the dead disk itself says to a copy from it to the other LUN."""
+    sense = conn.scsi(extended_copy(len(copying)), copying, lun=lun(1))[2]
+    return sense_code(sense[sense[8] + 1:]) if len(sense) > 18 and sense[8] else sense.hex()
+
+
+if KILLER:
+    # NOT READY, and not that it has no such blocks.
+    check(f"{KIND}: it is not ready for a copy", until(lambda: copy_failure() == (2, 4, 0)), copy_failure())
 timed("removing a LUN", lambda: unlink_all(f"{tpg()}/lun/lun_0"))
 dying = store("dying")
 timed("removing the backstore", lambda: os.rmdir(dying))

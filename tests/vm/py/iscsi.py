@@ -484,6 +484,38 @@ def sense_code(sense):
     return sense[2] & 0xf, sense[12], sense[13]
 
 
+# --- EXTENDED COPY, SPC-4 6.4 -----------------------------------------------------------------
+
+def naa_of(conn, unit):
+    """The NAA designator of VPD page 83h."""
+    _, page, _ = conn.scsi(bytes([0x12, 1, 0x83, 2, 0, 0]), expect=512, lun=lun(unit))
+    assert page[4:8] == bytes([1, 3, 0, 16]), page.hex()
+    return page[8:24]
+
+
+def cscd(naa, block=512, kind=0):
+    """An identification CSCD descriptor."""
+    return (struct.pack(">BBHBBBB", 0xe4, kind, 0, 1, 3, 0, len(naa)) + naa.ljust(20, b"\0")
+            + block.to_bytes(4, "big"))
+
+
+def b2b(source, destination, blocks, source_lba, destination_lba, flags=0):
+    """A segment descriptor: block to block."""
+    return struct.pack(">BBHHHHHQQ", 2, flags, 0x18, source, destination, 0, blocks, source_lba,
+                       destination_lba)
+
+
+def list1(cscds, segments, list_id=1, usage=0):
+    """The parameter list of (LID1)."""
+    one, two = b"".join(cscds), b"".join(segments)
+    return struct.pack(">BBHIII", list_id, usage << 3, len(one), 0, len(two), 0) + one + two
+
+
+def extended_copy(length, action=0):
+    """The CDB, with a parameter list of so many bytes."""
+    return struct.pack(">BB8xIxx", 0x83, action, length)
+
+
 if __name__ == "__main__":
     print(__doc__)
     sys.exit(2)

@@ -10,9 +10,9 @@ import os
 import struct
 import time
 
-from host import resume, sleeping_workers, store, suspend, tpg, until, write
-from iscsi import (SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, check, check_eq, counter, lun,
-                   read10, tell, write10)
+from host import in_use, resume, sleeping_workers, store, suspend, tpg, until, write
+from iscsi import (SCSI_RESPONSE, TASK_MGMT_RESPONSE, Conn, b2b, check, check_eq, counter, cscd,
+                   extended_copy, list1, lun, naa_of, read10, tell, write10)
 
 UNMAP = struct.pack(">BBIBHB", 0x42, 0, 0, 0, 24, 0)
 COUNT = 64
@@ -138,6 +138,22 @@ if page[2] & 4:
 else:
     tell("skip", "MODE SELECT of WCE: the device has no write cache")
 
+# A WRITE SAME writes 1 MiB at a time. What it needs for that counts, and an abort ends it after one.
+PART = 2048
+pattern = os.urandom(512)
+conn.aside.clear()
+before = in_use()["memory"]
+suspend("slow")
+tag = conn.command(struct.pack(">BBQIBB", 0x93, 0, 0, 4 * PART, 0, 0), pattern)
+check("what a WRITE SAME writes counts as used memory", until(lambda: in_use()["memory"] >= before + PART * 512),
+      (before, in_use()))
+tag = conn.manage(1, tag)
+check("its abort waits for the disk", conn.ping() and not conn.aside, conn.aside)
+resume("slow")
+check_eq("and is complete then", 0, conn.wait(TASK_MGMT_RESPONSE, tag, 10).header[2])
+check("with most of it not written", all(
+    conn.scsi(read10(at, 1), expect=512)[1] != pattern for at in (PART, 4 * PART - 1)))
+
 # What waits in line when writing is forbidden does not write any more.
 before = counter("slow_waits")
 suspend("slow")
@@ -201,13 +217,9 @@ taken_away("a READ", tag)
 # Also while another LUN, which was told to, copies from it.
 conn.ready()
 conn.ready(lun(1))
-page = conn.scsi(bytes([0x12, 1, 0x83, 2, 0, 0]), expect=512)[1]
-source = struct.pack(">BBHBBBB20sI", 0xe4, 0, 0, 1, 3, 0, 16, page[8:24], 512)
-segment = struct.pack(">BBHHHHHQQ", 2, 0, 0x18, 0, 0xffff, 0, 8, 0, 0)
-parameters = struct.pack(">BBHIII", 0, 0x18, len(source), 0, len(segment), 0) + source + segment
+parameters = list1([cscd(naa_of(conn, 0))], [b2b(0, 0xffff, 8, 0, 0)], 0, 3)
 suspend("slow")
-tag = conn.command(struct.pack(">BB8xIxx", 0x83, 0, len(parameters)), parameters, lun=lun(1),
-                   immediate_data=parameters)
+tag = conn.command(extended_copy(len(parameters)), parameters, lun=lun(1))
 check("an EXTENDED COPY is under way", until(lambda: sleeping_workers() > 0))
 taken_away("an EXTENDED COPY from it", tag)
 
@@ -232,6 +244,7 @@ for other, of_it in zip(crowd, tags):
 check_eq("aborts of commands among them are complete", 0, answer)
 took = time.monotonic() - start
 check("each within half a second or so", took < SESSIONS, took)
+check("as they are looked for twice a second", took > SESSIONS / 4, took)
 for other in crowd:
     other.reset()
 resume("slow")

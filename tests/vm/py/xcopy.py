@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 
-from iscsi import (TASK_MGMT, TASK_MGMT_RESPONSE, Conn, check, check_eq, lun, read10, sense_code,
-                   write10)
+from iscsi import (TASK_MGMT, TASK_MGMT_RESPONSE, Conn, b2b, check, check_eq, cscd, extended_copy,
+                   list1, lun, naa_of, read10, sense_code, write10)
 
 SHY = "iqn.2026-01.org.example:shy"
 IQN = os.environ["IQN"]
@@ -34,25 +34,9 @@ MIB = 1 << 20
 
 # --- what is sent ---------------------------------------------------------------------------
 
-def cscd(naa, block=512, kind=0):
-    """An identification CSCD descriptor."""
-    return (struct.pack(">BBHBBBB", 0xe4, kind, 0, 1, 3, 0, len(naa)) + naa.ljust(20, b"\0")
-            + block.to_bytes(4, "big"))
-
-
-def b2b(source, destination, blocks, source_lba, destination_lba, flags=0):
-    return struct.pack(">BBHHHHHQQ", 2, flags, 0x18, source, destination, 0, blocks, source_lba,
-                       destination_lba)
-
-
 def offset(source, destination, count, source_lba, destination_lba):
     return struct.pack(">BBHHHIQQHH", 0xa, 0, 0x1c, source, destination, count, source_lba,
                        destination_lba, 0, 0)
-
-
-def list1(cscds, segments, list_id=1, usage=0):
-    one, two = b"".join(cscds), b"".join(segments)
-    return struct.pack(">BBHIII", list_id, usage << 3, len(one), 0, len(two), 0) + one + two
 
 
 def list4(cscds, segments, list_id=1, usage=0, more=0):
@@ -63,16 +47,12 @@ def list4(cscds, segments, list_id=1, usage=0, more=0):
     return head + one + two
 
 
-def cdb(length, action=0):
-    return struct.pack(">BB8xIxx", 0x83, action, length)
-
-
 def copy(conn, data, unit=0, action=0, timeout=60):
-    return conn.scsi(cdb(len(data), action), data, lun=lun(unit), timeout=timeout)
+    return conn.scsi(extended_copy(len(data), action), data, lun=lun(unit), timeout=timeout)
 
 
 def start(conn, data, unit=0, action=0):
-    return conn.command(cdb(len(data), action), data, lun=lun(unit),
+    return conn.command(extended_copy(len(data), action), data, lun=lun(unit),
                         immediate_data=data[:conn.immediate()])
 
 
@@ -80,13 +60,6 @@ def results(conn, action, list_id, unit=0, length=512):
     identifier = list_id.to_bytes(4, "big") if action == 5 else bytes([list_id, 0, 0, 0])
     return conn.scsi(bytes([0x84, action]) + identifier + bytes(4) + struct.pack(">Ixx", length),
                      expect=length, lun=lun(unit))
-
-
-def naa_of(conn, unit):
-    """The NAA designator of VPD page 83h."""
-    _, page, _ = conn.scsi(bytes([0x12, 1, 0x83, 2, 0, 0]), expect=512, lun=lun(unit))
-    assert page[4:8] == bytes([1, 3, 0, 16]), page.hex()
-    return page[8:24]
 
 
 def connect(number, units=(0, 1, 2, 3, 4), initiator="iqn.2026-01.org.example:raw"):
@@ -161,7 +134,7 @@ check_eq("FFFFh is the LUN itself", 0,
          copy(one, list1([both[1]], [b2b(0xffff, 0, 64, 100, 900)]))[0])
 check("and it is copied from", look(one, 1, 900, 64) == noise)
 check_eq("no blocks are no error", 0, copy(one, list1(both, [b2b(0, 1, 0, 100, 900)]))[0])
-check_eq("an empty list is none", 0, one.scsi(cdb(0))[0])
+check_eq("an empty list is none", 0, one.scsi(extended_copy(0))[0])
 
 big = os.urandom(512 * 8192)
 for at in range(0, 8192, 1024):
@@ -224,11 +197,11 @@ check("nothing at all", look(one, 1, 200, 8) == before)
 refused("IMMED is refused", INVALID_LIST,
         copy(one, list4(both, [b2b(0, 1, 8, 2000, 200)], more=1), action=1))
 whole = list1(both, [b2b(0, 1, 8, 2000, 200)])
-ends = {sense_code(one.scsi(cdb(n), whole[:n])[2]) for n in range(1, len(whole))}
+ends = {sense_code(one.scsi(extended_copy(n), whole[:n])[2]) for n in range(1, len(whole))}
 check_eq("every prefix of a list is refused", {(ILLEGAL, 0x1a, 0)}, ends)
 refused("less data than the CDB says is refused", (ILLEGAL, 0x1a, 0),
-        one.scsi(cdb(len(whole) + 1), whole))
-refused("more than a list may be long is refused", (ILLEGAL, 0x1a, 0), one.scsi(cdb(1 << 20),
+        one.scsi(extended_copy(len(whole) + 1), whole))
+refused("more than a list may be long is refused", (ILLEGAL, 0x1a, 0), one.scsi(extended_copy(1 << 20),
                                                                                 bytes(1 << 20)))
 check("and nothing of it was copied", look(one, 1, 200, 8) == before)
 sense = refused("a segment beyond the end ends the copy there", (COPY_ABORTED, 0, 0),
