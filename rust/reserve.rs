@@ -102,11 +102,11 @@ pub(crate) fn change(mut task: Task) {
 
 fn report(task: Task, nexus: &Nexus, action: PrIn, alloc: usize) {
     let len = alloc.min(MAX_ANSWER);
-    let Ok(mut bytes) = KVVec::from_elem(0u8, len, GFP_KERNEL) else {
+    let device = nexus.device();
+    let bytes = KVVec::from_elem(0u8, len, GFP_KERNEL);
+    let (Ok(mut bytes), Ok(persists)) = (bytes, device.can_persist()) else {
         return task::finish(task, Outcome::status(Status::Busy));
     };
-    let device = nexus.device();
-    let persists = device.can_persist();
     let whole = device.with_persist(|p| p.report(action, persists, &mut bytes));
     bytes.truncate(whole.min(len));
     exec::answer_with(task, &bytes, Gfp::Sleep);
@@ -146,7 +146,7 @@ fn carry_out(
         list: &list,
     };
     let device = nexus.device();
-    if persist::wants_aptpl(&request) && !device.can_persist() {
+    if persist::wants_aptpl(&request) && !device.can_persist().map_err(|_| busy())? {
         // REPORT CAPABILITIES says so.
         return Err(Sense::INVALID_FIELD_IN_PARAMETER_LIST.into());
     }

@@ -84,7 +84,8 @@ use kernel::{
             Release, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        UniqueArc, //
     }, //
 };
 
@@ -664,10 +665,18 @@ impl Device {
         let number = DevNumber::look_up(&path)?;
         let device = self.clone();
         let serial = self.serial()?;
+        let room = UniqueArc::new_uninit(GFP_KERNEL)?;
         let opened = errand::run(PATIENCE_MS, move || {
             let bdev = Bdev::open(number, mode, claim)?;
-            let persist = device.read_back(&serial)?;
-            Ok::<_, Error>((bdev, persist, opening))
+            match device.read_back(&serial) {
+                Ok(persist) => Ok((bdev, persist, opening)),
+                Err(e) => {
+                    // Who tries again is to find it free.
+                    bdev.close();
+                    bdev.wait_closed(CLOSE_WAIT_MS);
+                    Err(e)
+                }
+            }
         });
         if opened.as_ref().is_err_and(|e| *e == errand::late()) {
             pr_warn!(
@@ -679,7 +688,7 @@ impl Device {
         let (bdev, persist, opening) = opened??;
         let limits = bdev.limits();
         let blocks = bdev.nr_sectors();
-        let bdev = Arc::new(bdev, GFP_KERNEL)?;
+        let bdev = room.write(bdev).into();
         let settings = self.settings.lock();
         self.restore_persist(persist);
         {

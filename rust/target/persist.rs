@@ -433,8 +433,12 @@ impl Device {
 
     /// Whether reservations can survive a loss of power: the file is named
     /// after the serial number, which must not be empty, nor very long.
-    pub(crate) fn can_persist(&self) -> bool {
-        self.file().is_ok_and(|file| file.is_some())
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn can_persist(&self) -> Result<bool> {
+        Ok(self.file()?.is_some())
     }
 
     /// Shows the path of the device's file.

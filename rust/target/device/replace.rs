@@ -37,7 +37,10 @@ use crate::{
 use kernel::{
     prelude::*,
     str::BStr,
-    sync::Arc, //
+    sync::{
+        Arc,
+        UniqueArc, //
+    }, //
 };
 
 /// Milliseconds that the old block device may take to be given back, after
@@ -117,10 +120,11 @@ impl Device {
     /// Nothing has changed then, and I/O goes on.
     pub(crate) fn replace(self: &Arc<Self>, path: &[u8]) -> Result<(), Unfit> {
         let text = super::copy(path).map_err(Unfit::Other)?;
-        let number = match DevNumber::look_up(path) {
-            Err(e) if e == errand::late() => return Err(Unfit::NewHangs),
-            found => found.map_err(Unfit::NoDevice)?,
-        };
+        let number = DevNumber::look_up(path).map_err(|e| match e {
+            e if e == errand::late() => Unfit::NewHangs,
+            e if e == ENOMEM || e == EINTR => Unfit::Other(e),
+            e => Unfit::NoDevice(e),
+        })?;
         let settings = self.settings.lock();
         let old = self.bdev().ok_or(Unfit::NotEnabled)?;
         let (mode, claim) = settings.how();
@@ -131,6 +135,7 @@ impl Device {
             self.settings.lock().path = text;
             return Ok(());
         }
+        let room = UniqueArc::new_uninit(GFP_KERNEL).map_err(|_| Unfit::Other(ENOMEM))?;
         let opened = errand::run(PATIENCE_MS, move || {
             Bdev::open(number, mode, claim).map(|bdev| (bdev, opening))
         });
@@ -141,34 +146,15 @@ impl Device {
             Err(e) if e == errand::late() => return Err(Unfit::NewHangs),
             Ok(Err(e)) | Err(e) => return Err(Unfit::Other(e)),
         };
-        self.check_fit(&old, &new)?;
-        let new = Arc::new(new, GFP_KERNEL).map_err(|_| Unfit::Other(ENOMEM))?;
-
-        let deadline = misc::now_ms().saturating_add(u64::from(PATIENCE_MS));
-        let give_up = || misc::now_ms() >= deadline || misc::is_interrupted();
-        let all = match self.ranges.lock(0..u64::MAX, &give_up) {
-            Ok(all) => all,
-            Err(NoRange::NoMemory) => return Err(Unfit::Other(ENOMEM)),
-            Err(NoRange::GivenUp) if misc::now_ms() < deadline => return Err(Unfit::Other(EINTR)),
-            Err(NoRange::GivenUp) => return Err(Unfit::OldHangs),
-        };
-        self.flush_old(&old, deadline)?;
-        // Either may have been resized meanwhile.
-        self.check_fit(&old, &new)?;
-        let before = self.with_info(false, Facts::of);
-        let mut settings = self.settings.lock();
-        if old.is_closed() {
-            return Err(Unfit::NotEnabled);
+        let new: Arc<Bdev> = room.write(new).into();
+        let placed = self.put_in_place(&old, &new, text);
+        if placed.is_err() {
+            // Who tries again is to find it free.
+            new.close();
+            new.wait_closed(GIVE_BACK_MS);
         }
-        settings.path = text;
-        let limits = new.limits();
-        new.set_cgroup(settings.cgroup.clone());
-        let _ = self.bdev.put(Some(new.clone()));
-        self.inner.lock().adopt(&limits);
-        drop(settings);
-        self.tell_changes(&before);
-        drop(all);
         drop(opening);
+        placed?;
         pr_info!(
             "core/iblock_{}/{}: its block device is {} now, and was {}\n",
             self.hba,
@@ -178,6 +164,36 @@ impl Device {
         );
         old.close();
         old.wait_closed(GIVE_BACK_MS);
+        Ok(())
+    }
+
+    /// The part of [`Device::replace`] with `new` open.
+    fn put_in_place(&self, old: &Arc<Bdev>, new: &Arc<Bdev>, path: KVec<u8>) -> Result<(), Unfit> {
+        self.check_fit(old, new)?;
+        let deadline = misc::now_ms().saturating_add(u64::from(PATIENCE_MS));
+        let give_up = || misc::now_ms() >= deadline || misc::is_interrupted();
+        let all = match self.ranges.lock(0..u64::MAX, &give_up) {
+            Ok(all) => all,
+            Err(NoRange::NoMemory) => return Err(Unfit::Other(ENOMEM)),
+            Err(NoRange::GivenUp) if misc::now_ms() < deadline => return Err(Unfit::Other(EINTR)),
+            Err(NoRange::GivenUp) => return Err(Unfit::OldHangs),
+        };
+        self.flush_old(old, deadline)?;
+        // Either may have been resized meanwhile.
+        self.check_fit(old, new)?;
+        let before = self.with_info(false, Facts::of);
+        let mut settings = self.settings.lock();
+        if old.is_closed() {
+            return Err(Unfit::NotEnabled);
+        }
+        settings.path = path;
+        let limits = new.limits();
+        new.set_cgroup(settings.cgroup.clone());
+        let _ = self.bdev.put(Some(new.clone()));
+        self.inner.lock().adopt(&limits);
+        drop(settings);
+        self.tell_changes(&before);
+        drop(all);
         Ok(())
     }
 
