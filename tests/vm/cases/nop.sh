@@ -24,8 +24,12 @@ unblock() {
 	nft delete table inet ferrite_test
 }
 
+# The queue of a connection's socket has room for many PDUs.
+usual=$(cat /proc/sys/net/ipv4/tcp_rmem)
+must put "4096 1048576 6291456" /proc/sys/net/ipv4/tcp_rmem
 t_load
 t_export /dev/vda
+must put "$usual" /proc/sys/net/ipv4/tcp_rmem
 t_set "$IQN" nopin_timeout=3 nopin_response_timeout=3
 
 # The initiator's own pings are off: it cannot find out by itself.

@@ -2,10 +2,14 @@
 """NOP-Out and NOP-In in detail (RFC 7143 sections 11.18 and 11.19)."""
 
 import os
+import re
 import socket
+import subprocess
 import time
 
-from iscsi import (IMMEDIATE, NOP_IN, NOP_OUT, RESERVED_TAG, TARGET, Closed, Conn, check, check_eq, header)
+from host import read, until, write
+from iscsi import (IMMEDIATE, NOP_IN, NOP_OUT, RESERVED_TAG, TARGET, Closed, Conn, check, check_eq, counter, header,
+                   read10)
 
 conn = Conn().login(isid=bytes.fromhex("80feed000011"))
 for size in (0, 1, 3, 4, 48, 4096, 8192):
@@ -41,6 +45,28 @@ quiet = conn.pack(header(NOP_OUT | IMMEDIATE, 0x80, 0, RESERVED_TAG, RESERVED_TA
 conn.send_raw(quiet * 20000)
 check("nor do 20000 of them, and a ping behind them is answered", conn.ping())
 check_eq("no other answer had come", [], conn.aside)
+
+# So many at once, as nothing is read while many answers wait, are worked on 2048 at a time.
+TRACING = "/sys/kernel/tracing"
+busy = Conn().login(isid=bytes.fromhex("80feed000013"))
+busy.ready()
+paused = counter("rx_paused")
+for _ in range(12):
+    busy.command(read10(0, 2048), expect=1 << 20)
+for _ in range(70):
+    busy.request(NOP_OUT, immediate=True)
+check("an initiator that does not read is not read from", until(lambda: counter("rx_paused") > paused))
+if not os.path.exists(f"{TRACING}/trace"):
+    subprocess.run(["mount", "-t", "tracefs", "none", TRACING], check=True)
+write(f"{TRACING}/kprobe_events", "r:ferrite/read tcp_read_sock n=$retval:s32\n")
+write(f"{TRACING}/events/ferrite/read/enable", "1")
+busy.send_raw(quiet * 6000)
+check("when it does all is answered", busy.ping())
+write(f"{TRACING}/events/ferrite/read/enable", "0")
+most = max(int(n) for n in re.findall(r"\bn=(-?[0-9]+)$", read(f"{TRACING}/trace"), re.MULTILINE))
+write(f"{TRACING}/kprobe_events", "-:ferrite/read\n")
+check_eq("the most PDUs that were read at a time", 2048, most // len(quiet))
+busy.logout()
 
 # The target asks: its NOP-In has a Target Transfer Tag, and the answer must have it.
 with open(f"/sys/kernel/config/ferrite/iscsi/{TARGET}/tpgt_1/attrib/nopin_timeout", "w", encoding="ascii") as file:
