@@ -309,7 +309,7 @@ fn go(mut task: Task) {
             return task::finish(task, outcome);
         }
     };
-    if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
+    if let Err(sense) = task::still_there(head, command) {
         return task::finish(task, sense.into());
     }
     if caps::any() {

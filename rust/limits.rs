@@ -62,8 +62,11 @@ pub(crate) fn connections_per_address() -> u32 {
 /// A part of the host's memory: one in this many pages may hold data.
 const SHARE_OF_MEMORY: usize = 4;
 
-/// The sessions from one address may hold one in this many of those.
-const SHARE_OF_ADDRESS: i64 = 2;
+/// Of those, one in this many is left to the sessions from other addresses.
+const LEFT_TO_OTHERS: i64 = 4;
+
+/// What a single command may need, in pages.
+const ONE_COMMAND: i64 = 2048;
 
 /// Pages that all tasks may hold.
 fn all_pages() -> i64 {
@@ -76,7 +79,9 @@ fn all_pages() -> i64 {
 /// Of `all` pages those that the tasks of the sessions from one address may hold.
 fn address_pages(all: i64) -> i64 {
     match misc::limit(Limit::MemoryPerAddress) {
-        0 => all / SHARE_OF_ADDRESS,
+        0 => all
+            .saturating_sub(all / LEFT_TO_OTHERS)
+            .max(ONE_COMMAND.min(all)),
         mib => i64::from(mib).saturating_mul(i64::from(MIB)),
     }
 }
@@ -112,10 +117,11 @@ fn give(used: &Atomic<i64>, n: usize) {
     used.add((n as i64).wrapping_neg(), Relaxed);
 }
 
-/// The part of an address that tells hosts apart: one host may have a whole /64 of IPv6.
+/// The part of an address that tells hosts apart: one host may have a whole /64 of IPv6, but for
+/// link-local addresses, which all begin alike.
 pub(crate) fn host(addr: IpAddr) -> IpAddr {
     match addr {
-        IpAddr::V6(addr) => {
+        IpAddr::V6(addr) if !addr.is_unicast_link_local() => {
             let [a, b, c, d, ..] = addr.segments();
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
@@ -279,16 +285,14 @@ impl Accounts {
         Ok(Share { account, commands })
     }
 
-    /// Adds what each uses to `all`. Process context.
+    /// Calls `each` with what each uses. Process context.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub(crate) fn tell(&self, all: &mut KVVec<Usage>) -> Result {
-        for account in self.list.lock().iter() {
-            all.push(account.usage(), GFP_KERNEL)?;
-        }
-        Ok(())
+    /// The first one of `each`.
+    pub(crate) fn for_each(&self, each: &mut dyn FnMut(Usage) -> Result) -> Result {
+        let list = self.list.lock();
+        list.iter().try_for_each(|account| each(account.usage()))
     }
 }
 

@@ -43,6 +43,7 @@ use kernel::{
     new_mutex,
     new_work,
     prelude::*,
+    rbtree::RBTree,
     sync::{
         atomic::{
             Atomic,
@@ -262,8 +263,18 @@ impl Doors {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn usage(&self) -> Result<KVVec<Usage>> {
-        let mut parts = KVVec::new();
+    pub(crate) fn usage(&self) -> Result<RBTree<IpAddr, Usage>> {
+        let mut all = RBTree::new();
+        let mut add = |part: Usage| {
+            match all.get_mut(&part.host) {
+                Some(known) => Usage::add(known, &part),
+                None if part.is_none() => (),
+                None => {
+                    all.try_create_and_insert(part.host, part, GFP_KERNEL)?;
+                }
+            }
+            Ok(())
+        };
         for conn in self.conns.lock().iter() {
             let mut part = Usage::none(limits::host(conn.peer().ip()));
             if conn.is_in_login() {
@@ -271,17 +282,9 @@ impl Doors {
             } else if !conn.is_stranger() {
                 part.connections = 1;
             }
-            parts.push(part, GFP_KERNEL)?;
+            add(part)?;
         }
-        self.accounts.tell(&mut parts)?;
-        parts.sort_unstable_by_key(|part| part.host);
-        let mut all: KVVec<Usage> = KVVec::new();
-        for part in parts.iter().filter(|part| !part.is_none()) {
-            match all.last_mut() {
-                Some(last) if last.host == part.host => last.add(part),
-                _ => all.push(*part, GFP_KERNEL)?,
-            }
-        }
+        self.accounts.for_each(&mut add)?;
         Ok(all)
     }
 

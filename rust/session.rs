@@ -836,15 +836,23 @@ impl Session {
             let next = inner.window.exp_cmd_sn();
             for task in inner.slots.iter().filter_map(|s| s.task.as_ref()) {
                 let delivered = task.immediate || task.cmd_sn.lt(next);
-                if task.line() != link.id() || !which(task, delivered) || !task.lose(delivered) {
+                if task.line() != link.id() || !which(task, delivered) {
                     continue;
                 }
+                let lost = task.lose(delivered);
                 if !delivered {
-                    // It may come again at once, by another connection.
-                    inner.window.forget(task.cmd_sn);
+                    if lost {
+                        // It may come again at once, by another connection.
+                        inner.window.forget(task.cmd_sn);
+                    }
                 } else if let Some(nexus) = task.nexus.as_ref() {
-                    nexus.post(Ua::CommandsClearedByProtocol);
-                    nexus.one_lost();
+                    if lost {
+                        nexus.post(Ua::CommandsClearedByProtocol);
+                    }
+                    // Also one that was aborted before: the disk may have it still.
+                    if task.count_lost() {
+                        nexus.one_lost();
+                    }
                 }
             }
             let mut at = 0;
@@ -1359,7 +1367,7 @@ impl Session {
         }
         Self::tell_ended(head, &waiters);
         if let Some(nexus) = head.nexus.as_ref() {
-            if listed && head.is_lost() && !head.never_came() {
+            if listed && head.is_counted() {
                 nexus.lost_one_ended();
             }
             if nexus.is_gone() {

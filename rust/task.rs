@@ -190,6 +190,10 @@ pub(crate) struct Head {
     place: Atomic<u32>,
     /// 0, [`SILENT`], [`LOST`], [`NEVER_CAME`] or [`TOLD`].
     aborted: Atomic<i32>,
+    /// Whether it may change the medium.
+    writes: Atomic<i32>,
+    /// Whether its nexus counts it as lost, and under way.
+    counted: Atomic<i32>,
     /// Whether it waits for commands with lower CmdSNs, and is in no task set
     /// yet.
     held: Atomic<i32>,
@@ -240,6 +244,8 @@ impl Head {
             kind,
             place: Atomic::new(u32::MAX),
             aborted: Atomic::new(0),
+            writes: Atomic::new(0),
+            counted: Atomic::new(0),
             held: Atomic::new(0),
             age: Atomic::new(NO_AGE),
             entry: Atomic::new(0),
@@ -272,6 +278,34 @@ impl Head {
         if self.aborted.cmpxchg(0, SILENT, Full).is_err() {
             let _ = self.aborted.cmpxchg(TOLD, SILENT, Full);
         }
+    }
+
+    /// Aborts it if its session is to end: the initiator, which is going to log in again,
+    /// is not told that there is no such unit.
+    pub(crate) fn end_with_session(&self) {
+        if self.session.is_doomed() {
+            self.abort();
+        }
+    }
+
+    /// It may change the medium, once it gets there.
+    pub(crate) fn set_writes(&self) {
+        self.writes.put(1);
+    }
+
+    /// Whether it counts as lost from now on, for its nexus: it may change the medium, and did
+    /// not count before. With the lock of the session.
+    pub(crate) fn count_lost(&self) -> bool {
+        let counts = self.writes.now() != 0 && !self.is_counted();
+        if counts {
+            self.counted.put(1);
+        }
+        counts
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.now() != 0
     }
 
     /// Aborts it: its connection is lost. If it was not `delivered` to its unit yet, it
@@ -800,19 +834,19 @@ impl Drop for Turn {
 
 /// Whether a unit still takes a command: its data may have been long in coming, or
 /// it may have waited in line.
-pub(crate) fn still_there(nexus: Option<&Arc<Nexus>>, command: &Command) -> Result<(), Sense> {
-    match nexus {
-        Some(nexus) if command.needs_medium() && nexus.is_over() => {
-            Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED)
-        }
-        Some(nexus)
-            if command.is_write_medium()
-                && (nexus.read_only() || nexus.device().is_write_protected()) =>
-        {
-            Err(Sense::WRITE_PROTECTED)
-        }
-        _ => Ok(()),
+pub(crate) fn still_there(head: &Head, command: &Command) -> Result<(), Sense> {
+    let Some(nexus) = head.nexus.as_ref() else {
+        return Ok(());
+    };
+    if command.needs_medium() && nexus.is_over() {
+        head.end_with_session();
+        return Err(Sense::LOGICAL_UNIT_NOT_SUPPORTED);
     }
+    let protected = || nexus.read_only() || nexus.device().is_write_protected();
+    if command.is_write_medium() && protected() {
+        return Err(Sense::WRITE_PROTECTED);
+    }
+    Ok(())
 }
 
 /// Whether nobody waits for a task any more: it is aborted, or its session or LUN
@@ -854,6 +888,7 @@ const LOOKED_AT: u32 = 2048;
 
 /// Ends a task that nobody waits for any more. Any context.
 pub(crate) fn end_gone(task: Task) {
+    task.shared().end_with_session();
     finish(task, Sense::LOGICAL_UNIT_NOT_SUPPORTED.into());
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn start(mut task: Task, now: &mut Now) {
     }
     // Its data may have been long in coming. From here on, and not before, what its
     // blocks are reckoned with stays as it is.
-    if let Err(sense) = task::still_there(head.nexus.as_ref(), command) {
+    if let Err(sense) = task::still_there(head, command) {
         return task::finish(task, sense.into());
     }
     let Some(io) = io_of(command, device, &body.data) else {
@@ -177,7 +177,7 @@ fn start_waiting(mut task: Task) {
         }
     }
     // It may have waited in line for long, see `start`.
-    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
+    if let Err(sense) = task::still_there(head, &command) {
         return task::finish(task, sense.into());
     }
     let Some(io) = io_of(&command, device, &body.data) else {
@@ -317,7 +317,7 @@ fn first_failure(task: &mut Task) -> Outcome {
         }
     }
     // It may have waited in line for long, see `start`.
-    if let Err(sense) = task::still_there(head.nexus.as_ref(), &command) {
+    if let Err(sense) = task::still_there(head, &command) {
         return sense.into();
     }
     let Some(io) = io_of(&command, device, &body.data) else {
@@ -452,7 +452,7 @@ pub(crate) fn carry_out(task: &mut Task) -> Option<Outcome> {
         body.times.submit(&mut Now::default());
     }
     // It may have waited in line for long, see `start`.
-    let outcome = match task::still_there(head.nexus.as_ref(), &command) {
+    let outcome = match task::still_there(head, &command) {
         Ok(()) => carry_out_on(head, device, &command, body),
         Err(sense) => Some(sense.into()),
     };
@@ -510,7 +510,7 @@ pub(super) fn go_on(head: &Head, command: &Command) -> Result<(), Outcome> {
     if head.is_aborted() {
         return Err(Outcome::GOOD);
     }
-    Ok(task::still_there(head.nexus.as_ref(), command)?)
+    Ok(task::still_there(head, command)?)
 }
 
 /// How a command ends that could not have its blocks.
@@ -637,45 +637,48 @@ fn write_same(
     };
     // With UNMAP the blocks are unmapped if they may then be read as anything, or as the zeros
     // that were sent (LBPRZ); what else was sent is written (SBC-3 4.7.3.4.4).
+    let why = |error| explain(error, command);
     let done = if unmap && !device.unmaps_to_zeros() {
-        bdev.discard(sector, sectors)
+        bdev.discard(sector, sectors).map_err(why)
     } else if zeros {
         let how = if unmap {
             Zero::UnmapOrWrite
         } else {
             Zero::Write
         };
-        bdev.zeroout(sector, sectors, how)
+        bdev.zeroout(sector, sectors, how).map_err(why)
     } else {
-        write_pattern(head, &bdev, sector, sectors, &pattern)
+        write_pattern(head, command, &bdev, sector, sectors, &pattern)
     };
-    match done.and_then(|()| make_durable(device)) {
+    match done.and_then(|()| make_durable(device).map_err(why)) {
         Ok(()) => Outcome::GOOD,
-        Err(error) => explain(error, command),
+        Err(outcome) => outcome,
     }
 }
 
 fn write_pattern(
     head: &Head,
+    command: &Command,
     bdev: &Bdev,
     sector: u64,
     sectors: u64,
     pattern: &[u8],
-) -> Result<(), BlkError> {
+) -> Result<(), Outcome> {
     let bytes = usize::try_from(sectors << 9)
         .unwrap_or(usize::MAX)
         .min(PATTERN);
-    let mut data = Scratch::new(bytes).map_err(|_| BlkError::Resource)?;
+    let mut data = Scratch::new(bytes)?;
     data.buf()
         .fill_pattern(0, bytes, pattern)
-        .map_err(|_| BlkError::Invalid)?;
+        .map_err(|_| explain(BlkError::Invalid, command))?;
     let mut at = sector;
     let end = sector.saturating_add(sectors);
-    // Whoever aborted it wants it to end.
-    while at < end && !head.is_aborted() {
+    while at < end {
+        go_on(head, command)?;
         let left = end.saturating_sub(at);
         let n = (left << 9).min(bytes as u64) as usize;
-        bio::write_wait(bdev, at, data.peek(), 0..n, false)?;
+        bio::write_wait(bdev, at, data.peek(), 0..n, false)
+            .map_err(|error| explain(error, command))?;
         at = at.saturating_add((n >> 9) as u64);
     }
     Ok(())

@@ -566,7 +566,11 @@ impl<'a> Round<'a> {
             // Maybe while the other side was being read.
             return Err(Failure::Ends(Outcome::GOOD));
         }
-        if nexus.is_over() {
+        if self.head.session.is_doomed() {
+            self.head.end_with_session();
+            return Err(Failure::Ends(Outcome::GOOD));
+        }
+        if nexus.is_gone() {
             return Err(Failure::Unreachable);
         }
         let bdev = device.bdev().ok_or(Failure::Unreachable)?;
@@ -598,11 +602,13 @@ impl<'a> Round<'a> {
 
 /// What reads and writes of a side are checked against; how they end if its disk is gone.
 fn limits_of(side: &Side) -> Result<ReadWriteLimits, Failure> {
-    let limits = side.nexus.device().lost_and_limits(side.nexus.read_only());
-    match limits.ok_or(Failure::Unreachable)? {
-        (true, _) => Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into()),
-        (false, limits) => Ok(limits),
+    let device = side.nexus.device();
+    let limits = device.lost_and_limits(side.nexus.read_only());
+    let (_, limits) = limits.ok_or(Failure::Unreachable)?;
+    if device.look_lost() == Some(true) {
+        return Err(Outcome::from(Sense::NOT_READY_CAUSE_NOT_REPORTABLE).into());
     }
+    Ok(limits)
 }
 
 /// The blocks of a part.

@@ -133,7 +133,7 @@ fn show_in_use(root: &Arc<Root>, out: &mut Page<'_>) -> Result<(), Refusal> {
 
 /// The same for each address, a line each.
 fn show_addresses(root: &Arc<Root>, out: &mut Long<'_>) -> Result<(), Refusal> {
-    for usage in root.targets.doors.usage()?.iter() {
+    for usage in root.targets.doors.usage()?.values() {
         let fits = out.fits(|out| {
             writeln!(
                 out,

@@ -614,10 +614,11 @@ impl Host for Asker<'_> {
             None => 0,
         };
         let least = wanted.min(IMMEDIATE_SLOTS.saturating_add(1));
-        let open = |times| doors.accounts.open(from, least, wanted, times);
-        let share = match open(1) {
-            Err(EBUSY) if tpg.as_ref().is_some_and(replaces) => open(2),
-            share => share,
+        let open = |least, times| doors.accounts.open(from, least, wanted, times);
+        // One that replaces another one gets no less than that, which is still there.
+        let share = match tpg.as_ref().is_some_and(replaces) {
+            true => open(wanted, 1).or_else(|_| open(least, 2)),
+            false => open(least, 1),
         }
         .map_err(|e| match e {
             EBUSY => no_room(login, "commands"),
@@ -627,6 +628,12 @@ impl Host for Asker<'_> {
             0 => depth,
             places => places.saturating_sub(IMMEDIATE_SLOTS),
         };
+        if share.commands() < wanted && misc::may_log(misc::Topic::Peers) {
+            pr_notice!(
+                "{}: a window of {depth} commands, as there is no room for more, see the module parameters commands and commands_per_address\n",
+                login.initiator.as_str()
+            );
+        }
         let mut alias = KVec::new();
         alias
             .extend_from_slice(login.initiator_alias.as_str().as_bytes(), GFP_KERNEL)

@@ -126,7 +126,7 @@ use tx::Tx;
 const LOGIN_TIMEOUT_S: u64 = 15;
 
 /// Notes from other contexts that may wait.
-const POSTED: usize = WAITERS + NEWS;
+const POSTED: usize = WAITERS + NEWS + MOVING_AT_ONCE as usize;
 
 /// Of these, such as are no answers.
 const NEWS: usize = 16;
@@ -428,9 +428,9 @@ impl Conn {
         self.post_up_to(note, POSTED)
     }
 
-    /// The same for one that can be lost without harm: it takes no place of an answer.
-    fn post_news(self: Arc<Self>, note: Note) {
-        let _ = self.post_up_to(note, NEWS);
+    /// The same for one that can be lost without harm: it takes no place of an answer. False when it is.
+    fn post_news(self: Arc<Self>, note: Note) -> bool {
+        self.post_up_to(note, NEWS).is_ok()
     }
 
     fn post_up_to(self: Arc<Self>, note: Note, most: usize) -> Result<(), Note> {
@@ -920,13 +920,16 @@ impl Conn {
             return;
         }
         if now_ms > heard.saturating_add(idle_s.saturating_mul(1000)) {
+            // Before it is sent: its answer comes later than that.
             self.pinged_ms.put(now_ms);
-            self.clone().ping();
+            if !self.clone().ping() {
+                self.pinged_ms.put(pinged);
+            }
         }
     }
 
-    /// Sends a NOP-In that wants an answer.
-    fn ping(self: Arc<Self>) {
+    /// Sends a NOP-In that wants an answer; false when there is no room.
+    fn ping(self: Arc<Self>) -> bool {
         self.post_news(Note::new(Answer::NopIn(NopIn {
             lun: 0,
             itt: RESERVED_TAG,
@@ -935,7 +938,7 @@ impl Conn {
             exp_cmd_sn: Sn(0),
             max_cmd_sn: Sn(0),
             data_len: 0,
-        })));
+        })))
     }
 
     /// Takes in a request of this connection that is no SCSI command, see
@@ -975,7 +978,7 @@ impl Conn {
 
     /// Sends an Async Message.
     fn tell(self: Arc<Self>, event: AsyncEvent) {
-        self.post_news(Note::new(Answer::Async(AsyncMessage {
+        let _ = self.post_news(Note::new(Answer::Async(AsyncMessage {
             event,
             stat_sn: Sn(0),
             exp_cmd_sn: Sn(0),
@@ -1309,7 +1312,7 @@ impl Link for Conn {
             data_len: 0,
         }));
         if let Ok(note) = note.with_data(pages, GFP_ATOMIC) {
-            self.post_news(note);
+            let _ = self.post_news(note);
         }
     }
 

@@ -1370,6 +1370,9 @@ impl Rx {
             // A longer CDB than any command has.
             (Ok(()), None) => exec::Prepared::refused(Sense::INVALID_COMMAND_OPERATION_CODE),
         };
+        if matches!(&prepared.verb, Verb::Command(command) if command.may_write()) {
+            task.shared().set_writes();
+        }
         let body = task.get();
         body.verb = prepared.verb;
         body.asked = prepared.asked;

@@ -74,7 +74,7 @@ MODULE_PARM_DESC(memory,
 module_param_cb(memory_per_address, &limit_ops,
 		&limits[FER_LIMIT_MEMORY_PER_ADDRESS], 0644);
 MODULE_PARM_DESC(memory_per_address,
-		 "The same, of the sessions from one address; IPv6: one /64; 0: half of that for all (default: 0)");
+		 "The same, of the sessions from one address; IPv6: one /64; 0: three quarters of that for all (default: 0)");
 module_param_cb(commands, &limit_ops, &limits[FER_LIMIT_COMMANDS], 0644);
 MODULE_PARM_DESC(commands,
 		 "Commands that all sessions together may send at once (default: 4194304)");

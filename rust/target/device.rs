@@ -111,6 +111,9 @@ const CLOSE_WAIT_MS: u32 = 1000;
 /// Milliseconds that an administrator waits for a disk or a file system.
 pub(super) const PATIENCE_MS: u32 = errand::PATIENCE_MS;
 
+/// How long a flush may take at least, in milliseconds, when other things have used that up.
+const LEAST_FLUSH_MS: u64 = 1000;
+
 /// Descriptors that one UNMAP may carry.
 const MAX_UNMAP_DESCRIPTORS: u32 = 256;
 
@@ -872,7 +875,7 @@ impl Device {
             let deadline = misc::now_ms().saturating_add(u64::from(PATIENCE_MS));
             let give_up = || misc::now_ms() >= deadline || misc::is_interrupted();
             let settled = self.ranges.settle(&give_up).is_ok();
-            let left = deadline.saturating_sub(misc::now_ms()).max(1);
+            let left = deadline.saturating_sub(misc::now_ms()).max(LEAST_FLUSH_MS);
             let left = u32::try_from(left).unwrap_or(PATIENCE_MS);
             let bdev = self.bdev();
             let flushed = errand::run(left, move || bdev.map_or(Ok(()), |bdev| bdev.flush()));

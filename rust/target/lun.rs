@@ -252,7 +252,7 @@ pub(crate) struct Nexus {
     /// Whether the disk may still have commands of an earlier session of the same initiator
     /// port.
     behind: Atomic<i32>,
-    /// Commands that were begun, were lost with their connection, and have not ended.
+    /// Commands that may change the medium, were lost with their connection, and have not ended.
     lost: Atomic<i32>,
     #[pin]
     copies: Copies,
@@ -376,7 +376,7 @@ impl Nexus {
         self.is_behind() || self.lost.now() != 0
     }
 
-    /// A command that was begun has been lost with its connection.
+    /// A command that may change the medium has been lost with its connection.
     pub(crate) fn one_lost(&self) {
         self.lost.add(1, Relaxed);
     }

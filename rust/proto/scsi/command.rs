@@ -749,6 +749,11 @@ impl Command {
         )
     }
 
+    /// Whether the command may write to this medium or another one.
+    pub fn may_write(&self) -> bool {
+        self.is_write_medium() || matches!(self, Command::ExtendedCopy { .. })
+    }
+
     /// Whether the command is carried out, rather than answered with the
     /// condition, while a unit attention condition is pending (SAM-5, "Unit
     /// attention conditions"). REQUEST SENSE returns the condition as its data.
