@@ -13,6 +13,8 @@ from iscsi import check, check_eq
 FAULTS = "/sys/kernel/debug"
 # More than any step needs.
 MOST = 400
+# How often a step is begun anew because the kernel has made workers meanwhile.
+MOST_NEW = 20
 
 
 def put(path, value):
@@ -98,6 +100,7 @@ class Steps:
         self.steps += 1
         tasks.renew()
         number = 1
+        renewed = 0
         while number < MOST:
             args = (before(),) if before else ()
             was = state and state()
@@ -112,7 +115,8 @@ class Steps:
                 # There were not as many, unless somebody new has done it.
                 if error:
                     self.fault(f"{name}: {errno.errorcode[error]}, though nothing failed")
-                elif tasks.renew() and undo:
+                elif tasks.renew() and undo and renewed < MOST_NEW:
+                    renewed += 1
                     undo()
                     continue
                 return

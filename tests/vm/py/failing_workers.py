@@ -7,7 +7,7 @@ import os
 import struct
 import time
 
-from failing import FAULTS, MOST, WORKERS, put, workers
+from failing import FAULTS, MOST, MOST_NEW, WORKERS, put, workers
 from host import SLOWER, in_use, tpg, until, write
 from iscsi import TEXT, TEXT_RESPONSE, Closed, Conn, Refused, Rejected, check, check_eq, read10, sense_code, write10
 
@@ -55,13 +55,16 @@ class Outcomes:
         """With the first allocation of each worker failing, then the second, until none fails."""
         WORKERS.renew()
         number = 1
+        renewed = 0
         while number < MOST:
             WORKERS.arm(number)
             good = self.of(act)
             if WORKERS.disarm():
                 self.failures += 1
                 number += 1
-            elif not WORKERS.renew():
+            elif WORKERS.renew() and renewed < MOST_NEW:
+                renewed += 1
+            else:
                 if not good:
                     self.wrong.append(f"nothing failed at {number}, and yet it did not go well")
                 return

@@ -4,9 +4,11 @@
 import os
 import struct
 import subprocess
+import threading
 import time
 
-from iscsi import ASYNC, Closed, Conn, check, check_eq
+from host import tpg, write
+from iscsi import ASYNC, SCSI_RESPONSE, Closed, Conn, check, check_eq, write10
 
 NAME = "iqn.2026-01.org.example:raw"
 ISIDS = (bytes.fromhex(f"80feed00{n:04x}") for n in range(0x100, 0xffff))
@@ -51,6 +53,29 @@ close(NAME)
 check_eq("without a wait the session drops at once", 3, event(cut)[0])
 check("and the connection with it", cut.closed_within(3))
 check("the initiator may log in again", session().ping())
+
+# Whatever is under way at that moment ends with the connection: an initiator that is told that there is no such
+# unit gives its disk up for lost.
+told = closed = 0
+data = bytes(4096)
+for n in range(20):
+    busy = session()
+    tags = [busy.command(write10(8 * at, 8), data, immediate_data=data) for at in range(40)]
+    closer = threading.Timer(0.004 * n, write, (f"{tpg()}/close_sessions", "*"))
+    closer.start()
+    try:
+        while True:
+            if tags:
+                tags.pop()
+                tags.append(busy.command(write10(0, 8), data, immediate_data=data))
+            pdu = busy.recv(5)
+            told += pdu.opcode == SCSI_RESPONSE and pdu.header[3] == 2
+    except Closed:
+        closed += 1
+    closer.join()
+check_eq("sessions are closed while they write", 20, closed)
+check_eq("and no command ends as if there were no such unit", 0, told)
+check("the disk is there", session().ready() == 0)
 try:
     close("iqn.2026-01.org.example:none")
     check("closing a session that is not there fails", False)
