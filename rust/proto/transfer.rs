@@ -121,6 +121,8 @@ pub struct WritePlan {
     /// Something of the present sequence is missing: the rest of it is dropped,
     /// and asked for again when it has ended.
     hole: bool,
+    /// The PDU that came last was taken, and not dropped.
+    taken: bool,
 }
 
 /// How often the data of one command is asked for again.
@@ -194,6 +196,7 @@ impl WritePlan {
             overdue: false,
             stopped: false,
             hole: false,
+            taken: true,
         })
     }
 
@@ -224,6 +227,7 @@ impl WritePlan {
             overdue: false,
             stopped: true,
             hole: false,
+            taken: false,
         }
     }
 
@@ -240,6 +244,7 @@ impl WritePlan {
     /// settled](WritePlan::is_settled).
     #[inline]
     pub fn data_out(&mut self, pdu: DataOutHdr) -> Result<u32, TransferError> {
+        self.taken = false;
         if self.overdue && pdu.ttt_index.is_none() {
             // It comes after all, but has been asked for by an R2T.
             self.overdue = !pdu.final_bit;
@@ -249,6 +254,7 @@ impl WritePlan {
         match checked {
             Ok(end) if !self.stopped && !self.hole => {
                 self.received = end;
+                self.taken = true;
                 // Fewer than 2^32 in a sequence (section 4.2.2.4), and one too
                 // many does no harm.
                 self.data_sn = self.data_sn.wrapping_add(1);
@@ -287,8 +293,12 @@ impl WritePlan {
     /// Takes back the PDU that came last, as its data is bad: `offset` and
     /// `final_bit` are its own, or 0 and the command's for immediate data. It is
     /// asked for again. False, and nothing changes, where it cannot be: end the
-    /// task (section 7.8).
+    /// task (section 7.8). Of one that was dropped there is nothing to be taken back.
     pub fn discard(&mut self, offset: u32, final_bit: bool) -> bool {
+        if !self.taken {
+            return !self.stopped;
+        }
+        self.taken = false;
         if !self.may_recover() {
             return self.hole && !self.stopped;
         }

@@ -55,6 +55,7 @@ pub fn run(data: &[u8]) {
         initiator.header.tsih = 9;
     }
     let mut challenge: Option<(Algorithm, u8, Vec<u8>)> = None;
+    let mut said = Vec::new();
     while let [flags, spoil, high, low, tail @ ..] = rest {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len());
         let (body, next) = tail.split_at(len);
@@ -79,7 +80,13 @@ pub fn run(data: &[u8]) {
             _ => body,
         };
         match initiator.send_raw(&mut lab, *flags, body) {
-            Answer::Partial(response) if response.flags & 0x40 == 0 => {
+            Answer::Partial(mut response) => {
+                // What is long comes in parts, of which each but the last has the C bit.
+                said.append(&mut response.data);
+                if response.flags & 0x40 != 0 {
+                    continue;
+                }
+                response.data = std::mem::take(&mut said);
                 if let Some(sent) = response.value("CHAP_C") {
                     let number = response.value("CHAP_A").expect("CHAP_A");
                     let algorithm = Algorithm::STRONGEST_FIRST
@@ -90,7 +97,6 @@ pub fn run(data: &[u8]) {
                     challenge = Some((algorithm, id.parse().expect("a number"), unhex(&sent)));
                 }
             }
-            Answer::Partial(_) => {}
             Answer::Final(_) => {
                 assert!(initiator.login.take_proof().is_some());
                 assert!(initiator.login.take_proof().is_none());
