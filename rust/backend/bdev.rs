@@ -635,12 +635,13 @@ fn write_same(
     let Some(bdev) = device.bdev() else {
         return Sense::LOGICAL_UNIT_NOT_SUPPORTED.into();
     };
-    // With UNMAP the blocks are unmapped if they may then be read as anything, or as the zeros
-    // that were sent (LBPRZ); what else was sent is written (SBC-3 4.7.3.4.4).
+    // With UNMAP the data does not matter: the blocks are unmapped, and read
+    // as zeros where LBPRZ says so (SBC-3 4.7.3.4.4). So do the kernel's target and
+    // scsi_debug, and so expects iscsi-test-cu; QEMU writes what is no zeros.
     let why = |error| explain(error, command);
     let done = if unmap && !device.unmaps_to_zeros() {
         bdev.discard(sector, sectors).map_err(why)
-    } else if zeros {
+    } else if zeros || unmap {
         let how = if unmap {
             Zero::UnmapOrWrite
         } else {

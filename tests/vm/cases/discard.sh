@@ -12,7 +12,7 @@ case_cleanup() {
 	losetup -D
 	rmdir /sys/kernel/config/nullb/nb0
 	rmmod null_blk
-	rm -f /tmp/backing /tmp/pattern
+	rm -f /tmp/backing
 } 2>/dev/null
 
 # MiB that the file takes.
@@ -35,12 +35,6 @@ check "the rest is as it was" cmp -n $((16 << 20)) <(dd if="$disk" bs=1M count=1
 check_not "which is not zeros" cmp -n 4096 /dev/zero <(dd if="$disk" bs=4k count=1 iflag=direct status=none)
 check "blkdiscard -z writes zeros" blkdiscard -z -o 1M -l 4M "$disk"
 check "they are there" cmp -n $((4 << 20)) /dev/zero <(dd if="$loop" bs=1M skip=1 count=4 iflag=direct status=none)
-
-# Unmapped blocks read as zeros here, so what is no zeros has to be written.
-check_eq "the device unmaps to zeros" 1 "$(cat "$(t_store disk0)/attrib/unmap_zeroes_data")"
-head -c 512 /dev/urandom >/tmp/pattern
-check "WRITE SAME with UNMAP and a pattern" sg_write_same --16 --unmap --in=/tmp/pattern --lba=40960 --num=8 --xferlen=512 "$disk"
-check "writes it" cmp /tmp/pattern <(dd if="$disk" bs=512 skip=40967 count=1 iflag=direct status=none)
 
 # With write_through what UNMAP does is durable, too, when it is acknowledged.
 flushes() {

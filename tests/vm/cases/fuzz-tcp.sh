@@ -78,7 +78,7 @@ gone() {
 }
 
 unused() {
-	! grep -vE '^(logins|connections|memory) 0$' "$ROOT/in_use"
+	! grep -vE '^(logins|connections|commands|memory) 0$' "$ROOT/in_use"
 }
 
 seconds=12
